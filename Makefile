@@ -1,0 +1,44 @@
+# `make demo` and `make test` work on a machine that has only Python >= 3.11 and make.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+
+.PHONY: help demo test lint check bench lock clean
+
+help:    ## list the targets
+	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/: .*##/\t/'
+
+demo: $(READY)    ## teacher, student alone and distilled student on generated scenes, with a picture
+	$(BIN)/segdistill distill quickstart
+
+test: $(READY)    ## the test suite
+	$(BIN)/python -m pytest
+
+lint: $(READY)    ## ruff (style and format) and mypy (strict)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+check: lint test    ## what CI runs
+
+bench: $(READY)    ## cost of gskd, of the loop and of importing, as ratios in one process
+	$(BIN)/python benchmarks/gskd_cost.py
+	$(BIN)/python benchmarks/loop_overhead.py
+	$(BIN)/python benchmarks/import_time.py
+
+lock:    ## pin every dependency with its hashes (needs uv)
+	uv pip compile --universal --generate-hashes --python-version 3.11 --no-header --no-annotate \
+		--all-extras --group dev --upgrade pyproject.toml -o requirements.lock
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("segdistill needs Python >= 3.11, found " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	@echo "installing the locked dependencies into $(VENV) (once; PyTorch is several GB) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --require-hashes --requirement requirements.lock
+	@$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+clean:    ## remove the environment and the caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

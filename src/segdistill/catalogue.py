@@ -1,0 +1,200 @@
+"""What there is to know about each loss before importing it: one card per public loss, without torch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from segdistill.errors import unknown
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossCard:
+    """One loss of :mod:`segdistill.losses`.
+
+    Attributes:
+        name: Function, and file, in ``segdistill.losses``.
+        module: Class in ``segdistill.losses``.
+        idea: What it does, in a line.
+        equation: Plain text; S and T are student and teacher, softmax_c runs over classes, softmax_hw over
+            positions.
+        paper: Short citation.
+        url: Where to read it.
+        needs: What it compares: "logits", "features" or both.
+        labels: Whether it needs labels; "optional" ones only leave out void pixels.
+        any_channels: Student and teacher may have different numbers of channels.
+        teacher: False for a loss of student and labels alone.
+        on: The feature it is applied to by default.
+        hyperparameters: Name to default, as the signature has them; ``ignore_index`` and ``generator`` aside.
+        weight: Default weight of its term.
+        weight_source: Where that comes from.
+        cost: How time and extra memory grow, with N images of h x w positions, d channels and C classes.
+        evidence: What its value is tested against.
+    """
+
+    name: str
+    module: str
+    idea: str
+    equation: str
+    paper: str
+    url: str
+    needs: tuple[Literal["logits", "features"], ...]
+    labels: Literal["required", "optional"] = "optional"
+    any_channels: bool = False
+    teacher: bool = True
+    on: str
+    hyperparameters: Mapping[str, object] = field(default_factory=dict)
+    weight: float
+    weight_source: str
+    cost: str
+    evidence: str
+
+
+CARDS: tuple[LossCard, ...] = (
+    LossCard(
+        name="cross_entropy",
+        module="CrossEntropy",
+        idea="the task loss: predict the labels",
+        equation="mean_i -log softmax_c(z_i)[y_i], plus aux_weight times the same of the auxiliary head",
+        paper="CIRKD (Yang et al., CVPR 2022), supervised part",
+        url="https://arxiv.org/abs/2204.06986",
+        needs=("logits",),
+        labels="required",
+        any_channels=True,
+        teacher=False,
+        on="logits",
+        hyperparameters={"aux_weight": 0.4},
+        weight=1.0,
+        weight_source="all three papers",
+        cost="time and memory N C H W, at the labels' resolution",
+        evidence="golden numbers (CIRKD code)",
+    ),
+    LossCard(
+        name="kd",
+        module="KD",
+        idea="match the class distribution at every pixel",
+        equation="T^2 mean_i KL(softmax_c(z_T,i / T) || softmax_c(z_S,i / T))",
+        paper="Hinton et al., 2015",
+        url="https://arxiv.org/abs/1503.02531",
+        needs=("logits",),
+        on="logits",
+        hyperparameters={"temperature": 1.0},
+        weight=1.0,
+        weight_source="CIRKD and GSKD code",
+        cost="time and memory N C h w",
+        evidence="golden numbers (CIRKD, RepDistiller and AICSD code)",
+    ),
+    LossCard(
+        name="cwd",
+        module="CWD",
+        idea="match where in the image each channel is active",
+        equation="T^2 mean_(n,c) KL(softmax_hw(x_T / T) || softmax_hw(x_S / T))",
+        paper="CWD (Shu et al., ICCV 2021)",
+        url="https://arxiv.org/abs/2011.13256",
+        needs=("logits", "features"),
+        on="logits",
+        hyperparameters={"temperature": 4.0},
+        weight=3.0,
+        weight_source="CIRKD code, on logits; its 50 on features is 50 d_T / d_S here",
+        cost="time and memory N C h w",
+        evidence="golden numbers (CIRKD and CSKD code)",
+    ),
+    LossCard(
+        name="dist",
+        module="DIST",
+        idea="correlate with the teacher between classes and within each class",
+        equation="T^2 (inter (1 - mean_i corr_c(p_S,i , p_T,i)) + intra (1 - mean_c corr_i(p_S,c , p_T,c)))",
+        paper="DIST (Huang et al., NeurIPS 2022)",
+        url="https://arxiv.org/abs/2205.10536",
+        needs=("logits",),
+        on="logits",
+        hyperparameters={"inter": 1.0, "intra": 1.0, "temperature": 1.0},
+        weight=1.0,
+        weight_source="DIST code, segmentation",
+        cost="time and memory N C h w",
+        evidence="golden numbers (DIST code, segmentation and classification)",
+    ),
+    LossCard(
+        name="skd_pairwise",
+        module="SKDPairwise",
+        idea="match the cosine similarity of every two positions",
+        equation="mean_(i,j) (cos(f_S,i , f_S,j) - cos(f_T,i , f_T,j))^2, after max pooling",
+        paper="SKD (Liu et al., CVPR 2019)",
+        url="https://arxiv.org/abs/1903.04197",
+        needs=("features",),
+        any_channels=True,
+        on="head",
+        hyperparameters={"pool": 2},
+        weight=10.0,
+        weight_source="CIRKD code",
+        cost="time N n d^2, memory N (n d + d^2) for n pooled positions; N n^2 d and N n^2 for few",
+        evidence="golden numbers (CIRKD code)",
+    ),
+    LossCard(
+        name="gskd",
+        module="GSKD",
+        idea="match shuffled groups of similarities between positions sampled evenly from the classes",
+        equation="mean_g KL(softmax(D_T,g / T) || softmax(D_S,g / T)), D_g = columns of the shuffled M M^T",
+        paper="GSKD (Park et al., IEEE Access 2025)",
+        url="https://doi.org/10.1109/ACCESS.2025.3575066",
+        needs=("features",),
+        labels="required",
+        any_channels=True,
+        on="head",
+        hyperparameters={
+            "samples": 16,
+            "stride": 8,
+            "temperature": 1.0,
+            "sampling": "class_balanced",
+            "group": True,
+            "shuffle": True,
+        },
+        weight=10.0,
+        weight_source="GSKD paper; 2 beside CWD, 5 beside SKD, CIRKD (samples=8 stride=classes)",
+        cost="time N (B^2 (d + log B) + h w log h w), memory N B^2, for B = samples * classes in the image",
+        evidence="golden numbers (equation of the paper), Algorithm 1 taken literally",
+    ),
+    LossCard(
+        name="icsd",
+        module="ICSD",
+        idea="match how the classes' distributions over the image differ from one another",
+        equation="mean_(n,i,j) (KL(G_T,i || G_T,j) - KL(G_S,i || G_S,j))^2, G_i = softmax_hw(z_i)",
+        paper="AICSD (Mansourian et al., 2023)",
+        url="https://arxiv.org/abs/2308.04243",
+        needs=("logits",),
+        on="logits",
+        hyperparameters={"form": "paper"},
+        weight=1.0,
+        weight_source="none published for this form; the paper's 9500 belongs to form=released",
+        cost="time N C^2 h w, memory N (C h w + C^2)",
+        evidence="golden numbers (AICSD code for form=released, equation of the paper otherwise)",
+    ),
+    LossCard(
+        name="i2ckd",
+        module="I2CKD",
+        idea="draw class prototypes to the teacher's of the class, away from those of other classes",
+        equation="mean_(c, j != c) max(0, margin + |p_S,c - p_T,c| - |p_S,c - p_T,j|)",
+        paper="I2CKD (Karine et al., 2024)",
+        url="https://arxiv.org/abs/2403.18490",
+        needs=("features",),
+        labels="required",
+        on="head",
+        hyperparameters={"margin": 1.0, "num_classes": None},
+        weight=0.6,
+        weight_source="I2CKD paper, beside 3 cwd at temperature 2",
+        cost="time N h w d C, memory N h w C + C^2",
+        evidence="golden numbers and Eq. 1-3 taken literally",
+    ),
+)
+
+BY_NAME: dict[str, LossCard] = {card.name: card for card in CARDS}
+
+
+def card_of(name: str) -> LossCard:
+    """Return the card of a loss.
+
+    Raises:
+        UserError: No loss has that name; the nearest is offered.
+    """
+    if name not in BY_NAME:
+        raise unknown("loss", name, BY_NAME, hint="(segdistill losses lists them)")
+    return BY_NAME[name]

@@ -1,0 +1,157 @@
+"""The commands. Each resolves its words and calls training or reports; PyTorch is imported inside them."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from segdistill import __version__
+from segdistill.errors import UserError
+
+app = typer.Typer(
+    help="Distil a large semantic-segmentation network into a small one.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+RecipeArgument = Annotated[str, typer.Argument(help="A built-in recipe (see `segdistill recipes`) or a YAML file.")]
+ChangesArgument = Annotated[
+    list[str] | None,
+    typer.Argument(help="Changes to it, as in train.iterations=500 data.root=DIR.", metavar="KEY=VALUE..."),
+]
+RunDirOption = Annotated[
+    Path | None, typer.Option("--run-dir", help="The run's folder; by default runs/RECIPE-METHOD-sSEED.")
+]
+ResumeOption = Annotated[bool, typer.Option("--resume", help="Only go on with a run that is there.")]
+RunArgument = Annotated[Path, typer.Argument(help="A run's folder.", metavar="RUN")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"segdistill {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Distil a large semantic-segmentation network into a small one."""
+
+
+@app.command()
+def distill(
+    recipe: RecipeArgument,
+    changes: ChangesArgument = None,
+    run_dir: RunDirOption = None,
+    resume: ResumeOption = False,
+) -> None:
+    """Train a student to imitate a teacher; the student alone beside it, and a table of both."""
+    from segdistill.cli import commands
+
+    commands.distill(recipe, changes or [], run_dir, resume)
+
+
+@app.command()
+def train(
+    recipe: RecipeArgument,
+    changes: ChangesArgument = None,
+    run_dir: RunDirOption = None,
+    resume: ResumeOption = False,
+    teacher: Annotated[
+        bool, typer.Option("--teacher", help="Train the recipe's teacher instead of its student.")
+    ] = False,
+) -> None:
+    """Train on labels alone: the student's baseline, or a teacher."""
+    from segdistill.cli import commands
+
+    commands.train(recipe, changes or [], run_dir, resume, teacher=teacher)
+
+
+@app.command()
+def evaluate(run: RunArgument, changes: ChangesArgument = None) -> None:
+    """Score a run's student again, on its own data or another: data.root=DIR, split=val."""
+    from segdistill.cli import commands
+
+    commands.evaluate(run, changes or [])
+
+
+@app.command()
+def predict(
+    run: RunArgument,
+    images: Annotated[list[Path], typer.Argument(help="Pictures, or folders of pictures.", metavar="IMAGE...")],
+    out: Annotated[Path, typer.Option("--out", help="Where overlays and label PNGs go.")] = Path("predictions"),
+) -> None:
+    """Segment pictures with a run's student: an overlay and a label PNG for each."""
+    from segdistill.cli import commands
+
+    commands.predict(run, images, out)
+
+
+@app.command()
+def doctor(recipe: RecipeArgument, changes: ChangesArgument = None) -> None:
+    """Check a recipe before hours of training: data, labels, teacher, wiring, one step, estimated time."""
+    from segdistill.cli import commands
+
+    commands.doctor(recipe, changes or [])
+
+
+@app.command()
+def recipes(name: Annotated[str | None, typer.Argument(help="Print this one as YAML.")] = None) -> None:
+    """List the built-in recipes, or print one as YAML to start from."""
+    from segdistill.cli import lists
+
+    lists.recipes(name)
+
+
+@app.command()
+def losses() -> None:
+    """List the losses and the named methods."""
+    from segdistill.cli import lists
+
+    lists.losses()
+
+
+@app.command()
+def models() -> None:
+    """List the networks that have a name of their own."""
+    from segdistill.cli import lists
+
+    lists.models()
+
+
+@app.command()
+def taps(
+    model: Annotated[str, typer.Argument(help="A network's name, as in student.model.")],
+    classes: Annotated[int, typer.Option("--classes", help="Number of classes.")] = 19,
+    size: Annotated[int, typer.Option("--size", help="Height and width of the picture it is tried with.")] = 128,
+) -> None:
+    """List the features of a network that a term can name, with their shapes."""
+    from segdistill.cli import commands
+
+    commands.taps(model, classes, size)
+
+
+def main() -> None:
+    """Run the command line: exit status 0, 2 for what the user can mend, 130 after Ctrl-C."""
+    arguments = sys.argv[1:]
+    debug = "--debug" in arguments
+    try:
+        app([argument for argument in arguments if argument != "--debug"], standalone_mode=True)
+    except UserError as error:
+        if debug:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt as stop:
+        print(
+            "stopped; the same command goes on from here" if type(stop).__name__ == "Stopped" else "stopped",
+            file=sys.stderr,
+        )
+        sys.exit(130)

@@ -1,0 +1,136 @@
+"""What the commands that need PyTorch do. Whatever can be checked without it is checked before it is imported."""
+
+import logging
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+
+from rich.console import Console
+from rich.table import Table
+
+from segdistill.data import open_layout
+from segdistill.errors import UserError
+from segdistill.models.names import check_name
+from segdistill.recipes import Recipe, load
+
+console = Console()
+
+
+def distill(source: str, changes: Sequence[str], run_dir: Path | None, resume: bool) -> None:
+    """Run a recipe."""
+    recipe = _checked(source, changes)
+    run = _training()
+    run.distill(recipe, run_dir or _default_folder(recipe), console=console, must_exist=resume)
+
+
+def train(source: str, changes: Sequence[str], run_dir: Path | None, resume: bool, *, teacher: bool) -> None:
+    """Train a recipe's student, or its teacher, on labels alone."""
+    recipe = _checked(source, changes)
+    run = _training()
+    chosen = run.teacher_recipe(recipe) if teacher else run.alone_recipe(recipe)
+    chosen = chosen.model_copy(update={"name": f"{recipe.name}-teacher" if teacher else recipe.name})
+    run.distill(chosen, run_dir or _default_folder(chosen), console=console, must_exist=resume)
+
+
+def evaluate(folder: Path, changes: Sequence[str]) -> None:
+    """Score a run's student."""
+    split = next((change[6:] for change in changes if change.startswith("split=")), None)
+    recipe = _recipe_of(folder, [change for change in changes if not change.startswith("split=")])
+    _check_layout(recipe)
+    _training()
+    from segdistill import models
+    from segdistill.reports.table import score_table
+    from segdistill.training.build import build_dataset, final_split
+    from segdistill.training.evaluation import evaluate as score
+    from segdistill.training.student import make_fabric
+
+    network, description = models.load(folder)
+    split = split or final_split(recipe.data)
+    dataset = build_dataset(recipe.data, split)
+    if len(dataset.classes) != description["num_classes"]:
+        raise UserError(
+            f"the student in {folder} has {description['num_classes']} classes and the data set {len(dataset.classes)}"
+        )
+    fabric = make_fabric(recipe.train)
+    console.print(score_table(vars(score(fabric.to_device(network), dataset, fabric)), split))
+
+
+def predict(folder: Path, images: Sequence[Path], out: Path) -> None:
+    """Segment pictures."""
+    _folder(folder)
+    _training()
+    from segdistill.training.prediction import predict_files
+
+    count = predict_files(folder, images, out)
+    console.print(f"{count} overlays and label PNGs in {out}", highlight=False, soft_wrap=True)
+
+
+def doctor(source: str, changes: Sequence[str]) -> None:
+    """Check a recipe."""
+    recipe = _checked(source, changes)
+    _training()
+    from segdistill.training.doctor import examine
+
+    examine(recipe, console)
+
+
+def taps(model: str, classes: int, size: int) -> None:
+    """List a network's features."""
+    check_name(model)
+    _training()
+    import torch
+
+    from segdistill import models
+    from segdistill.taps import describe
+
+    network = models.build(model, classes)
+    table = Table("name", "kind", "channels x height x width", "stride", box=None, pad_edge=False)
+    for name, kind, shape in describe(network, torch.zeros(1, 3, size, size)):
+        stride = f"{size / shape[2]:g}" if len(shape) == 4 else "-"
+        table.add_row(name, kind, " x ".join(map(str, shape[1:])), stride)
+    console.print(table)
+
+
+def _checked(source: str, changes: Sequence[str]) -> Recipe:
+    """Load a recipe and check every word of it that can be checked in milliseconds."""
+    recipe = load(source, changes)
+    check_name(recipe.student.model)
+    if recipe.teacher is not None:
+        check_name(recipe.teacher.model)
+        if recipe.teacher.weights is not None and not Path(recipe.teacher.weights).expanduser().exists():
+            raise UserError(f"teacher.weights: no such file or run folder: {recipe.teacher.weights}")
+    if recipe.student.weights is not None and not Path(recipe.student.weights).expanduser().exists():
+        raise UserError(f"student.weights: no such file: {recipe.student.weights}")
+    _check_layout(recipe)
+    return recipe
+
+
+def _check_layout(recipe: Recipe) -> None:
+    layout = open_layout(recipe.data.name, recipe.data.root)
+    if recipe.data.name != "scenes":
+        for split in ("train", "val"):
+            layout.split(split)
+
+
+def _default_folder(recipe: Recipe) -> Path:
+    return Path("runs") / f"{recipe.name}-{recipe.method}-s{recipe.seed}"
+
+
+def _folder(folder: Path) -> None:
+    if not (folder / "student.json").exists():
+        raise UserError(f"{folder} is not a run's folder with a trained student: it has no student.json")
+
+
+def _recipe_of(folder: Path, changes: Sequence[str]) -> Recipe:
+    _folder(folder)
+    return load(folder / "recipe.yaml", changes)
+
+
+def _training() -> ModuleType:
+    """Import the training code, with the libraries' own chatter off."""
+    warnings.filterwarnings("ignore", category=UserWarning, module="lightning_fabric")
+    logging.getLogger("segdistill").addHandler(logging.NullHandler())
+    from segdistill.training import run
+
+    return run

@@ -1,0 +1,54 @@
+"""The listing commands. They read names and cards, never PyTorch."""
+
+from rich.console import Console
+from rich.table import Table
+
+from segdistill.catalogue import CARDS
+from segdistill.errors import unknown
+from segdistill.models.names import licence, names
+from segdistill.recipes import BUILTIN, METHODS, load, to_yaml
+
+
+def recipes(name: str | None) -> None:
+    """List the recipes, or print one."""
+    if name is not None:
+        if name not in BUILTIN:
+            raise unknown("recipe", name, BUILTIN)
+        print(to_yaml(load(name)), end="")
+        return
+    table = Table("recipe", "what it does", box=None, pad_edge=False)
+    for each, function in BUILTIN.items():
+        table.add_row(each, (function.__doc__ or "").strip())
+    Console().print(table)
+
+
+def losses() -> None:
+    """List losses and methods."""
+    table = Table("loss", "on", "labels", "hyper-parameters", "idea", box=None, pad_edge=False)
+    for card in CARDS:
+        defaults = ", ".join(f"{key}={value}" for key, value in card.hyperparameters.items())
+        table.add_row(card.name, card.on, card.labels, defaults, card.idea)
+    console = Console()
+    console.print(table)
+    console.print()
+    table = Table("method", "terms: weight x loss on feature", box=None, pad_edge=False)
+    for method, terms in METHODS.items():
+        table.add_row(
+            method,
+            "  ".join(f"{term['weight']} x {name} on {term['on']}" for name, term in terms.items()) or "-",
+        )
+    console.print(table)
+
+
+def models() -> None:
+    """List networks."""
+    table = Table("model", "what it is", "weights", box=None, pad_edge=False)
+    for name, description in names().items():
+        table.add_row(name, description, licence(name))
+    console = Console()
+    console.print(table)
+    console.print(
+        "also: ARCHITECTURE/ENCODER of segmentation-models-pytorch, as in unet/tu-mobilenetv2_035; and "
+        "package.module:callable, called with num_classes",
+        soft_wrap=True,
+    )

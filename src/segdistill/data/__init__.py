@@ -1,0 +1,57 @@
+"""Datasets as (image, labels): class indices, 255 = void. Importing this package does not import torch."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from segdistill.data.classes import Classes
+from segdistill.data.layouts import DATASETS, Layout, Split, open_layout
+
+if TYPE_CHECKING:
+    from segdistill.data.datasets import LabelReport, SegmentationDataset, open_dataset, scan_labels
+    from segdistill.data.scenes import Scenes
+    from segdistill.data.stream import TrainingStream, evaluation_loader, training_loader
+    from segdistill.data.transforms import denormalise, evaluation_transform, training_transform
+
+# A wrong folder must be answered at once, so whatever needs torch is imported when it is first asked for.
+_HOME = {
+    "LabelReport": "datasets",
+    "SegmentationDataset": "datasets",
+    "open_dataset": "datasets",
+    "scan_labels": "datasets",
+    "Scenes": "scenes",
+    "TrainingStream": "stream",
+    "evaluation_loader": "stream",
+    "training_loader": "stream",
+    "denormalise": "transforms",
+    "evaluation_transform": "transforms",
+    "training_transform": "transforms",
+}
+
+__all__ = [
+    "DATASETS",
+    "Classes",
+    "LabelReport",
+    "Layout",
+    "Scenes",
+    "SegmentationDataset",
+    "Split",
+    "TrainingStream",
+    "denormalise",
+    "evaluation_loader",
+    "evaluation_transform",
+    "open_dataset",
+    "open_layout",
+    "scan_labels",
+    "training_loader",
+    "training_transform",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,88 @@
+"""What the label values mean: names, colours and the void label."""
+
+from dataclasses import dataclass
+
+Colour = tuple[int, int, int]
+"""Red, green, blue, each 0..255."""
+
+VOID = 255
+"""The label of pixels that do not count, in every tensor of this package."""
+
+
+@dataclass(frozen=True)
+class Classes:
+    """The classes of a dataset; class ``i`` is ``names[i]`` and is drawn in ``palette[i]``.
+
+    Attributes:
+        names: One name per class index.
+        palette: One colour per class, for pictures; distinct colours where none are given.
+        ignore_index: The label of void pixels in the tensors (not necessarily in the files).
+    """
+
+    names: tuple[str, ...]
+    palette: tuple[Colour, ...] = ()
+    ignore_index: int = VOID
+
+    def __post_init__(self) -> None:
+        if not self.palette:
+            object.__setattr__(self, "palette", tuple(colour(i) for i in range(len(self.names))))
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+def colour(index: int) -> Colour:
+    """Return Pascal VOC's colour of a class: the bits of ``index`` dealt to red, green and blue from the top.
+
+    Distinct for every index in 0..255; index 0 is black.
+    """
+    channels = [0, 0, 0]
+    for bit in range(8):
+        channels[bit % 3] |= (index >> bit & 1) << (7 - bit // 3)
+    return channels[0], channels[1], channels[2]
+
+
+CAMVID = Classes(
+    names=(
+        "sky",
+        "building",
+        "pole",
+        "road",
+        "pavement",
+        "tree",
+        "signsymbol",
+        "fence",
+        "car",
+        "pedestrian",
+        "bicyclist",
+    ),
+    palette=(
+        (128, 128, 128),
+        (128, 0, 0),
+        (192, 192, 128),
+        (128, 64, 128),
+        (60, 40, 222),
+        (128, 128, 0),
+        (192, 128, 128),
+        (64, 64, 128),
+        (64, 0, 128),
+        (64, 64, 0),
+        (0, 128, 192),
+    ),
+)
+
+SCENES = Classes(
+    names=("sky", "building", "road", "pavement", "tree", "car", "pole", "sign", "person", "bicyclist"),
+    palette=(
+        (70, 130, 180),
+        (128, 64, 64),
+        (128, 64, 128),
+        (244, 35, 232),
+        (107, 142, 35),
+        (0, 0, 142),
+        (153, 153, 153),
+        (220, 220, 0),
+        (220, 20, 60),
+        (119, 11, 32),
+    ),
+)

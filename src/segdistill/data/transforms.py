@@ -1,0 +1,94 @@
+"""The augmentation of the CIRKD training protocol, on torchvision.transforms.v2.
+
+Images become RGB floats with the ImageNet mean and standard deviation, as torchvision's and timm's backbones
+expect; CIRKD's released code feeds BGR in 0..255 minus the mean, which goes with its own backbones.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional as F
+
+from segdistill.data.classes import VOID
+from segdistill.errors import UserError
+
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
+SCALES = tuple(0.5 + step / 10 for step in range(16))  # 0.5, 0.6, ... 2.0
+
+_FILL = {
+    tv_tensors.Image: [round(255 * value) for value in MEAN],  # about 0 after normalisation
+    tv_tensors.Mask: VOID,
+}
+
+
+class RandomScaleCrop(v2.Transform):  # type: ignore[misc]  # torchvision has no types
+    """Resize by a random factor, pad right and bottom up to the crop, cut a random crop.
+
+    Done the other way round, which is cheaper: the crop's window in the source is cut first and then resized
+    to the crop, so no whole image is ever enlarged. The window has whole source pixels, hence the factor
+    that results differs from the one drawn by at most half a source pixel per crop. Images are resized
+    bilinearly (antialiased), labels to the nearest pixel. Padding is the mean colour and void.
+
+    Args:
+        crop: Height and width in pixels.
+        scales: The factors to draw from, uniformly; they apply to the image's own size.
+    """
+
+    def __init__(self, crop: tuple[int, int], scales: Sequence[float] = SCALES) -> None:
+        super().__init__()
+        if min(crop) < 1:
+            raise UserError(f"the crop must be at least 1x1 pixels, got {crop[0]}x{crop[1]} (height x width)")
+        if not scales or min(scales) <= 0:
+            raise UserError(f"scales must be factors > 0, got {list(scales)}")
+        self.crop = crop
+        self.scales = tuple(scales)
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        """Draw the factor and the window."""
+        scale = self.scales[int(torch.randint(len(self.scales), ()))]
+        start, window, size = [], [], []
+        for crop, extent in zip(self.crop, v2.query_size(flat_inputs), strict=True):
+            wanted = max(1, round(crop / scale))
+            taken = min(wanted, extent)
+            start.append(int(torch.randint(extent - taken + 1, ())))
+            window.append(taken)
+            # A window cut short by the image's edge keeps its scale; the padding fills the rest.
+            size.append(crop if taken == wanted else min(crop, max(1, round(taken * scale))))
+        return {"start": start, "window": window, "size": size}
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        """Cut, resize and pad one image or mask."""
+        (height, width), (crop_height, crop_width) = params["size"], self.crop
+        inpt = F.resized_crop(inpt, *params["start"], *params["window"], params["size"], antialias=True)
+        if (height, width) != self.crop:
+            inpt = F.pad(inpt, [0, 0, crop_width - width, crop_height - height], fill=_FILL[type(inpt)])
+        return inpt
+
+
+def training_transform(crop: tuple[int, int], scales: Sequence[float] = SCALES) -> v2.Transform:
+    """Return random scale, crop and horizontal flip, then normalisation.
+
+    Turns a dataset's item into an image, float32 (3, h, w), and its labels, int64 (h, w), with (h, w) =
+    ``crop``.
+
+    Reference: the protocol of CIRKD (Yang et al., CVPR 2022) as released, https://github.com/winycg/CIRKD:
+    no colour jitter, rotation or blur.
+    """
+    return v2.Compose([RandomScaleCrop(crop, scales), v2.RandomHorizontalFlip(0.5), evaluation_transform()])
+
+
+def evaluation_transform() -> v2.Transform:
+    """Return normalisation alone: float32 RGB of zero mean and unit deviation over ImageNet, int64 labels."""
+    dtypes = {tv_tensors.Image: torch.float32, tv_tensors.Mask: torch.int64, "others": None}
+    return v2.Compose([v2.ToDtype(dtypes, scale=True), v2.Normalize(MEAN, STD), v2.ToPureTensor()])
+
+
+def denormalise(images: Tensor) -> Tensor:
+    """Return normalised images (..., 3, H, W) as uint8 RGB, for pictures."""
+    mean, std = (images.new_tensor(values).view(3, 1, 1) for values in (MEAN, STD))
+    return ((images * std + mean) * 255).round().clamp(0, 255).to(torch.uint8)

@@ -1,0 +1,239 @@
+"""The Distiller: joins student, teacher and terms into one module that any training loop can call."""
+
+from collections.abc import Callable, Mapping
+from typing import Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from segdistill import losses
+from segdistill.errors import UserError
+from segdistill.gradients import AutoWeight, gradient_norms
+from segdistill.outputs import DistillerOutput
+from segdistill.taps import FeatureReader, probe_for
+from segdistill.term import Feature, Term, Wire
+
+
+class Distiller(nn.Module):
+    """Student, teacher and terms in one module: ``out = distiller(images, labels); out.total.backward()``.
+
+    The teacher is frozen: no gradients, eval mode whatever ``train()`` says, and neither in ``parameters()`` nor in
+    ``state_dict()``; it still follows ``.to()``. Student, adapters and losses with parameters are trained, so give
+    the optimiser ``distiller.parameters()`` and wrap the Distiller, not the student, in DDP.
+
+    The task loss is a term like the others, named ``"task"``: cross-entropy with ``ignore_index`` on the logits, the
+    student's auxiliary head with 0.4 where it has one. Give a term of that name to change it.
+
+    Args:
+        student: Any module with dense class scores; trained.
+        teacher: Any such module; frozen here. None trains the student alone.
+        terms: The distillation terms by name.
+        probe: An image batch (N, 3, H, W) for the one forward pass at construction that decides the wiring; a black
+            128x128 image by default.
+        ignore_index: The label of pixels that do not count.
+
+    Attributes:
+        progress: How far the run is, from 0 to 1; set it before each step if a weight is a schedule.
+
+    Raises:
+        UserError: A feature that a network does not have, logits with different numbers of classes, a term that
+            needs a teacher where there is none, or one network given as both.
+    """
+
+    def __init__(
+        self,
+        student: nn.Module,
+        teacher: nn.Module | None,
+        terms: Mapping[str, Term] | None = None,
+        *,
+        probe: Tensor | None = None,
+        ignore_index: int = 255,
+    ) -> None:
+        super().__init__()
+        if student is teacher:
+            raise UserError("student and teacher are the same module; give the teacher as a copy of its own")
+        self.student = student
+        # In a tuple, so that nn.Module does not register it: the teacher is no part of what is trained or saved.
+        self._teacher = () if teacher is None else (teacher.eval().requires_grad_(False),)
+        self.ignore_index = ignore_index
+        self.progress = 0.0
+
+        chosen = dict(terms or {})
+        if teacher is None:
+            for name, term in chosen.items():
+                if term.needs_teacher:
+                    raise UserError(f"term '{name}' needs a teacher, and there is none")
+        self._read_student = _reader(student, "student", chosen, probe)
+        self._read_teacher = None if teacher is None else _reader(teacher, "teacher", chosen, probe)
+        task = chosen.pop("task", None) or self._task_term()
+        self.terms = nn.ModuleDict({"task": task, **chosen})
+        self._wires = self._wire()
+        parameter = next(student.parameters(), None)
+        if parameter is not None:
+            self.terms.to(parameter.device)
+
+    def _task_term(self) -> Term:
+        on: list[Feature] | str = ["logits", "aux"] if "aux" in self._read_student.shapes else "logits"
+        return Term(losses.CrossEntropy(ignore_index=self.ignore_index), on=on, labels="valid")
+
+    def _wire(self) -> list[tuple[str, Wire]]:
+        ours = self._read_student.shapes
+        theirs = self._read_teacher.shapes if self._read_teacher else {}
+        wires = []
+        for name, term in self._named_terms():
+            try:
+                wires += [(name, wire) for wire in term.wire(ours, theirs)]
+            except UserError as error:
+                raise UserError(f"term '{name}': {error}") from None
+            if term.labels == "teacher_correct" and ours["logits"][1] != theirs["logits"][1]:
+                raise UserError(
+                    f"term '{name}': the student has {ours['logits'][1]} classes and the teacher "
+                    f"{theirs['logits'][1]}, so no pixel can be said to be right; use labels='valid'"
+                )
+        return wires
+
+    @property
+    def teacher(self) -> nn.Module | None:
+        """The frozen teacher; None where the student trains alone."""
+        return self._teacher[0] if self._teacher else None
+
+    def forward(self, images: Tensor, labels: Tensor) -> DistillerOutput:
+        """Return the weighted sum of all terms, every term, and the weights.
+
+        Args:
+            images: Shape (N, 3, H, W), as the student expects them.
+            labels: Class indices, shape (N, H', W'), or (N,) for classification.
+        """
+        theirs: dict[str, Tensor] = {}
+        if self._read_teacher is not None:
+            assert self.teacher is not None
+            if self.teacher.training:  # somebody called train() on it from outside
+                self.teacher.eval()
+            with torch.no_grad():
+                theirs = self._read_teacher(images)
+        ours = self._read_student(images)
+        views = self._label_views(labels, theirs)
+        values = {name: term(ours, theirs, views[term.labels]) for name, term in self._named_terms()}
+        self._settle_weights(values)
+        weights = {name: term.weight_at(self.progress) for name, term in self._named_terms()}
+        total = torch.stack([weights[name] * value.float() for name, value in values.items()]).sum()
+        return DistillerOutput(total, values, weights)
+
+    def _named_terms(self) -> list[tuple[str, Term]]:
+        return [(name, term) for name, term in self.terms.items() if isinstance(term, Term)]
+
+    def _label_views(self, labels: Tensor, teacher: dict[str, Tensor]) -> dict[str | None, Tensor | None]:
+        """Return the labels in each of the forms that a term may ask for."""
+        views: dict[str | None, Tensor | None] = {None: None, "valid": labels}
+        if any(term.labels == "teacher_correct" for _, term in self._named_terms()):
+            views["teacher_correct"] = _where_correct(labels, teacher["logits"], self.ignore_index)
+        return views
+
+    def _settle_weights(self, values: dict[str, Tensor]) -> None:
+        """Measure the gradients that ``weight="auto:..."`` needs, in the first training steps only."""
+        if not self.training or not torch.is_grad_enabled():
+            return
+        waiting = {
+            name: term.weight
+            for name, term in self._named_terms()
+            if isinstance(term.weight, AutoWeight) and not term.weight.settled
+        }
+        if waiting:
+            measured = {name: values[name] for name in ("task", *waiting)}
+            norms = gradient_norms(measured, self.student.parameters())
+            for name, weight in waiting.items():
+                weight.measure(norms["task"], norms[name])
+
+    def wiring(self) -> "Wiring":
+        """Return the table of what is compared with what: print it, or read its rows."""
+        terms = dict(self._named_terms())
+        return Wiring([(name, terms[name], wire) for name, wire in self._wires])
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the student's mode; the teacher stays in eval mode."""
+        super().train(mode)
+        if self.teacher is not None:
+            self.teacher.eval()
+        return self
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        if self.teacher is not None:
+            self.teacher._apply(fn)  # type: ignore[no-untyped-call]
+        return self
+
+
+class Wiring:
+    """The wiring table of a Distiller; ``str()`` gives it as text.
+
+    Attributes:
+        rows: (term's name, term, one of its connections).
+    """
+
+    HEADER = ("term", "loss", "student", "teacher", "adapter", "resized", "labels", "weight")
+
+    def __init__(self, rows: list[tuple[str, Term, Wire]]) -> None:
+        self.rows = rows
+
+    def cells(self) -> list[tuple[str, ...]]:
+        """Return the table's rows as text, under :attr:`HEADER`."""
+        return [
+            (
+                name,
+                type(term.loss).__name__ if isinstance(term.loss, nn.Module) else term.loss.__name__,
+                f"{wire.student} {_shape(wire.student_shape)}",
+                f"{wire.teacher} {_shape(wire.teacher_shape)}" if wire.teacher_shape else "-",
+                wire.adapter,
+                "yes" if wire.resized else "-",
+                term.labels or "-",
+                _weight(term),
+            )
+            for name, term, wire in self.rows
+        ]
+
+    def __str__(self) -> str:
+        """Align the columns."""
+        lines = [self.HEADER, *self.cells()]
+        widths = [max(len(line[column]) for line in lines) for column in range(len(self.HEADER))]
+        return "\n".join(
+            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+        )
+
+
+def _shape(shape: torch.Size) -> str:
+    return "x".join(str(size) for size in shape[1:])
+
+
+def _weight(term: Term) -> str:
+    if isinstance(term.weight, AutoWeight):
+        return f"auto:{term.weight.share:g}"
+    start, end = term.weight_at(0.0), term.weight_at(1.0)
+    return f"{start:g}" if start == end else f"{start:g} → {end:g}"
+
+
+def _reader(network: nn.Module, side: str, terms: Mapping[str, Term], probe: Tensor | None) -> FeatureReader:
+    own = probe_for(network)
+    image = own if probe is None else probe.to(own)
+    wanted = {
+        name: term.student_names if side == "student" else term.teacher_names
+        for name, term in terms.items()
+        if side == "student" or term.needs_teacher
+    }
+    try:
+        return FeatureReader(network, [feature for names in wanted.values() for feature in names], image)
+    except UserError:
+        for name, features in wanted.items():  # say whose feature it was
+            try:
+                FeatureReader(network, features, image)
+            except UserError as error:
+                raise UserError(f"term '{name}', {side}: {error}") from None
+        raise
+
+
+def _where_correct(labels: Tensor, teacher_logits: Tensor, ignore_index: int) -> Tensor:
+    """Return the labels at the logits' resolution with every pixel void where the teacher is wrong."""
+    if labels.dim() > 1:
+        size = teacher_logits.shape[2:]
+        labels = F.interpolate(labels[:, None].float(), size, mode="nearest")[:, 0].long()
+    return torch.where(teacher_logits.argmax(1) == labels, labels, ignore_index)

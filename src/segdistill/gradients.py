@@ -1,0 +1,86 @@
+"""How hard each term pulls the student: gradient norms, and weights set from them."""
+
+import math
+from collections.abc import Iterable, Mapping
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from segdistill.errors import UserError
+
+
+def gradient_norms(terms: Mapping[str, Tensor], parameters: Iterable[nn.Parameter]) -> dict[str, float]:
+    """Return the L2 norm of each unweighted term's gradient with respect to ``parameters``.
+
+    The graph is kept, so ``backward`` can follow. A term without a graph has norm 0. Costs one backward pass a
+    term: meant for the first steps of a run, not for every one.
+    """
+    wanted = [parameter for parameter in parameters if parameter.requires_grad]
+    norms = {}
+    for name, value in terms.items():
+        norms[name] = 0.0
+        if value.requires_grad:
+            gradients = torch.autograd.grad(value, wanted, retain_graph=True, allow_unused=True)
+            squares = [gradient.double().square().sum() for gradient in gradients if gradient is not None]
+            norms[name] = math.sqrt(torch.stack(squares).sum().item()) if squares else 0.0
+    return norms
+
+
+class AutoWeight(nn.Module):
+    """A weight set once, so that a term's gradient is ``share`` times the task's at the student.
+
+    It is the mean of ``share * |task gradient| / |term gradient|`` over the first ``STEPS`` steps in which the term
+    has a gradient, kept as a buffer, so that a resumed run goes on with the same weight.
+    """
+
+    STEPS = 5
+    total: Tensor
+    count: Tensor
+
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        self.share = share
+        self.register_buffer("total", torch.zeros((), dtype=torch.float64))
+        self.register_buffer("count", torch.zeros((), dtype=torch.int64))
+        self._settled: float | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> "AutoWeight":
+        """Read ``"auto:0.2"``.
+
+        Raises:
+            UserError: For any other text.
+        """
+        kind, _, share = text.partition(":")
+        try:
+            value = float(share)
+        except ValueError:
+            value = math.nan
+        if kind != "auto" or not value > 0:
+            raise UserError(f"a weight is a number, a schedule or 'auto:SHARE' as in 'auto:0.2', got '{text}'")
+        return cls(value)
+
+    @property
+    def settled(self) -> bool:
+        """True once the weight no longer changes."""
+        return self._settled is not None or int(self.count) >= self.STEPS
+
+    def value(self) -> float:
+        """Return the weight; 0 before the first measurement."""
+        if self._settled is not None:
+            return self._settled
+        value = float(self.total / self.count.clamp(min=1))
+        if self.settled:
+            self._settled = value  # spares a device synchronisation in every later step
+        return value
+
+    def measure(self, task: float, term: float) -> None:
+        """Take in the two gradient norms of one step; the mean over processes where there are several."""
+        ratio = torch.tensor([self.share * task / term if term > 0 else 0.0, float(term > 0)], dtype=torch.float64)
+        if dist.is_available() and dist.is_initialized():
+            ratio = ratio.to(self.total.device)
+            dist.all_reduce(ratio)
+        if ratio[1] > 0:
+            self.total += (ratio[0] / ratio[1]).to(self.total.device)
+            self.count += 1

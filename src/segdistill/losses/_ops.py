@@ -1,0 +1,127 @@
+"""What the losses share: the promises every loss keeps, and the operations several of them need."""
+
+from collections.abc import Callable
+from functools import wraps
+from inspect import signature
+from typing import Any, ParamSpec, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+P = ParamSpec("P")
+
+
+def loss_function(function: Callable[P, Tensor]) -> Callable[P, Tensor]:
+    """Make ``function(student, teacher, ...)`` keep the promises that need no mathematics.
+
+    No gradient reaches the teacher (the second parameter), and everything is computed in float32 at
+    least: half-precision tensors are cast up and autocast is off inside. Student and teacher may be tensors,
+    tuples of tensors or None.
+    """
+    compute = cast("Callable[..., Tensor]", function)
+    student_name, teacher_name = list(signature(function).parameters)[:2]
+
+    @wraps(function)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> Tensor:
+        values = [_prepare(value, detach=index == 1) for index, value in enumerate(args)]
+        named = {name: _prepare(value, detach=name == teacher_name) for name, value in kwargs.items()}
+        student = values[0] if values else named[student_name]
+        with torch.autocast(_device_type(student), enabled=False):
+            return compute(*values, **named)
+
+    return wrapper
+
+
+def _prepare(value: Any, *, detach: bool) -> Any:
+    if isinstance(value, tuple):
+        return tuple(_prepare(item, detach=detach) for item in value)
+    if not isinstance(value, Tensor):
+        return value
+    value = value.detach() if detach else value
+    return value.float() if value.dtype in (torch.float16, torch.bfloat16) else value
+
+
+def _device_type(value: Any) -> str:
+    return str(value.device.type) if isinstance(value, Tensor) else _device_type(value[0])
+
+
+def check_positive(**values: float) -> None:
+    """Raise a ValueError for the first hyper-parameter that is not > 0."""
+    for name, value in values.items():
+        if value <= 0:
+            raise ValueError(f"{name} must be > 0, got {value}")
+
+
+def check_shapes(student: Tensor, teacher: Tensor, *, dims: tuple[int, ...] = (4,), any_channels: bool = False) -> None:
+    """Raise unless both tensors have exactly the same shape: never a silent broadcast.
+
+    Args:
+        student: Tensor to compare.
+        teacher: Tensor to compare.
+        dims: Numbers of dimensions allowed: 4 is (N, C, H, W), 2 is (N, C).
+        any_channels: Let C differ.
+    """
+    got = f"got student {tuple(student.shape)} and teacher {tuple(teacher.shape)}"
+    if student.dim() not in dims:
+        expected = " or ".join({2: "(N, C)", 4: "(N, C, H, W)"}[dim] for dim in dims)
+        reason = ": this loss compares positions, and (N, C) has none" if student.dim() == 2 else ""
+        raise ValueError(f"student and teacher must be {expected}, {got}{reason}")
+    if any_channels:
+        if student[:, :1].shape != teacher[:, :1].shape:
+            raise ValueError(f"student and teacher must have the same N, H and W, {got}; resize one of them")
+    elif student.shape != teacher.shape:
+        raise ValueError(f"student and teacher must have the same shape, {got}; resize, or give the Term an adapter")
+
+
+def labels_at(labels: Tensor | None, like: Tensor) -> Tensor:
+    """Labels (N, H', W') at the resolution of ``like`` (N, C, H, W); for (N, C), labels (N,) as they are.
+
+    Nearest neighbour as in ``F.interpolate(mode="nearest")``, source index floor(i * H' / H): the choice of
+    the published losses, on which their numbers depend.
+
+    Raises:
+        ValueError: Without labels, or for labels of another batch size or number of dimensions.
+    """
+    if labels is None:
+        raise ValueError('this loss needs labels, got None; give its Term labels="valid"')
+    if labels.dim() != like.dim() - 1 or labels.shape[0] != like.shape[0]:
+        expected = "(N, H, W)" if like.dim() == 4 else "(N,)"
+        raise ValueError(
+            f"labels must be class indices {expected} with the N of the student, "
+            f"got labels {tuple(labels.shape)} and student {tuple(like.shape)}"
+        )
+    if labels.shape[1:] != like.shape[2:]:
+        labels = F.interpolate(labels[:, None].float(), like.shape[2:], mode="nearest")[:, 0]
+    return labels.long()
+
+
+def valid_at(labels: Tensor | None, like: Tensor, ignore_index: int) -> Tensor:
+    """Boolean (N, H, W), or (N,): where the label is not ``ignore_index``; everywhere without labels."""
+    if labels is None:
+        return torch.ones_like(like[:, 0], dtype=torch.bool)
+    return labels_at(labels, like) != ignore_index
+
+
+def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Mean of the ``values`` where ``mask`` holds; a zero that still carries a graph where it never does."""
+    return values.masked_fill(~mask, 0).sum() / mask.sum().clamp(min=1)
+
+
+def hide_void(maps: Tensor, valid: Tensor) -> Tensor:
+    """Fill ``maps`` (N, C, H, W) outside ``valid`` (N, H, W) so low that softmax and maximum pass it over."""
+    # Finite, and half of the minimum so that no rounding reaches -inf: 0 * inf would be NaN.
+    return maps.masked_fill(~valid[:, None], torch.finfo(maps.dtype).min / 2)
+
+
+def unit(vectors: Tensor, dim: int) -> Tensor:
+    """L2-normalise along ``dim``; a zero vector stays zero and gets no gradient."""
+    norm: Tensor = torch.linalg.vector_norm(vectors, dim=dim, keepdim=True)
+    # F.normalize divides a zero vector by 1e-12 and so multiplies its gradient by 1e12.
+    return vectors / norm.masked_fill(norm < 1e-12, torch.inf)
+
+
+def kl_divergence(student: Tensor, teacher: Tensor, dim: int) -> Tensor:
+    """KL(softmax(teacher) || softmax(student)) along ``dim``, in nats; ``dim`` is summed away."""
+    log_p, log_q = F.log_softmax(student, dim), F.log_softmax(teacher, dim)
+    return F.kl_div(log_p, log_q, reduction="none", log_target=True).sum(dim)

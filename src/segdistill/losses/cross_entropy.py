@@ -1,0 +1,74 @@
+"""The task loss: cross-entropy with the labels, of the main and the auxiliary head."""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from segdistill.losses._ops import loss_function
+
+
+@loss_function
+def cross_entropy(
+    student: Tensor | tuple[Tensor, Tensor | None],
+    teacher: object = None,
+    labels: Tensor | None = None,
+    *,
+    ignore_index: int = 255,
+    aux_weight: float = 0.4,
+) -> Tensor:
+    r"""Mean over valid pixels of :math:`-\log \sigma(z)_y`, in nats, plus the same of the auxiliary logits.
+
+    .. math:: \mathrm{CE}(z, y) + w_{\mathrm{aux}}\, \mathrm{CE}(z_{\mathrm{aux}}, y)
+
+    Args:
+        student: Logits, shape (N, C, h, w), or (N, C) for image classification; or a tuple of these and the
+            logits of the auxiliary head (or None). Upsampled to the labels, bilinear with aligned corners.
+        teacher: Not used: the place that every loss has.
+        labels: Class indices, shape (N, H, W), or (N,); required.
+        ignore_index: Label of the pixels that do not count.
+        aux_weight: Weight of the auxiliary head.
+
+    Raises:
+        ValueError: If labels are missing or do not fit the logits.
+
+    Reference: the supervised part of CIRKD (Yang et al., 2022, https://arxiv.org/abs/2204.06986) and GSKD.
+    """
+    if labels is None:
+        raise ValueError('cross_entropy needs labels, got None; give its Term labels="valid"')
+    logits, aux = student if isinstance(student, tuple) else (student, None)
+    loss = _head(logits, labels, ignore_index)
+    return loss if aux is None else loss + aux_weight * _head(aux, labels, ignore_index)
+
+
+def _head(logits: Tensor, labels: Tensor, ignore_index: int) -> Tensor:
+    if (logits.dim(), labels.dim()) not in ((4, 3), (2, 1)) or logits.shape[0] != labels.shape[0]:
+        raise ValueError(
+            "logits must be (N, C, h, w) with labels (N, H, W), or (N, C) with labels (N,), "
+            f"got logits {tuple(logits.shape)} and labels {tuple(labels.shape)}"
+        )
+    if logits.shape[2:] != labels.shape[1:]:
+        logits = F.interpolate(logits, labels.shape[1:], mode="bilinear", align_corners=True)
+    total = F.cross_entropy(logits, labels.long(), ignore_index=ignore_index, reduction="sum")
+    return total / (labels != ignore_index).sum().clamp(min=1)
+
+
+class CrossEntropy(nn.Module):
+    """Module form of :func:`cross_entropy`."""
+
+    equal_channels = False
+    needs_teacher = False
+
+    def __init__(self, *, ignore_index: int = 255, aux_weight: float = 0.4) -> None:
+        super().__init__()
+        if aux_weight < 0:
+            raise ValueError(f"aux_weight must be >= 0, got {aux_weight}")
+        self.ignore_index = ignore_index
+        self.aux_weight = aux_weight
+
+    def forward(
+        self,
+        student: Tensor | tuple[Tensor, Tensor | None],
+        teacher: object = None,
+        labels: Tensor | None = None,
+    ) -> Tensor:
+        """Return the loss, a scalar."""
+        return cross_entropy(student, teacher, labels, ignore_index=self.ignore_index, aux_weight=self.aux_weight)

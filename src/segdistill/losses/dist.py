@@ -1,0 +1,88 @@
+"""DIST: correlate with the teacher's predictions, between classes and within each class."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from segdistill.losses._ops import check_positive, check_shapes, loss_function, masked_mean, valid_at
+
+
+@loss_function
+def dist(
+    student: Tensor,
+    teacher: Tensor,
+    labels: Tensor | None = None,
+    *,
+    inter: float = 1.0,
+    intra: float = 1.0,
+    temperature: float = 1.0,
+    ignore_index: int = 255,
+) -> Tensor:
+    r"""One minus Pearson's correlation of the probabilities, along the classes and along the pixels.
+
+    With :math:`P` (pixels, C) the softmax of the logits at :math:`\tau`, over all valid pixels of the batch,
+
+    .. math:: \tau^2 \Big[ \beta \big(1 - \tfrac{1}{|V|} \sum_{i \in V} \rho(P^S_{i:}, P^T_{i:})\big)
+        + \gamma \big(1 - \tfrac{1}{C} \sum_c \rho(P^S_{:c}, P^T_{:c})\big) \Big]
+
+    Args:
+        student: Logits, shape (N, C, H, W), or (N, C) for image classification.
+        teacher: Logits, same shape; no gradient reaches it.
+        labels: Class indices, shape (N, H', W'), or (N,); None counts every pixel.
+        inter: Weight :math:`\beta` of the correlation between the classes of a pixel.
+        intra: Weight :math:`\gamma` of the correlation within a class, over the pixels.
+        temperature: Of both softmaxes, > 0.
+        ignore_index: Label of the pixels that do not count.
+
+    Raises:
+        ValueError: If the shapes differ.
+
+    Reference: Huang et al., 2022, https://arxiv.org/abs/2205.10536. The released segmentation code counts
+    void pixels too.
+    """
+    check_shapes(student, teacher, dims=(4, 2))
+    valid = valid_at(labels, student, ignore_index).flatten()  # (pixels,)
+    p, q = (F.softmax(x / temperature, dim=1).movedim(1, -1).flatten(0, -2) for x in (student, teacher))
+    between = masked_mean(1 - _cosine(p - p.mean(1, keepdim=True), q - q.mean(1, keepdim=True), dim=1), valid)
+    # Void rows become zero, which adds nothing to the products and norms down a column.
+    p, q = (_centre_valid(x, valid[:, None]) for x in (p, q))
+    within = (1 - _cosine(p, q, dim=0)).mean() * valid.any()
+    return temperature**2 * (inter * between + intra * within)
+
+
+def _centre_valid(rows: Tensor, valid: Tensor) -> Tensor:
+    mean = (rows * valid).sum(0) / valid.sum().clamp(min=1)
+    return (rows - mean) * valid
+
+
+def _cosine(a: Tensor, b: Tensor, dim: int) -> Tensor:
+    norms: Tensor = torch.linalg.vector_norm(a, dim=dim) * torch.linalg.vector_norm(b, dim=dim)
+    return (a * b).sum(dim) / (norms + 1e-8)
+
+
+class DIST(nn.Module):
+    """Module form of :func:`dist`."""
+
+    equal_channels = True
+
+    def __init__(
+        self, *, inter: float = 1.0, intra: float = 1.0, temperature: float = 1.0, ignore_index: int = 255
+    ) -> None:
+        super().__init__()
+        check_positive(temperature=temperature)
+        self.inter = inter
+        self.intra = intra
+        self.temperature = temperature
+        self.ignore_index = ignore_index
+
+    def forward(self, student: Tensor, teacher: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Return the loss, a scalar."""
+        return dist(
+            student,
+            teacher,
+            labels,
+            inter=self.inter,
+            intra=self.intra,
+            temperature=self.temperature,
+            ignore_index=self.ignore_index,
+        )

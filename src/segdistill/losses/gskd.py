@@ -1,0 +1,223 @@
+"""GSKD: match descriptors of the similarities between positions sampled evenly from the classes."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from segdistill.losses._ops import check_positive, check_shapes, kl_divergence, labels_at, loss_function, unit
+
+Sampling = Literal["class_balanced", "random"]
+Stride = int | Literal["classes"]
+
+
+@loss_function
+def gskd(
+    student: Tensor,
+    teacher: Tensor,
+    labels: Tensor | None = None,
+    *,
+    samples: int = 16,
+    stride: Stride = 8,
+    temperature: float = 1.0,
+    sampling: Sampling = "class_balanced",
+    group: bool = True,
+    shuffle: bool = True,
+    generator: torch.Generator | None = None,
+    ignore_index: int = 255,
+) -> Tensor:
+    """Mean over images of the divergence of the sub-image descriptors, in nats.
+
+    Per image, ``samples`` positions of each class present, the same for student and teacher, give B rows of
+    each feature map. Their B x B cosine similarities, every row in an order of its own, are cut into groups
+    of columns: see :func:`sub_image_descriptor_kl`. Images without a valid position do not count.
+
+    Args:
+        student: Features, shape (N, C, H, W).
+        teacher: Features, shape (N, C', H, W), any number of channels; no gradient reaches it.
+        labels: Class indices, shape (N, H', W'). The paper drops the positions where the teacher is wrong:
+            set them to ``ignore_index``. None is possible with ``sampling="random"`` only.
+        samples: Positions for each class present.
+        stride: Columns in a descriptor; "classes" takes the number of classes present in the image.
+        temperature: Of both softmaxes, > 0.
+        sampling: "class_balanced", or "random": as many positions, of any class (RS in the paper's Table 11).
+        group: False makes one descriptor of the whole map.
+        shuffle: False leaves the columns of every row in order.
+        generator: Source of the random positions and orders.
+        ignore_index: Label of the positions that are never drawn.
+
+    Raises:
+        ValueError: If N, H or W differ, or labels are missing.
+
+    Reference: Park et al., 2025, https://doi.org/10.1109/ACCESS.2025.3575066, Eq. 5-7 and Algorithm 1; the
+    divergence is KL(teacher || student) as in the released code, Eq. 7 prints the other order. That code also
+    has a projector, a remainder group and a squared temperature, divides by the entries of a group, mixes
+    pixels as soon as one is void, counts one image of the batch, and passes no gradient to the student.
+    """
+    check_shapes(student, teacher, any_channels=True)
+    if labels is None and sampling == "random" and stride != "classes":
+        labels = torch.full_like(student[:, 0], ignore_index + 1, dtype=torch.long)  # one class everywhere
+    flat_labels = labels_at(labels, student).flatten(1)  # (N, H * W)
+    terms = []
+    # unbind and not an index: its backward writes the gradient of the batch once instead of once per image.
+    for s, t, image in zip(student.flatten(2).unbind(), teacher.flatten(2).unbind(), flat_labels, strict=True):
+        positions = sample_positions(image, samples, sampling=sampling, generator=generator, ignore_index=ignore_index)
+        size = len(positions)  # B = samples * classes present
+        if size == 0:
+            continue
+        if shuffle and group:
+            permutation = row_permutations(size, generator=generator, device=image.device)
+        else:
+            permutation = torch.arange(size, device=image.device).expand(size, size)
+        columns = size // samples if stride == "classes" else stride
+        terms.append(
+            sub_image_descriptor_kl(
+                s.index_select(1, positions).mT,
+                t.index_select(1, positions).mT,
+                permutation,
+                stride=columns if group else size,
+                temperature=temperature,
+            )
+        )
+    return torch.stack(terms).mean() if terms else (student * 0).sum()
+
+
+@loss_function
+def sub_image_descriptor_kl(
+    student_samples: Tensor,
+    teacher_samples: Tensor,
+    permutation: Tensor,
+    *,
+    stride: int,
+    temperature: float = 1.0,
+) -> Tensor:
+    r"""Divergence of the sub-image descriptors of one image, in nats: the heart of :func:`gskd`.
+
+    With :math:`V = M M^\top` of the L2-normalised samples :math:`M`, its rows permuted, and :math:`D_i` all
+    B S entries of its columns i S to (i + 1) S - 1,
+
+    .. math:: \frac{1}{G} \sum_{i=0}^{G-1}
+        \mathrm{KL}\big(\sigma(D^T_i / \tau) \,\Vert\, \sigma(D^S_i / \tau)\big),
+        \quad G = \lfloor B / S \rfloor
+
+    Args:
+        student_samples: Features at the sampled positions, shape (B, d).
+        teacher_samples: The same positions, shape (B, d'), any number of channels; no gradient reaches it.
+        permutation: Shape (B, B); row i is the order of the columns of row i.
+        stride: Columns in a group, :math:`S`; columns beyond the last full group are left out, and more than
+            B make one group of everything.
+        temperature: :math:`\tau` > 0.
+
+    Raises:
+        ValueError: If the numbers of samples differ or do not fit the permutation.
+
+    Reference: Eq. 5-7 and Algorithm 1 of the paper above.
+    """
+    size = len(student_samples)
+    if len(teacher_samples) != size or permutation.shape != (size, size):
+        raise ValueError(
+            "student_samples (B, d), teacher_samples (B, d') and permutation (B, B) must share B, got "
+            f"{tuple(student_samples.shape)}, {tuple(teacher_samples.shape)} and {tuple(permutation.shape)}"
+        )
+    stride = min(stride, size)
+    groups = size // stride
+    s, t = (
+        _descriptors(x, permutation[:, : groups * stride], groups) / temperature
+        for x in (student_samples, teacher_samples)
+    )
+    return kl_divergence(s, t, dim=1).mean()
+
+
+def _descriptors(samples: Tensor, order: Tensor, groups: int) -> Tensor:
+    """Similarities of ``samples`` (B, d), columns in ``order`` (B, G * S), one row per group, (G, B * S)."""
+    rows = unit(samples, dim=1)
+    return (rows @ rows.mT).gather(1, order).reshape(len(rows), groups, -1).transpose(0, 1).flatten(1)
+
+
+def sample_positions(
+    labels: Tensor,
+    samples: int,
+    *,
+    sampling: Sampling = "class_balanced",
+    generator: torch.Generator | None = None,
+    ignore_index: int = 255,
+) -> Tensor:
+    """Draw positions of one image, shape (samples * classes present,), class after class.
+
+    A class with enough positions gives ``samples`` different ones; one with fewer gives each of its
+    positions, again and again in the same order. ``sampling="random"`` draws the same number as if all were
+    of one class.
+
+    Args:
+        labels: Class indices, shape (positions,).
+        samples: Positions for each class present.
+        sampling: "class_balanced" or "random".
+        generator: Source of randomness.
+        ignore_index: Label of the positions that are never drawn.
+    """
+    valid = (labels != ignore_index).nonzero().squeeze(1)
+    device = labels.device if generator is None else generator.device
+    order = valid[torch.randperm(len(valid), generator=generator, device=device).to(labels.device)]
+    # A stable sort by class keeps the random order within each class.
+    ranked, by_class = labels[order].sort(stable=True)
+    count: Tensor = torch.unique_consecutive(ranked, return_counts=True)[1]  # (classes,)
+    if sampling == "random":
+        return order[torch.arange(samples * len(count), device=labels.device) % max(len(order), 1)]
+    start = count.cumsum(0) - count
+    turn = torch.arange(samples, device=labels.device) % count[:, None]  # (classes, samples)
+    return order[by_class[start[:, None] + turn]].flatten()
+
+
+def row_permutations(size: int, *, generator: torch.Generator | None, device: torch.device) -> Tensor:
+    """Return ``size`` independent random orders of ``range(size)``, one per row."""
+    source = device if generator is None else generator.device
+    return torch.rand(size, size, generator=generator, device=source).to(device).argsort(dim=1)
+
+
+class GSKD(nn.Module):
+    """Module form of :func:`gskd`."""
+
+    equal_channels = False
+
+    def __init__(
+        self,
+        *,
+        samples: int = 16,
+        stride: Stride = 8,
+        temperature: float = 1.0,
+        sampling: Sampling = "class_balanced",
+        group: bool = True,
+        shuffle: bool = True,
+        generator: torch.Generator | None = None,
+        ignore_index: int = 255,
+    ) -> None:
+        super().__init__()
+        check_positive(samples=samples, temperature=temperature)
+        if stride != "classes" and (isinstance(stride, str) or stride <= 0):
+            raise ValueError(f'stride must be > 0 or "classes", got {stride!r}')
+        if sampling not in ("class_balanced", "random"):
+            raise ValueError(f'sampling must be "class_balanced" or "random", got {sampling!r}')
+        self.samples = samples
+        self.stride: Stride = stride
+        self.temperature = temperature
+        self.sampling: Sampling = sampling
+        self.group = group
+        self.shuffle = shuffle
+        self.generator = generator
+        self.ignore_index = ignore_index
+
+    def forward(self, student: Tensor, teacher: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Return the loss, a scalar."""
+        return gskd(
+            student,
+            teacher,
+            labels,
+            samples=self.samples,
+            stride=self.stride,
+            temperature=self.temperature,
+            sampling=self.sampling,
+            group=self.group,
+            shuffle=self.shuffle,
+            generator=self.generator,
+            ignore_index=self.ignore_index,
+        )

@@ -1,0 +1,89 @@
+"""I2CKD: draw the student's class prototypes to the teacher's, away from those of other classes."""
+
+import torch
+from torch import Tensor, nn
+
+from segdistill.losses._ops import check_positive, check_shapes, labels_at, loss_function, masked_mean
+
+
+@loss_function
+def i2ckd(
+    student: Tensor,
+    teacher: Tensor,
+    labels: Tensor | None = None,
+    *,
+    margin: float = 1.0,
+    num_classes: int | None = None,
+    ignore_index: int = 255,
+) -> Tensor:
+    r"""Triplet loss between the class prototypes, over the n classes present in the batch.
+
+    With :math:`p_c` the mean of the features at the valid positions of class c, in the whole batch,
+
+    .. math:: \frac{1}{n (n - 1)} \sum_c \sum_{j \ne c}
+        \big[ m + \Vert p^S_c - p^T_c \Vert_2 - \Vert p^S_c - p^T_j \Vert_2 \big]_+
+
+    Not zero for student = teacher, unless the prototypes lie more than the margin apart.
+
+    Args:
+        student: Features, shape (N, C, H, W).
+        teacher: Features, same shape; no gradient reaches it.
+        labels: Class indices, shape (N, H', W'); required.
+        margin: :math:`m` >= 0, in units of the features.
+        num_classes: Labels from this number up do not count; None reads the classes from the labels, which
+            waits for the device.
+        ignore_index: Label of the positions that do not count.
+
+    Raises:
+        ValueError: If the shapes differ or labels are missing.
+
+    Reference: Karine et al., I2CKD, Eq. 1-3, https://arxiv.org/abs/2403.18490. No code was released. The
+    paper gives no margin, no layer and no rule for absent classes: prototypes per batch, labels at the
+    features' resolution and present classes only are choices made here. Fewer than two classes give zero.
+    """
+    check_shapes(student, teacher)
+    labels = labels_at(labels, student).flatten(1)  # (N, H * W)
+    valid = labels != ignore_index
+    if num_classes is None:
+        classes: Tensor = torch.unique(labels[valid])
+    else:
+        classes = torch.arange(num_classes, device=labels.device)
+    # A product with the membership instead of index_add: the same sums, in an order that never changes.
+    member = ((labels[..., None] == classes) & valid[..., None]).to(student.dtype)  # (N, H * W, classes)
+    count = member.sum(dim=(0, 1))  # (classes,)
+    s, t = (
+        (x.flatten(2) @ member).sum(dim=0).mT / count.clamp(min=1)[:, None] for x in (student, teacher)
+    )  # (classes, C)
+    # Without the matrix product cdist is exact for close prototypes, and its gradient at 0 is 0.
+    distance = torch.cdist(s, t, compute_mode="donot_use_mm_for_euclid_dist")
+    triplets = (margin + distance.diagonal()[:, None] - distance).relu()
+    present = count > 0
+    others = ~torch.eye(len(present), dtype=torch.bool, device=present.device)
+    return masked_mean(triplets, present & present[:, None] & others)
+
+
+class I2CKD(nn.Module):
+    """Module form of :func:`i2ckd`."""
+
+    equal_channels = True
+
+    def __init__(self, *, margin: float = 1.0, num_classes: int | None = None, ignore_index: int = 255) -> None:
+        super().__init__()
+        if margin < 0:
+            raise ValueError(f"margin must be >= 0, got {margin}")
+        if num_classes is not None:
+            check_positive(num_classes=num_classes)
+        self.margin = margin
+        self.num_classes = num_classes
+        self.ignore_index = ignore_index
+
+    def forward(self, student: Tensor, teacher: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Return the loss, a scalar."""
+        return i2ckd(
+            student,
+            teacher,
+            labels,
+            margin=self.margin,
+            num_classes=self.num_classes,
+            ignore_index=self.ignore_index,
+        )

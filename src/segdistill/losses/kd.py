@@ -1,0 +1,61 @@
+"""Pixel-wise KD: match the teacher's class distribution at every pixel."""
+
+from torch import Tensor, nn
+
+from segdistill.losses._ops import (
+    check_positive,
+    check_shapes,
+    kl_divergence,
+    loss_function,
+    masked_mean,
+    valid_at,
+)
+
+
+@loss_function
+def kd(
+    student: Tensor,
+    teacher: Tensor,
+    labels: Tensor | None = None,
+    *,
+    temperature: float = 1.0,
+    ignore_index: int = 255,
+) -> Tensor:
+    r"""Mean over valid pixels of the divergence of the class distributions, in nats.
+
+    .. math:: \tau^2\, \frac{1}{|V|} \sum_{i \in V}
+        \mathrm{KL}\big(\sigma(z^T_i / \tau) \,\Vert\, \sigma(z^S_i / \tau)\big)
+
+    Args:
+        student: Logits, shape (N, C, H, W), or (N, C) for image classification.
+        teacher: Logits, same shape; no gradient reaches it.
+        labels: Class indices, shape (N, H', W'), or (N,); None counts every pixel.
+        temperature: Of both softmaxes, > 0.
+        ignore_index: Label of the pixels that do not count.
+
+    Raises:
+        ValueError: If the shapes differ.
+
+    Reference: Hinton et al., 2015, https://arxiv.org/abs/1503.02531, at every pixel; Eq. 1 of AICSD, Eq. 2 of
+    GSKD. Released segmentation code counts void pixels too; AICSD's averages over the C classes as well, so
+    its weight 10 is 10 / C here.
+    """
+    check_shapes(student, teacher, dims=(4, 2))
+    divergence = kl_divergence(student / temperature, teacher / temperature, dim=1)  # (N, H, W)
+    return temperature**2 * masked_mean(divergence, valid_at(labels, student, ignore_index))
+
+
+class KD(nn.Module):
+    """Module form of :func:`kd`."""
+
+    equal_channels = True
+
+    def __init__(self, *, temperature: float = 1.0, ignore_index: int = 255) -> None:
+        super().__init__()
+        check_positive(temperature=temperature)
+        self.temperature = temperature
+        self.ignore_index = ignore_index
+
+    def forward(self, student: Tensor, teacher: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Return the loss, a scalar."""
+        return kd(student, teacher, labels, temperature=self.temperature, ignore_index=self.ignore_index)

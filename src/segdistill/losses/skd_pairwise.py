@@ -1,0 +1,79 @@
+"""SKD, pair-wise term: match the cosine similarity of every two positions."""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from segdistill.losses._ops import (
+    check_positive,
+    check_shapes,
+    hide_void,
+    loss_function,
+    masked_mean,
+    unit,
+    valid_at,
+)
+
+
+@loss_function
+def skd_pairwise(
+    student: Tensor,
+    teacher: Tensor,
+    labels: Tensor | None = None,
+    *,
+    pool: int = 2,
+    ignore_index: int = 255,
+) -> Tensor:
+    r"""Mean over images of the mean squared difference of the two maps of cosine similarities.
+
+    With :math:`F` (d, n) an image's features after max pooling, each of its n cells L2-normalised,
+
+    .. math:: \frac{1}{n^2} \big\Vert F_S^\top F_S - F_T^\top F_T \big\Vert_F^2
+
+    Args:
+        student: Features, shape (N, C, H, W).
+        teacher: Features, shape (N, C', H, W), any number of channels; no gradient reaches it.
+        labels: Class indices, shape (N, H', W'): void positions are left out of the pooling, and cells
+            without a valid position out of the pairs; None counts all.
+        pool: Kernel and stride of the max pooling, in positions; 1 compares the full map.
+        ignore_index: Label of the positions that do not count.
+
+    Raises:
+        ValueError: If N, H or W differ.
+
+    Reference: Liu et al., 2019, https://arxiv.org/abs/1903.04197; Eq. 3-4 of GSKD, which writes no pooling
+    (``pool=1``). The default is CIRKD's released code, which counts void positions.
+    """
+    check_shapes(student, teacher, any_channels=True)
+    valid = valid_at(labels, student, ignore_index)  # (N, H, W)
+    cells = F.max_pool2d(valid[:, None].to(student.dtype), pool, ceil_mode=True) > 0  # (N, 1, h, w)
+    count = cells.flatten(1).sum(dim=1)  # (N,)
+    pooled = [F.max_pool2d(hide_void(x, valid), pool, ceil_mode=True) for x in (student, teacher)]
+    # A void cell becomes the zero vector: its similarity to every cell is 0 on both sides.
+    s, t = (unit(x.masked_fill(~cells, 0).flatten(2), dim=1) for x in pooled)  # (N, C, h * w)
+    return masked_mean(_squared_distance(s, t) / count.clamp(min=1) ** 2, count > 0)
+
+
+def _squared_distance(s: Tensor, t: Tensor) -> Tensor:
+    """Per image, the squared Frobenius norm of s^T s - t^T t for ``s`` (N, d, n) and ``t`` (N, d', n)."""
+    if s.shape[2] <= s.shape[1] + t.shape[1]:
+        return (s.mT @ s - t.mT @ t).square().sum(dim=(1, 2))
+    # Many cells: the same number from d x d products, |s s^T|^2 + |t t^T|^2 - 2 |s t^T|^2, so that no (n, n)
+    # map is ever held. Rounding may leave a negative zero.
+    ss, tt, st = ((a @ b.mT).square().sum(dim=(1, 2)) for a, b in ((s, s), (t, t), (s, t)))
+    return (ss + tt - 2 * st).clamp(min=0)
+
+
+class SKDPairwise(nn.Module):
+    """Module form of :func:`skd_pairwise`."""
+
+    equal_channels = False
+
+    def __init__(self, *, pool: int = 2, ignore_index: int = 255) -> None:
+        super().__init__()
+        check_positive(pool=pool)
+        self.pool = pool
+        self.ignore_index = ignore_index
+
+    def forward(self, student: Tensor, teacher: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Return the loss, a scalar."""
+        return skd_pairwise(student, teacher, labels, pool=self.pool, ignore_index=self.ignore_index)

@@ -1,0 +1,43 @@
+"""Networks: the papers' own by name, any of smp's and timm's, and anybody's module, all returning SegOutput.
+
+Everything but the names is imported on first use: PyTorch and the model libraries take seconds to import, and
+the command line answers ``--help`` and a mistyped name without them.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from segdistill.models.names import check_name, licence, names
+
+if TYPE_CHECKING:
+    from segdistill.models.builder import build
+    from segdistill.models.files import load, save_student
+    from segdistill.models.weights import LoadReport, load_weights
+    from segdistill.models.wrapper import wrap
+
+__all__ = [
+    "LoadReport",
+    "build",
+    "check_name",
+    "licence",
+    "load",
+    "load_weights",
+    "names",
+    "save_student",
+    "wrap",
+]
+
+_HOME = {
+    "LoadReport": "weights",
+    "build": "builder",
+    "load": "files",
+    "load_weights": "weights",
+    "save_student": "files",
+    "wrap": "wrapper",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name in _HOME:
+        return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    raise AttributeError(f"module '{__name__}' has no attribute '{name}'")

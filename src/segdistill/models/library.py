@@ -1,0 +1,74 @@
+"""Networks of segmentation_models_pytorch with any encoder of smp or timm; nothing is downloaded."""
+
+import inspect
+
+import segmentation_models_pytorch as smp
+import timm
+from torch import nn
+
+from segdistill.errors import UserError, unknown
+from segdistill.models.segmenter import Segmenter
+
+# What this package decides itself: logits for num_classes, at the network's own stride, from RGB images.
+_DECIDED = {
+    "encoder_name",
+    "encoder_weights",
+    "classes",
+    "in_channels",
+    "activation",
+    "upsampling",
+    "aux_params",
+}
+
+
+def build_library(name: str, num_classes: int, options: dict[str, object]) -> Segmenter:
+    """Build ``"arch/encoder"``, for instance ``"deeplabv3/tu-mobilenetv2_035"``.
+
+    Args:
+        name: An architecture of smp, a slash, an encoder of smp or (with ``tu-``) timm.
+        num_classes: Number of classes.
+        options: Arguments of smp's architecture (``decoder_channels``, ``encoder_output_stride``, ...); for
+            ``tu-`` encoders also of timm's.
+
+    Raises:
+        UserError: Unknown encoder or option, or two parts that do not go together.
+    """
+    architecture, encoder = name.split("/", 1)
+    check_encoder(encoder)
+    network_class = smp.MODEL_ARCHITECTURES_MAPPING[architecture]
+    parameters = inspect.signature(network_class).parameters.values()
+    known = {p.name for p in parameters if p.kind is not p.VAR_KEYWORD} - _DECIDED
+    for option in options:
+        # smp drops unknown options silently; with timm's encoders it hands them on, and timm checks them.
+        if option not in known and (option in _DECIDED or not encoder.startswith("tu-")):
+            raise unknown(f"option of {name}", option, known)
+    try:
+        network = network_class(
+            encoder_name=encoder, encoder_weights=None, in_channels=3, classes=num_classes, **options
+        )
+    except Exception as error:  # smp and timm raise anything from KeyError to RuntimeError
+        raise UserError(f"cannot build {name} with {options or 'no options'}: {error}") from error
+    head = _without_upsampling(network.segmentation_head)
+    multiple = network.encoder.output_stride if network.requires_divisible_input_shape else 1
+    return Segmenter(network.encoder, network.decoder, head, multiple=multiple)
+
+
+def check_encoder(name: str) -> None:
+    """Raise unless smp has an encoder of this name, or timm one behind ``tu-``.
+
+    Raises:
+        UserError: With the nearest name there is.
+    """
+    if timm.is_model(name.removeprefix("tu-")) if name.startswith("tu-") else name in smp.encoders.encoders:
+        return
+    ours = [known for known in smp.encoders.encoders if not known.startswith("timm-")]
+    raise unknown("encoder", name, [*ours, *(f"tu-{known}" for known in timm.list_models())])
+
+
+def _without_upsampling(head: nn.Module) -> nn.Module:
+    for name, child in head.named_children():
+        if isinstance(child, nn.Upsample):
+            setattr(head, name, nn.Identity())
+    if hasattr(head, "upsampling_factor"):  # DPT
+        head.upsampling_factor = 1.0  # type: ignore[assignment]
+    return head

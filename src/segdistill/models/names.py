@@ -1,0 +1,76 @@
+"""The names that :func:`segdistill.models.build` takes; imports no PyTorch."""
+
+import re
+from typing import NamedTuple
+
+from segdistill.errors import UserError, unknown
+
+
+class Paper(NamedTuple):
+    """One of the papers' networks: a line about it, and what its published weights may be used for."""
+
+    description: str
+    licence: str
+
+
+_TORCHVISION = "torchvision's ImageNet weights: BSD-3-Clause; ImageNet's own terms allow research"
+_NVIDIA = "NVIDIA's SegFormer weights: non-commercial; the code is transformers' (Apache-2.0)"
+
+PAPERS = {
+    "deeplabv3_resnet101": Paper("DeepLabV3, ResNet-101, stride 8: teacher of CIRKD, GSKD", _TORCHVISION),
+    "deeplabv3_resnet18": Paper("DeepLabV3, ResNet-18 (deep stem), stride 8: student of CIRKD, GSKD", _TORCHVISION),
+    "deeplabv3_mobilenetv2": Paper("DeepLabV3, MobileNetV2, stride 8: student of CIRKD, GSKD", _TORCHVISION),
+    "pspnet_resnet18": Paper("PSPNet, ResNet-18 (deep stem), stride 8: student of CIRKD, GSKD", _TORCHVISION),
+    "deeplabv3plus_resnet101": Paper("DeepLabV3+, ResNet-101, stride 4: teacher of AICSD", _TORCHVISION),
+    "deeplabv3plus_resnet18": Paper("DeepLabV3+, ResNet-18, stride 4: student of AICSD", _TORCHVISION),
+    "deeplabv3plus_mobilenetv2": Paper("DeepLabV3+, MobileNetV2, stride 4: student of AICSD", _TORCHVISION),
+    "segformer_b4": Paper("SegFormer-B4, stride 4: teacher of CIRKD, GSKD", _NVIDIA),
+    "segformer_b0": Paper("SegFormer-B0, stride 4: student of CIRKD, GSKD", _NVIDIA),
+}
+
+#: Architectures of segmentation_models_pytorch, the first half of "arch/encoder".
+ARCHITECTURES = (
+    "deeplabv3", "deeplabv3plus", "dpt", "fpn", "linknet", "manet",
+    "pan", "pspnet", "segformer", "unet", "unetplusplus", "upernet",
+)  # fmt: skip
+
+_IMPORT_PATH = re.compile(r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$")
+
+
+def names() -> dict[str, str]:
+    """Return the papers' networks: name to one-line description."""
+    return {name: paper.description for name, paper in PAPERS.items()}
+
+
+def is_import_path(name: str) -> bool:
+    """Tell whether ``name`` has the form ``package.module:callable``."""
+    return _IMPORT_PATH.match(name) is not None
+
+
+def check_name(name: str) -> None:
+    """Raise unless ``name`` is a paper's network, ``"arch/encoder"`` or ``"package.module:callable"``.
+
+    Only the form is checked; whether smp or timm has the encoder, :func:`segdistill.models.build` finds out.
+
+    Raises:
+        UserError: Anything else; the nearest name is offered.
+    """
+    if name in PAPERS or is_import_path(name):
+        return
+    architecture, slash, encoder = name.partition("/")
+    if not slash or ":" in name:
+        hint = "(or 'arch/encoder' as in 'unet/resnet18', or 'package.module:callable')"
+        raise unknown("model", name, PAPERS, hint=hint)
+    if architecture not in ARCHITECTURES:
+        raise unknown("architecture", architecture, ARCHITECTURES)
+    if not encoder:
+        raise UserError(f"model '{name}' names no encoder; write for instance '{architecture}/resnet18'")
+
+
+def licence(name: str) -> str:
+    """Return what is known about the use of a network's published weights or code; empty where nothing is."""
+    if name in PAPERS:
+        return PAPERS[name].licence
+    if "/mit_b" in name:
+        return "smp's mit_b encoders: NVIDIA's code and weights, non-commercial; segformer_b0 is free code"
+    return ""

@@ -1,0 +1,64 @@
+"""SegFormer (Xie et al., 2021, https://arxiv.org/abs/2105.15203) from the parts of transformers."""
+
+from torch import Tensor, nn
+
+from segdistill.errors import UserError
+from segdistill.outputs import SegOutput
+
+try:
+    from transformers import SegformerConfig, SegformerForSemanticSegmentation
+except ImportError as error:
+    raise UserError('SegFormer needs transformers: pip install "segdistill[segformer]"') from error
+
+SIZES: dict[str, dict[str, object]] = {
+    "b0": {},  # the defaults of transformers
+    "b4": {"depths": [3, 8, 27, 3], "hidden_sizes": [64, 128, 320, 512], "decoder_hidden_size": 768},
+}
+
+
+class SegFormer(nn.Module):
+    """Mix-transformer encoder with the all-MLP decoder; logits at stride 4.
+
+    Args:
+        num_classes: Number of classes.
+        size: ``"b0"`` or ``"b4"``.
+
+    Attributes:
+        roles: ``stage1`` (stride 4) .. ``stage4`` (stride 32), and ``head``, the fused map before the
+            classifier.
+    """
+
+    #: The key names of published files (transformers before 5), as patterns, and what they are here.
+    key_renames = (
+        (r"encoder\.patch_embeddings\.(\d+)\.", r"stages.\1.patch_embeddings."),
+        (r"encoder\.block\.(\d+)\.", r"stages.\1.blocks."),
+        (r"encoder\.layer_norm\.(\d+)\.", r"stages.\1.layer_norm."),
+        (r"attention\.self\.query", "attention.q_proj"),
+        (r"attention\.self\.key", "attention.k_proj"),
+        (r"attention\.self\.value", "attention.v_proj"),
+        (r"attention\.self\.sr", "attention.sequence_reduction.sequence_reduction"),
+        (r"attention\.self\.layer_norm", "attention.sequence_reduction.layer_norm"),
+        (r"attention\.output\.dense", "attention.o_proj"),
+        (r"mlp\.dense(\d)", r"mlp.fc\1"),
+        (r"layer_norm_1", "layernorm_before"),
+        (r"layer_norm_2", "layernorm_after"),
+        (r"decode_head\.linear_c\.", "decode_head.linear_projections."),
+    )
+
+    def __init__(self, num_classes: int, *, size: str) -> None:
+        super().__init__()
+        # CIRKD's has no dropout before the classifier; transformers' default is 0.1.
+        config = SegformerConfig(num_labels=num_classes, classifier_dropout_prob=0.0, **SIZES[size])
+        network = SegformerForSemanticSegmentation(config)
+        self.segformer = network.segformer
+        self.decode_head = network.decode_head
+        self.roles = {f"stage{number}": f"segformer.stages.{number - 1}" for number in (1, 2, 3, 4)}
+        self.roles["head"] = "decode_head.classifier:input"
+
+    def forward(self, images: Tensor) -> SegOutput:
+        """Return logits (N, C, H / 4, W / 4) of images (N, 3, H, W)."""
+        maps, x = [], images
+        for stage in self.segformer.stages:
+            x = stage(x)
+            maps.append(x)
+        return SegOutput(self.decode_head(maps))

@@ -1,0 +1,72 @@
+"""Anybody's network as one that returns SegOutput and takes images as this package normalises them."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from segdistill.errors import UserError
+from segdistill.outputs import SegOutput, read_output
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+def wrap(
+    module: nn.Module,
+    *,
+    roles: Mapping[str, str] | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+) -> nn.Module:
+    """Make ``module`` return :class:`~segdistill.outputs.SegOutput`.
+
+    Args:
+        module: Returns a tensor, a dict with ``"out"`` (and ``"aux"``), or an object with ``.logits``. It is
+            not changed; it becomes the attribute ``network``.
+        roles: Role (``stage1`` .. ``stage4``, ``head``) to tap, as seen from ``module``: ``{"stage4":
+            "backbone.layer4"}``. By default those that ``module.roles`` publishes.
+        mean, std: What ``module`` expects RGB images in 0..1 to be normalised with, where that is not
+            ImageNet's; images normalised with ImageNet's are converted.
+
+    Raises:
+        UserError: ``mean`` or ``std`` does not have three values, or a deviation is not positive.
+    """
+    return Wrapped(module, getattr(module, "roles", {}) if roles is None else roles, mean, std)
+
+
+class Wrapped(nn.Module):
+    """What :func:`wrap` returns."""
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(
+        self,
+        network: nn.Module,
+        roles: Mapping[str, str],
+        mean: Sequence[float] | None,
+        std: Sequence[float] | None,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.roles = {role: f"network.{tap}" for role, tap in roles.items()}
+        self.converts = mean is not None or std is not None
+        if self.converts:
+            mean, std = mean or IMAGENET_MEAN, std or IMAGENET_STD
+            if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
+                raise UserError(
+                    f"mean and std must be three numbers each, std positive; got {list(mean)} and {list(std)}"
+                )
+            # x = (image - m0) / s0 is given, (image - mean) / std is wanted: that is x * s0 / std + (m0 -
+            # mean) / std.
+            ours, theirs = torch.tensor([IMAGENET_MEAN, IMAGENET_STD]), torch.tensor([mean, std])
+            scale, shift = ours[1] / theirs[1], (ours[0] - theirs[0]) / theirs[1]
+            self.register_buffer("scale", scale[:, None, None], persistent=False)
+            self.register_buffer("shift", shift[:, None, None], persistent=False)
+
+    def forward(self, images: Tensor) -> SegOutput:
+        """Return the network's output for images (N, 3, H, W) normalised with ImageNet's figures."""
+        if self.converts:
+            images = images * self.scale + self.shift
+        return read_output(self.network(images))

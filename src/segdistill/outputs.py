@@ -1,0 +1,55 @@
+"""What a segmentation network returns, whatever library it comes from."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from torch import Tensor
+
+from segdistill.errors import UserError
+
+
+class SegOutput(NamedTuple):
+    """Dense class scores.
+
+    Attributes:
+        logits: Shape (N, C, h, w) at the network's own resolution, or (N, C) for classification.
+        aux: Logits of an auxiliary head, used in training only; None where there is no such head.
+    """
+
+    logits: Tensor
+    aux: Tensor | None = None
+
+
+def read_output(output: object) -> SegOutput:
+    """Read a network's output: a tensor, a mapping with ``"out"``, or an object with ``.logits``.
+
+    Raises:
+        UserError: For anything else.
+    """
+    if isinstance(output, SegOutput):
+        return output
+    if isinstance(output, Tensor):
+        return SegOutput(output)
+    if isinstance(output, Mapping) and isinstance(output.get("out"), Tensor):
+        return SegOutput(output["out"], output.get("aux"))
+    logits = getattr(output, "logits", None)
+    if isinstance(logits, Tensor):
+        return SegOutput(logits)
+    raise UserError(
+        f"the network returned {type(output).__name__}; expected a tensor, a dict with 'out' or an "
+        "object with .logits: wrap it in a module that returns one of these"
+    )
+
+
+class DistillerOutput(NamedTuple):
+    """What one step of a :class:`segdistill.Distiller` gives.
+
+    Attributes:
+        total: The weighted sum of the terms, a scalar; call ``backward()`` on it.
+        terms: Every term's value before its weight, by name; ``"task"`` among them.
+        weights: The weights of this step, by name.
+    """
+
+    total: Tensor
+    terms: dict[str, Tensor]
+    weights: dict[str, float]

@@ -1,0 +1,19 @@
+"""Recipes: a complete, named, typed experiment, in Python or YAML. Nothing here imports PyTorch."""
+
+from segdistill.recipes.builtin import BUILTIN
+from segdistill.recipes.load import load, to_yaml
+from segdistill.recipes.methods import METHODS
+from segdistill.recipes.schema import Data, Network, Recipe, Teacher, TermRecipe, Train
+
+__all__ = [
+    "BUILTIN",
+    "METHODS",
+    "Data",
+    "Network",
+    "Recipe",
+    "Teacher",
+    "TermRecipe",
+    "Train",
+    "load",
+    "to_yaml",
+]

@@ -1,0 +1,73 @@
+"""The recipes that come with the package: functions that return one, with command, cost and expected result."""
+
+from collections.abc import Callable
+from typing import Any
+
+Draft = dict[str, Any]
+
+
+def quickstart() -> Draft:
+    """Generated street scenes: teacher, student alone and student with GSKD, in minutes on two cores."""
+    return {
+        "data": {"name": "scenes", "crop": [96, 160], "cache": True},
+        "student": {
+            "model": "deeplabv3/tu-mobilenetv2_035",
+            "options": {"encoder_output_stride": 8, "decoder_channels": 32},
+        },
+        "teacher": {
+            "model": "deeplabv3/resnet18",
+            "options": {"encoder_output_stride": 8, "decoder_channels": 64},
+            "train": {"iterations": 250},
+            "min_miou": 0.3,
+        },
+        "method": "gskd",
+        "train": {"iterations": 200, "batch_size": 8, "learning_rate": 0.05, "validate_every": 100},
+        "baseline": True,
+    }
+
+
+def camvid() -> Draft:
+    """CamVid at half resolution, without an accelerator: MobileNetV2 teacher, a student a sixth of its size."""
+    return {
+        "data": {"name": "camvid", "crop": [160, 192], "scale": 0.5, "cache": True},
+        "student": {
+            "model": "deeplabv3/tu-mobilenetv2_035",
+            "options": {"encoder_output_stride": 8, "decoder_channels": 64},
+        },
+        "teacher": {"model": "deeplabv3_mobilenetv2", "min_miou": 0.3},
+        "method": "gskd",
+        "train": {"iterations": 1000, "batch_size": 8, "learning_rate": 0.05, "validate_every": 250},
+        "baseline": True,
+    }
+
+
+def camvid_r101_r18() -> Draft:
+    """CamVid as in GSKD's Table 2: DeepLabV3, ResNet-101 (69.84 mIoU) to ResNet-18 (66.92 alone); one GPU, hours."""
+    return {
+        "data": {"name": "camvid", "crop": [360, 360], "workers": 4},
+        "student": {"model": "deeplabv3_resnet18"},
+        "teacher": {"model": "deeplabv3_resnet101", "min_miou": 0.5},
+        "method": "gskd",
+        "train": {"iterations": 40_000, "batch_size": 16, "validate_every": 800, "precision": "bf16-mixed"},
+        "baseline": True,
+    }
+
+
+def folder() -> Draft:
+    """Your own images and masks: data.root=FOLDER, and a teacher of yours or one that is trained first."""
+    return {
+        "data": {"name": "folder", "crop": [256, 256]},
+        "student": {
+            "model": "deeplabv3/tu-mobilenetv2_035",
+            "options": {"encoder_output_stride": 8, "decoder_channels": 64},
+        },
+        "teacher": {"model": "deeplabv3_mobilenetv2", "train": {}, "min_miou": 0.2},
+        "method": "gskd",
+        "train": {"iterations": 2000, "batch_size": 8, "learning_rate": 0.02},
+        "baseline": True,
+    }
+
+
+BUILTIN: dict[str, Callable[[], Draft]] = {
+    recipe.__name__: recipe for recipe in (quickstart, camvid, camvid_r101_r18, folder)
+}

@@ -1,0 +1,98 @@
+"""The schema of a recipe: what to train, on what, how long. One schema serves Python, YAML and the command line."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class Data(_Strict):
+    """A data set and how its images are read."""
+
+    name: str = Field("scenes", description="camvid, folder or scenes (generated)")
+    root: str | None = Field(None, description="the data set's folder")
+    crop: tuple[PositiveInt, PositiveInt] = Field((360, 360), description="height and width of a training crop")
+    scale: PositiveFloat = Field(1.0, description="read images at this fraction of their size")
+    cache: bool = Field(False, description="keep decoded images in memory")
+    workers: int = Field(0, ge=0, description="processes that read ahead; 0 reads in the training process")
+    size: tuple[PositiveInt, PositiveInt] = Field((96, 160), description="scenes: height and width of an image")
+    images: tuple[PositiveInt, PositiveInt, PositiveInt] = Field(
+        (400, 60, 100), description="scenes: how many to generate for train, val and test"
+    )
+
+
+class Network(_Strict):
+    """A network by name: a paper's, ``architecture/encoder`` of smp, or ``package.module:callable``."""
+
+    model: str
+    options: dict[str, Any] = Field({}, description="keyword arguments of the network's constructor")
+    weights: str | None = Field(None, description="local .safetensors or .pth file, or a run's folder")
+
+
+class Train(_Strict):
+    """How a network is trained. Defaults: the protocol of the CIRKD code base."""
+
+    iterations: PositiveInt = 40_000
+    batch_size: PositiveInt = Field(16, description="images an optimiser step, over all devices and accumulation")
+    accumulate: PositiveInt = Field(1, description="forward and backward passes an optimiser step")
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    learning_rate: PositiveFloat = 0.02
+    momentum: float = Field(0.9, ge=0, lt=1)
+    weight_decay: float = Field(1e-4, ge=0)
+    power: float = Field(0.9, ge=0, description="learning rate x (1 - step / iterations) ** power")
+    warmup: int = Field(0, ge=0, description="steps over which the learning rate grows from 0")
+    clip: PositiveFloat | None = Field(None, description="largest gradient norm")
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    accelerator: str = "auto"
+    devices: int | Literal["auto"] = 1
+    nodes: PositiveInt = 1
+    validate_every: PositiveInt | None = Field(None, description="steps; a tenth of the run by default")
+    log_every: PositiveInt = 10
+    tensorboard: bool = Field(False, description="also write TensorBoard events (needs the extra)")
+
+    @model_validator(mode="after")
+    def _divides(self) -> "Train":
+        if self.batch_size % self.accumulate:
+            raise ValueError(f"batch_size {self.batch_size} is not a multiple of accumulate {self.accumulate}")
+        return self
+
+
+class Teacher(Network):
+    """The teacher: from ``weights``, or trained first where ``train`` is given."""
+
+    min_miou: float = Field(0.0, ge=0, le=1, description="a teacher below this on the validation set is an error")
+    train: Train | None = Field(None, description="train it first; keys that are left out are the student's")
+
+
+class TermRecipe(BaseModel):
+    """One term. Every key beside these four is a hyper-parameter of the loss."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    loss: str = Field(description="a name that `segdistill losses` lists, or package.module:callable")
+    on: str | dict[Literal["student", "teacher"], str] | list[str | dict[Literal["student", "teacher"], str]]
+    labels: Literal["valid", "teacher_correct"] | None = None
+    weight: float | str | dict[Literal["constant", "linear", "exponential", "steps"], dict[str, Any]] = 1.0
+
+    @property
+    def hyperparameters(self) -> dict[str, Any]:
+        """What goes to the loss's constructor."""
+        return dict(self.model_extra or {})
+
+
+class Recipe(_Strict):
+    """A complete experiment."""
+
+    name: str = "recipe"
+    description: str = ""
+    seed: int = Field(0, ge=0)
+    data: Data
+    student: Network
+    teacher: Teacher | None = None
+    method: str = Field("gskd", description="a name of `segdistill losses`, 'none', or names joined by '+'")
+    terms: dict[str, TermRecipe] = Field({}, description="the method's terms; change or add any")
+    train: Train = Train()
+    baseline: bool = Field(True, description="also train the student alone, at the same budget and seed")

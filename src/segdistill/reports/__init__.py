@@ -1,0 +1,1 @@
+"""Tables and pictures from a run's records. Nothing here imports PyTorch."""

@@ -1,0 +1,68 @@
+"""The table at the end of a run: student alone, distilled student, teacher; IoU of every class."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+Record = dict[str, Any]
+
+
+def records(folder: Path) -> dict[str, Record]:
+    """Read what a run's folder holds, by column: the student alone, the distilled one, the teacher."""
+    own: Record = json.loads((folder / "result.json").read_text())
+    alone = folder / "alone" / "result.json"
+    columns: dict[str, Record] = {}
+    if alone.exists():
+        columns["student alone"] = json.loads(alone.read_text())
+    columns["student alone" if own["method"] == "none" else own["method"]] = own
+    if "teacher" in own:
+        columns["teacher"] = own["teacher"]
+    return columns
+
+
+def comparison(folder: Path) -> Table:
+    """Draw the table of a finished run: IoU in percent, with the gain over the student alone."""
+    columns = records(folder)
+    split = next(iter(columns.values()))["split"]
+    table = Table(title=f"IoU in percent on {split}", title_justify="left", box=None, pad_edge=False)
+    table.add_column("class")
+    for name in columns:
+        table.add_column(name, justify="right")
+    gained = "student alone" in columns and len(columns) > 1
+    if gained:
+        table.add_column("gain", justify="right")
+    own = [name for name in columns if name not in ("student alone", "teacher")]
+
+    def row(label: str, values: list[float | None], style: str = "") -> None:
+        cells = [_percent(value) for value in values]
+        if gained:
+            pair = [columns_values[name] for name in ("student alone", *own)]
+            both = [value for value in pair if value is not None]
+            cells.append(f"{100 * (both[1] - both[0]):+.1f}" if len(both) == 2 else "")
+        table.add_row(label, *cells, style=style)
+
+    for label in next(iter(columns.values()))["iou"]:
+        columns_values = {name: record["iou"].get(label) for name, record in columns.items()}
+        row(label, list(columns_values.values()))
+    columns_values = {name: record["miou"] for name, record in columns.items()}
+    row("mean", list(columns_values.values()), style="bold")
+    table.add_section()
+    table.add_row("parameters", *(f"{record['params'] / 1e6:.2f} M" for record in columns.values()))
+    table.add_row("GFLOPs an image", *(f"{record['flops'] / 1e9:.2f}" for record in columns.values()))
+    return table
+
+
+def score_table(score: Record, split: str) -> Table:
+    """Draw one network's scores."""
+    table = Table("class", "IoU", title=f"IoU in percent on {split}", title_justify="left", box=None, pad_edge=False)
+    for label, value in score["iou"].items():
+        table.add_row(label, _percent(value))
+    table.add_row("mean", _percent(score["miou"]), style="bold")
+    table.add_row("pixel accuracy", _percent(score["pixel_accuracy"]))
+    return table
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f}"

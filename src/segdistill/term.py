@@ -1,0 +1,151 @@
+"""A Term: which loss compares which features, with what weight, on which labels, through which adapter."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from segdistill.errors import UserError
+from segdistill.gradients import AutoWeight
+from segdistill.schedules import Schedule
+
+Feature = str | tuple[str, str]
+Labels = Literal["valid", "teacher_correct"]
+
+
+class Term(nn.Module):
+    """One line of the objective.
+
+    Args:
+        loss: A function or module ``(student, teacher, labels) -> scalar``; see :mod:`segdistill.losses`.
+        on: The feature it compares: a name, a pair (name in the student, name in the teacher), or a list of
+            these for a loss that takes tuples of maps.
+        labels: ``"valid"`` gives the loss the labels; ``"teacher_correct"`` gives them with every pixel that
+            the teacher gets wrong made void; None gives it none.
+        weight: A number, a schedule (:mod:`segdistill.schedules`), or ``"auto:0.2"``: set once, from the first
+            steps, so that the term's gradient at the student is 0.2 times the task's.
+        adapter: A module for the student's feature, instead of the 1x1 convolution that is added where the
+            channels differ and the loss needs them equal. For a list of features, a list of as many.
+
+    Raises:
+        UserError: For labels or a weight of another form.
+    """
+
+    def __init__(
+        self,
+        loss: Callable[..., Tensor],
+        *,
+        on: Feature | Sequence[Feature] = "logits",
+        labels: Labels | None = None,
+        weight: float | Schedule | str = 1.0,
+        adapter: nn.Module | Sequence[nn.Module] | None = None,
+    ) -> None:
+        super().__init__()
+        if labels not in (None, "valid", "teacher_correct"):
+            raise UserError(f"labels is 'valid', 'teacher_correct' or None, got {labels!r}")
+        self.loss = loss
+        self.labels = labels
+        self.is_single = isinstance(on, str | tuple)
+        features: Sequence[Feature] = [on] if isinstance(on, str | tuple) else list(on)
+        self.student_names = tuple(f if isinstance(f, str) else f[0] for f in features)
+        self.teacher_names = tuple(f if isinstance(f, str) else f[1] for f in features)
+        self.weight = AutoWeight.parse(weight) if isinstance(weight, str) else weight
+        given = [adapter] if isinstance(adapter, nn.Module) else adapter
+        self.adapters = None if given is None else nn.ModuleList(given)
+        if self.adapters is not None and len(self.adapters) != len(features):
+            raise UserError(f"{len(features)} features need as many adapters, got {len(self.adapters)}")
+
+    @property
+    def needs_teacher(self) -> bool:
+        """False for a loss that looks at the student and the labels alone, as the task loss."""
+        return bool(getattr(self.loss, "needs_teacher", True))
+
+    def wire(self, student: dict[str, torch.Size], teacher: dict[str, torch.Size]) -> list["Wire"]:
+        """Decide adapters and resizing from the features' shapes, once; return one line per feature.
+
+        Raises:
+            UserError: Logits with different numbers of classes, or a map against a vector.
+        """
+        student_shapes = [student[name] for name in self.student_names]
+        if not self.needs_teacher:
+            return [Wire(*pair, "", None) for pair in zip(self.student_names, student_shapes, strict=True)]
+        teacher_shapes = [teacher[name] for name in self.teacher_names]
+        if self.adapters is None:
+            self.adapters = nn.ModuleList(
+                self._adapter(name, ours, theirs)
+                for name, ours, theirs in zip(self.student_names, student_shapes, teacher_shapes, strict=True)
+            )
+        return [
+            Wire(self.student_names[i], student_shapes[i], self.teacher_names[i], teacher_shapes[i],
+                 _name(self.adapters[i]))
+            for i in range(len(student_shapes))
+        ]  # fmt: skip
+
+    def _adapter(self, name: str, ours: torch.Size, theirs: torch.Size) -> nn.Module:
+        if len(ours) != len(theirs):
+            raise UserError(f"feature '{name}' is {tuple(ours)} in the student and {tuple(theirs)} in the teacher")
+        if ours[1] == theirs[1] or not getattr(self.loss, "equal_channels", True):
+            return nn.Identity()
+        if name in ("logits", "aux"):
+            raise UserError(
+                f"the student has {ours[1]} classes and the teacher {theirs[1]}; this loss compares class "
+                "scores: give both networks the same classes"
+            )
+        if len(ours) == 2:
+            return nn.Linear(ours[1], theirs[1], bias=False)
+        return nn.Conv2d(ours[1], theirs[1], 1, bias=False)
+
+    def forward(self, student: dict[str, Tensor], teacher: dict[str, Tensor], labels: Tensor | None) -> Tensor:
+        """Return the unweighted loss on the named features."""
+        ours = [student[name] for name in self.student_names]
+        if not self.needs_teacher:
+            return self._compare(ours, [None] * len(ours), labels)
+        theirs = [teacher[name] for name in self.teacher_names]
+        assert self.adapters is not None, "wire() comes first"
+        adapted = [adapter(x) for adapter, x in zip(self.adapters, ours, strict=True)]
+        resized = [_resize_to(x, y) for x, y in zip(adapted, theirs, strict=True)]
+        return self._compare(resized, theirs, labels)
+
+    def _compare(self, ours: list[Tensor], theirs: Sequence[Tensor | None], labels: Tensor | None) -> Tensor:
+        if self.is_single:
+            return self.loss(ours[0], theirs[0], labels)
+        return self.loss(tuple(ours), tuple(theirs), labels)
+
+    def weight_at(self, progress: float) -> float:
+        """Return the weight at this point of the run, from 0 to 1."""
+        if isinstance(self.weight, AutoWeight):
+            return self.weight.value()
+        return float(self.weight(progress) if callable(self.weight) else self.weight)
+
+
+@dataclass(frozen=True)
+class Wire:
+    """One connection of the wiring table: a feature of the student compared with one of the teacher."""
+
+    student: str
+    student_shape: torch.Size
+    teacher: str
+    teacher_shape: torch.Size | None
+    adapter: str = "-"
+
+    @property
+    def resized(self) -> bool:
+        """True where the student's map is resized to the teacher's."""
+        return self.teacher_shape is not None and self.student_shape[2:] != self.teacher_shape[2:]
+
+
+def _resize_to(student: Tensor, teacher: Tensor) -> Tensor:
+    if student.shape[2:] == teacher.shape[2:]:
+        return student
+    return F.interpolate(student, teacher.shape[2:], mode="bilinear", align_corners=False)
+
+
+def _name(adapter: nn.Module) -> str:
+    if isinstance(adapter, nn.Identity):
+        return "-"
+    if isinstance(adapter, nn.Conv2d):
+        return f"conv 1x1 {adapter.in_channels}→{adapter.out_channels}"
+    return type(adapter).__name__

@@ -1,0 +1,120 @@
+"""From the words of a recipe to the objects they name."""
+
+from collections.abc import Mapping
+from importlib import import_module
+from inspect import signature
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from segdistill import losses, models, schedules
+from segdistill.catalogue import card_of
+from segdistill.data import SegmentationDataset, open_dataset, open_layout
+from segdistill.data.scenes import Scenes
+from segdistill.errors import UserError
+from segdistill.recipes.schema import Data, Network, TermRecipe
+from segdistill.schedules import Schedule
+from segdistill.term import Feature, Term
+
+SPLITS = ("train", "val", "test")
+
+
+def build_dataset(data: Data, split: str) -> SegmentationDataset:
+    """Open one split as the recipe says; for scoring, labels keep their own size.
+
+    Raises:
+        UserError: See :func:`segdistill.data.open_dataset`.
+    """
+    scale = None if data.scale == 1 else data.scale
+    native = split != "train"
+    if data.name == "scenes":
+        length = data.images[SPLITS.index(split)]
+        return Scenes(split, length=length, size=data.size, scale=scale, native_labels=native, cache=data.cache)
+    return open_dataset(data.name, data.root, split, scale=scale, native_labels=native, cache=data.cache)
+
+
+def final_split(data: Data) -> str:
+    """Return the split that results are reported on: test where the data set has one, else val."""
+    splits = {split.name for split in open_layout(data.name, data.root).splits}
+    return "test" if "test" in splits or data.name == "scenes" else "val"
+
+
+def build_network(network: Network, num_classes: int, *, strict: bool) -> nn.Module:
+    """Build a network by name, with its weights.
+
+    Args:
+        network: The recipe's words.
+        num_classes: The data set's.
+        strict: A teacher's weights must fill the whole network; a student's may be a backbone's alone.
+
+    Raises:
+        UserError: See :func:`segdistill.models.build` and :func:`segdistill.models.load_weights`.
+    """
+    built = models.build(network.model, num_classes, **network.options)
+    if network.weights is not None:
+        models.load_weights(built, weights_file(network.weights), strict=strict)
+    return built
+
+
+def weights_file(path: str) -> Path:
+    """Return the file of weights that a path means: itself, or the student in a run's folder."""
+    given = Path(path).expanduser()
+    return given / "student.safetensors" if given.is_dir() else given
+
+
+def build_terms(terms: Mapping[str, TermRecipe], num_classes: int) -> dict[str, Term]:
+    """Build every term.
+
+    Raises:
+        UserError: A hyper-parameter or weight that the loss or schedule refuses; names the term.
+    """
+    return {name: _term(name, term, num_classes) for name, term in terms.items()}
+
+
+def _term(name: str, term: TermRecipe, num_classes: int) -> Term:
+    try:
+        loss = _loss(term, num_classes)
+        return Term(loss, on=_features(term), labels=term.labels, weight=_weight(term))
+    except (TypeError, ValueError) as error:
+        raise UserError(f"term '{name}': {error}") from None
+
+
+def _loss(term: TermRecipe, num_classes: int) -> Any:
+    arguments = term.hyperparameters
+    make = _imported(term.loss) if ":" in term.loss else getattr(losses, card_of(term.loss).module)
+    if "num_classes" in signature(make).parameters:
+        arguments.setdefault("num_classes", num_classes)
+    # A plain function is the loss itself; a class, or a function with hyper-parameters to bind, makes it.
+    return make(**arguments) if isinstance(make, type) or arguments else make
+
+
+def _imported(path: str) -> Any:
+    module, _, name = path.partition(":")
+    try:
+        return getattr(import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise UserError(
+            f"cannot import '{path}': {error}; expected package.module:callable, importable from here"
+        ) from None
+
+
+def _features(term: TermRecipe) -> Feature | list[Feature]:
+    def one(feature: str | dict[Any, str]) -> Feature:
+        if isinstance(feature, str):
+            return feature
+        if set(feature) != {"student", "teacher"}:
+            raise UserError("a feature is a name, or {student: NAME, teacher: NAME}")
+        return feature["student"], feature["teacher"]
+
+    return [one(feature) for feature in term.on] if isinstance(term.on, list) else one(term.on)
+
+
+def _weight(term: TermRecipe) -> float | str | Schedule:
+    if not isinstance(term.weight, dict):
+        return term.weight
+    if len(term.weight) != 1:
+        raise UserError("a weight schedule is one key, as in {linear: {start: 0, end: 1}}")
+    ((name, arguments),) = term.weight.items()
+    schedule: Schedule = getattr(schedules, name)(**arguments)
+    return schedule

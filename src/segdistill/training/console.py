@@ -1,0 +1,67 @@
+"""What a run says while it goes: a progress bar on a terminal, plain lines anywhere else."""
+
+import time
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+
+class Narrator:
+    """Tells the progress of one network's training; silent on every process but the first.
+
+    Args:
+        console: Where to print.
+        label: Whose training it is: "teacher", "student alone", "distilled".
+    """
+
+    def __init__(self, console: Console, label: str) -> None:
+        self.console, self.label = console, label
+        self._bar: Progress | None = None
+
+    def begin(self, start: int, steps: int) -> None:
+        """Start telling, at step ``start`` of ``steps``."""
+        self.start, self.steps = start, steps
+        self._began = time.monotonic()
+        if start:
+            self.line(f"{self.label}: going on from step {start}")
+        if self.console.is_terminal:
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(24),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[said]}"),
+            )
+            self._bar = Progress(*columns, console=self.console, transient=True)
+            self._task = self._bar.add_task(self.label, total=steps, completed=start, said="")
+            self._bar.start()
+
+    def step(self, step: int, values: dict[str, float], miou: float | None) -> None:
+        """Say how step ``step`` (1-based) went: the total, every term, speed, time left, last mIoU."""
+        rate = (step - self.start) / max(time.monotonic() - self._began, 1e-9)
+        said = "  ".join(f"{name} {value:.3f}" for name, value in values.items())
+        said += f"  {rate:.2f} it/s  {clock((self.steps - step) / rate)} left"
+        if miou is not None:
+            said += f"  mIoU {miou:.1%}"
+        if self._bar is not None:
+            self._bar.update(self._task, completed=step, said=said)
+        else:
+            self.line(f"{self.label} {step}/{self.steps}  {said}")
+
+    def line(self, text: str) -> None:
+        """Print one line above the bar."""
+        self.console.print(text, highlight=False, soft_wrap=True, markup=False)
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.stop()
+
+
+def clock(seconds: float) -> str:
+    """Write a duration as people read it: ``45s``, ``3m10s``, ``2h05m``."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02d}s"
+    return f"{whole // 3600}h{whole % 3600 // 60:02d}m"

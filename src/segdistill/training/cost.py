@@ -1,0 +1,23 @@
+"""What a network costs: parameters and floating-point operations."""
+
+import copy
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+
+def count_parameters(network: nn.Module) -> int:
+    """Return the number of parameters, an auxiliary head included."""
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def count_flops(network: nn.Module, size: tuple[int, int]) -> int:
+    """Return the floating-point operations for one image of ``size`` (height, width).
+
+    Convolutions and matrix products only; a multiplication and an addition count as two.
+    """
+    counted = copy.deepcopy(network).cpu().float().eval()
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        counted(torch.zeros(1, 3, *size))
+    return int(counter.get_total_flops())

@@ -1,0 +1,81 @@
+"""Check a recipe in a minute, before hours of training."""
+
+import time
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from segdistill.data import TrainingStream, scan_labels, training_loader, training_transform
+from segdistill.distiller import Distiller, Wiring
+from segdistill.gradients import gradient_norms
+from segdistill.recipes import Recipe
+from segdistill.training.build import build_dataset, build_network, build_terms
+from segdistill.training.console import clock
+from segdistill.training.optimizer import build_optimizer
+from segdistill.training.student import load_teacher, make_fabric
+
+
+def examine(recipe: Recipe, console: Console) -> None:
+    """Scan all labels, score the teacher, show the wiring, take one step, estimate the time.
+
+    Raises:
+        UserError: The first thing that is wrong.
+    """
+    fabric = make_fabric(recipe.train)
+    sets = {split: build_dataset(recipe.data, split) for split in ("train", "val")}
+    for split, dataset in sets.items():
+        report = scan_labels(dataset)
+        report.check()
+        total = sum(report.pixels) or 1
+        shares = sorted(zip(dataset.classes.names, report.pixels, strict=True), key=lambda pair: -pair[1])
+        said = ", ".join(f"{name} {100 * count / total:.2f}%" for name, count in shares)
+        void = 100 * report.void / (total + report.void)
+        console.print(f"{split}: {len(dataset)} images, void {void:.1f}%; {said}", highlight=False)
+    classes = sets["train"].classes
+    torch.manual_seed(recipe.seed)
+    student = build_network(recipe.student, len(classes), strict=False)
+    frozen = None
+    if recipe.teacher is not None and recipe.terms:
+        if recipe.teacher.weights is None:
+            frozen = build_network(recipe.teacher, len(classes), strict=False).to(fabric.device)
+            console.print("teacher: no weights yet; a run trains it first", highlight=False)
+        else:
+            frozen, score = load_teacher(recipe.teacher, sets["val"], fabric)
+            console.print(f"teacher: {score.miou:.1%} mIoU on val", highlight=False)
+    distiller = Distiller(student, frozen, build_terms(recipe.terms, len(classes))).to(fabric.device).train()
+    console.print(_table(distiller))
+    stream = TrainingStream(sets["train"], training_transform(recipe.data.crop), recipe.seed)
+    optimizer = build_optimizer(distiller.parameters(), recipe.train)
+    parts = recipe.train.accumulate
+    times: list[float] = []
+    loader = training_loader(stream, recipe.train.batch_size // parts, steps=3, workers=recipe.data.workers)
+    began = time.perf_counter()
+    for images, labels in loader:
+        with fabric.autocast():
+            out = distiller(images.to(fabric.device), labels.to(fabric.device))
+        if not times:
+            norms = gradient_norms(out.terms, student.parameters())
+            total_pull = sum(abs(out.weights[name]) * norm for name, norm in norms.items()) or 1.0
+            for name, norm in norms.items():
+                share = abs(out.weights[name]) * norm / total_pull
+                said = "no gradient!" if norm == 0 else f"{share:.0%} of the gradient at the student"
+                console.print(f"step 1: {name} {float(out.terms[name].detach()):.4g}, {said}", highlight=False)
+            began = time.perf_counter()
+        out.total.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        times.append(time.perf_counter() - began)
+        began = time.perf_counter()
+    seconds = min(times[1:]) * parts * recipe.train.iterations
+    console.print(
+        f"a step takes {min(times[1:]) * parts:.2f}s, {recipe.train.iterations} of them {clock(seconds)}",
+        highlight=False,
+    )
+
+
+def _table(distiller: Distiller) -> Table:
+    table = Table(*Wiring.HEADER, box=None, pad_edge=False)
+    for row in distiller.wiring().cells():
+        table.add_row(*row)
+    return table

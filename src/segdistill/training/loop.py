@@ -1,0 +1,277 @@
+"""The training loop: by iterations, resumable to the bit, the same with a teacher and without."""
+
+import math
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.wrappers import _FabricModule
+from torch import nn
+
+from segdistill.data import TrainingStream, training_loader
+from segdistill.distiller import Distiller
+from segdistill.errors import UserError
+from segdistill.gradients import gradient_norms
+from segdistill.outputs import DistillerOutput
+from segdistill.recipes.schema import Train
+from segdistill.training import checkpoint
+from segdistill.training.console import Narrator
+from segdistill.training.evaluation import Score
+from segdistill.training.optimizer import build_optimizer, learning_rate, set_learning_rate
+from segdistill.training.records import Metrics
+
+# A term may have nothing to compare in one batch (no pixel that the teacher gets right); not in this many.
+PATIENCE = 5
+
+
+class Stopped(KeyboardInterrupt):
+    """Ctrl-C or SIGTERM during training, after a checkpoint was written."""
+
+
+@dataclass
+class Progress:
+    """How far a run is; part of its checkpoint."""
+
+    step: int = 0
+    seconds: float = 0.0
+    best_miou: float | None = None
+    best_step: int = 0
+    silent: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Training:
+    """One network's training, from its parts.
+
+    Attributes:
+        fabric: The engine: device, precision, processes.
+        distiller: What is trained, on the engine's device.
+        stream: The training data by position in the run.
+        train: Iterations, optimiser, precision, intervals.
+        seed: Everything random in step k is drawn from (seed, k, process).
+        folder: The run's folder.
+        validate: Scores the student.
+        save_student: Writes the student alone.
+        narrator: Tells how it goes.
+        workers: Processes that read ahead.
+    """
+
+    fabric: Fabric
+    distiller: Distiller
+    stream: TrainingStream
+    train: Train
+    seed: int
+    folder: Path
+    validate: Callable[[nn.Module], Score]
+    save_student: Callable[[nn.Module], None]
+    narrator: Narrator
+    workers: int = 0
+
+    @property
+    def last(self) -> Path:
+        """The checkpoint to go on from."""
+        return self.folder / "checkpoints" / "last.pt"
+
+    @property
+    def best(self) -> Path:
+        """The student at its best validation score."""
+        return self.folder / "checkpoints" / "best.pt"
+
+    def run(self) -> Progress:
+        """Train to the last iteration, from the last checkpoint where there is one; load the best student.
+
+        Raises:
+            UserError: A term that sends the student no gradient, or a loss that is not finite; both are named.
+            Stopped: Ctrl-C or SIGTERM, after a checkpoint was written.
+        """
+        optimizer = build_optimizer(self.distiller.parameters(), self.train)
+        progress = self._resume(optimizer)
+        module, wrapped = self.fabric.setup(self.distiller, optimizer)
+        if progress.step < self.train.iterations:
+            self._steps(module, wrapped, progress)
+        self.distiller.student.load_state_dict(checkpoint.load(self.best)["student"])
+        return progress
+
+    def _steps(self, module: _FabricModule, optimizer: Any, progress: Progress) -> None:
+        train, distiller = self.train, self.distiller
+        metrics = Metrics(self.folder, step=progress.step, tensorboard=train.tensorboard) if self._is_first else None
+        narrator = self.narrator
+        if self._is_first:
+            narrator.begin(progress.step, train.iterations)
+        every = train.validate_every or max(1, train.iterations // 10)
+        batches = self._batches(progress.step)
+        distiller.train()
+        began = time.monotonic() - progress.seconds
+        try:
+            with _deferred_interrupt() as interrupted:
+                for step in range(progress.step, train.iterations):
+                    torch.manual_seed(_seed(self.seed, step, self.fabric.global_rank))
+                    set_learning_rate(optimizer, learning_rate(train, step))
+                    distiller.progress = step / max(1, train.iterations - 1)
+                    out = self._step(module, optimizer, batches, progress)
+                    progress.step = step + 1
+                    if step == 0 or progress.step % train.log_every == 0 or progress.step == train.iterations:
+                        self._log(out, progress, metrics, narrator)
+                    due = progress.step % every == 0 or progress.step == train.iterations
+                    if due:
+                        self._validate(progress, metrics, narrator)
+                    if due or interrupted():
+                        progress.seconds = time.monotonic() - began
+                        self._save(optimizer, progress)
+                    if interrupted():
+                        raise Stopped
+        finally:
+            narrator.close()
+            if metrics is not None:
+                metrics.close()
+
+    @property
+    def _is_first(self) -> bool:
+        return self.fabric.global_rank == 0
+
+    def _batches(self, step: int) -> Iterator[Any]:
+        parts = self.train.accumulate
+        loader = training_loader(
+            self.stream,
+            batch_size=self.train.batch_size // parts,
+            start=step * parts,
+            steps=self.train.iterations * parts,
+            workers=self.workers,
+            rank=self.fabric.global_rank,
+            world_size=self.fabric.world_size,
+        )
+        return iter(loader)
+
+    def _step(
+        self, module: _FabricModule, optimizer: Any, batches: Iterator[Any], progress: Progress
+    ) -> DistillerOutput:
+        """Take one optimiser step; return the output of its last part."""
+        parts = self.train.accumulate
+        for part in range(parts):
+            images, labels = (tensor.to(self.fabric.device, non_blocking=True) for tensor in next(batches))
+            with self.fabric.no_backward_sync(module, enabled=part < parts - 1):
+                out: DistillerOutput = module(images, labels)
+                if part == 0 and (progress.step == 0 or progress.silent):
+                    self._check_gradients(out, progress)
+                self.fabric.backward(out.total / parts)
+        if self.train.clip is not None:
+            self.fabric.clip_gradients(module, optimizer, max_norm=self.train.clip)
+        optimizer.step()
+        optimizer.zero_grad()
+        return out
+
+    def _check_gradients(self, out: DistillerOutput, progress: Progress) -> None:
+        """Measure each term's gradient at the student, log its share, and refuse a term that sends none."""
+        norms = gradient_norms(out.terms, self.distiller.student.parameters())
+        pulls = {name: abs(out.weights[name]) * norm for name, norm in norms.items()}
+        total = sum(pulls.values()) or 1.0
+        if self._is_first and progress.step == 0:
+            write = Metrics(self.folder, step=0, tensorboard=False)
+            write.log(1, "gradient_share", **{name: pull / total for name, pull in pulls.items()})
+        for name, norm in norms.items():
+            if norm > 0:
+                progress.silent.pop(name, None)
+                continue
+            progress.silent[name] = progress.silent.get(name, 0) + 1
+            if not out.terms[name].requires_grad or progress.silent[name] >= PATIENCE:
+                value = float(out.terms[name].detach())
+                raise UserError(
+                    f"term '{name}' sends no gradient to the student (value {value:.4g}): its loss does not depend on "
+                    "the student's feature, or never finds a pixel to compare; change or remove the term"
+                )
+
+    def _log(self, out: DistillerOutput, progress: Progress, metrics: Metrics | None, narrator: Narrator) -> None:
+        values = {
+            "loss": float(out.total.detach()),
+            **{name: float(value.detach()) for name, value in out.terms.items()},
+        }
+        for name, value in values.items():
+            if name != "loss" and not math.isfinite(value):
+                raise UserError(
+                    f"term '{name}' is {value} at step {progress.step}; lower train.learning_rate or its weight, "
+                    "or set train.clip"
+                )
+        if metrics is not None:
+            weights = {f"weight/{name}": weight for name, weight in out.weights.items()}
+            rate = learning_rate(self.train, progress.step - 1)
+            metrics.log(progress.step, "train", **values, **weights, learning_rate=rate)
+            narrator.step(progress.step, values, progress.best_miou)
+
+    def _validate(self, progress: Progress, metrics: Metrics | None, narrator: Narrator) -> None:
+        score = self.validate(self.distiller.student)
+        if metrics is not None:
+            ious = {f"iou/{name}": value for name, value in score.iou.items()}
+            metrics.log(progress.step, "val", miou=score.miou, pixel_accuracy=score.pixel_accuracy, **ious)
+        if progress.best_miou is None or score.miou > progress.best_miou:
+            progress.best_miou, progress.best_step = score.miou, progress.step
+            if self._is_first:
+                state = {
+                    "step": progress.step,
+                    "miou": score.miou,
+                    "student": self.distiller.student.state_dict(),
+                }
+                checkpoint.save(state, self.best)
+                self.save_student(self.distiller.student)
+
+    def _save(self, optimizer: Any, progress: Progress) -> None:
+        if not self._is_first:
+            return
+        state = {
+            **vars(progress),
+            "distiller": self.distiller.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "precision": self.fabric.strategy.precision.state_dict(),
+        }
+        checkpoint.save(state, self.last)
+        if not self.best.exists():  # stopped before the first validation: the latest student is the best there is
+            checkpoint.save({"step": progress.step, "student": self.distiller.student.state_dict()}, self.best)
+            self.save_student(self.distiller.student)
+
+    def _resume(self, optimizer: torch.optim.Optimizer) -> Progress:
+        if not self.last.exists():
+            return Progress()
+        state = checkpoint.load(self.last)
+        try:
+            self.distiller.load_state_dict(state.pop("distiller"))
+            optimizer.load_state_dict(state.pop("optimizer"))
+            self.fabric.strategy.precision.load_state_dict(state.pop("precision"))
+            return Progress(**state)
+        except (KeyError, RuntimeError, ValueError, TypeError) as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(
+                f"{self.last} does not fit this recipe's networks ({reason[:100]}); "
+                "give another --run-dir, or delete the folder"
+            ) from None
+
+
+def _seed(seed: int, step: int, rank: int) -> int:
+    """Mix into one seed; Knuth's multiplicative constants keep neighbouring steps apart."""
+    return (seed * 2_654_435_761 + step * 40_503 + rank * 97) % 2**63
+
+
+@contextmanager
+def _deferred_interrupt() -> Iterator[Callable[[], bool]]:
+    """Let a step finish before Ctrl-C or SIGTERM takes effect; a second one takes effect at once."""
+    caught: list[int] = []
+
+    def catch(number: int, frame: FrameType | None) -> None:
+        if caught:
+            raise KeyboardInterrupt
+        caught.append(number)
+
+    try:
+        before = {number: signal.signal(number, catch) for number in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # not the main thread, which alone may catch signals
+        before = {}
+    try:
+        yield lambda: bool(caught)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,29 @@
+"""Optimiser and learning rate. The rate is a function of the step alone, so a resumed run needs no scheduler state."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+
+from segdistill.recipes.schema import Train
+
+
+def build_optimizer(parameters: Iterable[nn.Parameter], train: Train) -> torch.optim.Optimizer:
+    """One parameter group, weight decay on everything: the CIRKD protocol has no higher rate for heads."""
+    wanted = [parameter for parameter in parameters if parameter.requires_grad]
+    if train.optimizer == "adamw":
+        return torch.optim.AdamW(wanted, lr=train.learning_rate, weight_decay=train.weight_decay)
+    return torch.optim.SGD(wanted, lr=train.learning_rate, momentum=train.momentum, weight_decay=train.weight_decay)
+
+
+def learning_rate(train: Train, step: int) -> float:
+    """Return the rate of a 0-based step: linear warm-up, then ``(1 - step / iterations) ** power``."""
+    if step < train.warmup:
+        return train.learning_rate * (step + 1) / train.warmup
+    return float(train.learning_rate * (1 - step / train.iterations) ** train.power)
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Give every parameter group this rate."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate

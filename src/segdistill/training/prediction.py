@@ -1,0 +1,66 @@
+"""Segment pictures with a trained student: an overlay and a label PNG for each."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torchvision import tv_tensors
+from torchvision.transforms.v2 import functional as F
+
+from segdistill import models
+from segdistill.data import Classes, evaluation_transform
+from segdistill.data.reading import read_image
+from segdistill.errors import UserError
+from segdistill.reports.pictures import overlaid
+from segdistill.training.evaluation import predict
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+
+
+@torch.no_grad()
+def predict_files(run: Path, images: Sequence[Path], out: Path) -> int:
+    """Write ``STEM_overlay.png`` and ``STEM_labels.png`` (class indices, with a palette) for every picture.
+
+    Returns:
+        How many pictures there were.
+
+    Raises:
+        UserError: No such picture, none in a folder, or one that cannot be read.
+    """
+    files = _files(images)
+    network, description = models.load(run)
+    network.to("cuda" if torch.cuda.is_available() else "cpu")
+    device = next(network.parameters()).device
+    classes = Classes(tuple(description["classes"]), tuple(tuple(colour) for colour in description["palette"]))
+    out.mkdir(parents=True, exist_ok=True)
+    for file in files:
+        pixels = read_image(file)
+        height, width = pixels.shape[:2]
+        image = tv_tensors.Image(torch.from_numpy(pixels).permute(2, 0, 1))
+        scale = float(description.get("scale", 1.0))
+        if scale != 1.0:  # as the student was trained
+            image = F.resize(image, [max(1, round(height * scale)), max(1, round(width * scale))], antialias=True)
+        tensor = evaluation_transform()(image)
+        labels = predict(network, tensor[None].to(device), (height, width))[0].cpu().numpy().astype(np.uint8)
+        marked = Image.fromarray(labels, mode="P")
+        marked.putpalette([value for colour in classes.palette for value in colour])
+        marked.save(out / f"{file.stem}_labels.png")
+        Image.fromarray(overlaid(pixels, labels, classes)).save(out / f"{file.stem}_overlay.png")
+    return len(files)
+
+
+def _files(images: Sequence[Path]) -> list[Path]:
+    files: list[Path] = []
+    for path in images:
+        if path.is_dir():
+            inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
+            if not inside:
+                raise UserError(f"no pictures in {path}; looked for {', '.join(SUFFIXES)}")
+            files += inside
+        elif path.is_file():
+            files.append(path)
+        else:
+            raise UserError(f"no such picture or folder: {path}")
+    return files

@@ -1,0 +1,124 @@
+"""A whole run, from recipe to table: the teacher, the distilled student, the student alone beside it."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from segdistill import models
+from segdistill.data import scan_labels
+from segdistill.errors import UserError
+from segdistill.recipes import Recipe
+from segdistill.recipes.schema import Network, Teacher
+from segdistill.reports.table import comparison
+from segdistill.training import pictures
+from segdistill.training.build import build_dataset, build_network, final_split
+from segdistill.training.folder import RunFolder
+from segdistill.training.student import make_fabric, run_student
+
+# So many masks a split are looked at before training; `segdistill doctor` looks at all.
+SCANNED = 500
+
+
+def distill(recipe: Recipe, folder: Path, *, console: Console, must_exist: bool = False) -> dict[str, Any]:
+    """Run a recipe in ``folder`` and return the student's result. What is finished there is not run again.
+
+    The teacher is trained first where the recipe says so, in ``teacher/``; with ``baseline`` the student is trained
+    alone too, in ``alone/``. A recipe without distillation terms trains the student alone.
+
+    Args:
+        recipe: What to do.
+        folder: The run's folder.
+        console: Where to tell of it.
+        must_exist: Only go on with a run that is there.
+
+    Raises:
+        UserError: Whatever the user can mend.
+    """
+    place = RunFolder.open(folder, recipe, must_exist=must_exist)
+    distils = any(term.loss != "cross_entropy" for term in recipe.terms.values())
+    if place.result is not None and (not recipe.baseline or not distils or (folder / "alone/result.json").exists()):
+        _say(console, f"{folder} is finished; give another --run-dir to run it again")
+    else:
+        _say_plan(console, recipe, folder, distils=distils)
+        _check_data(recipe)
+        teacher = _ready_teacher(recipe, folder, console) if distils else None
+        label = "distilled" if distils else "student alone"
+        run_student(recipe, folder, console=console, label=label, teacher=teacher)
+        if distils and recipe.baseline:
+            run_student(alone_recipe(recipe), folder / "alone", console=console, label="student alone")
+        _draw(recipe, folder, teacher)
+    console.print()
+    console.print(comparison(folder))
+    _say(console, f"pictures, records and student.safetensors in {folder}")
+    result = RunFolder(folder).result
+    assert result is not None
+    return result
+
+
+def alone_recipe(recipe: Recipe) -> Recipe:
+    """Return the recipe of the student alone: the same data, budget and seed, no teacher."""
+    return recipe.model_copy(update={"teacher": None, "terms": {}, "method": "none", "baseline": False})
+
+
+def teacher_recipe(recipe: Recipe) -> Recipe:
+    """Return the recipe that trains the teacher as a student of its own."""
+    teacher = recipe.teacher
+    if teacher is None:
+        raise UserError(f"recipe '{recipe.name}' has no teacher to train")
+    network = Network(model=teacher.model, options=teacher.options, weights=teacher.weights)
+    return alone_recipe(recipe).model_copy(update={"student": network, "train": teacher.train or recipe.train})
+
+
+def _ready_teacher(recipe: Recipe, folder: Path, console: Console) -> Teacher:
+    """Return the teacher with weights, trained first where the recipe says so."""
+    teacher = recipe.teacher
+    if teacher is None:
+        raise UserError(f"method '{recipe.method}' needs a teacher: give teacher.model and teacher.weights")
+    if teacher.train is not None:
+        run_student(teacher_recipe(recipe), folder / "teacher", console=console, label="teacher")
+        return teacher.model_copy(update={"weights": str(folder / "teacher")})
+    if teacher.weights is None:
+        raise UserError(
+            "teacher.weights is not set, and random weights teach nothing: give teacher.weights=FILE, or have the "
+            "teacher trained first with teacher.train.iterations=NUMBER"
+        )
+    return teacher
+
+
+def _check_data(recipe: Recipe) -> None:
+    """Look at the masks before anything is trained; generated data needs no look."""
+    for split in ("train", "val"):
+        dataset = build_dataset(recipe.data, split)
+        if dataset.path(0) is not None:
+            spread = np.linspace(0, len(dataset) - 1, min(SCANNED, len(dataset))).round().astype(int)
+            scan_labels(dataset, spread.tolist()).check()
+
+
+def _draw(recipe: Recipe, folder: Path, teacher: Teacher | None) -> None:
+    fabric = make_fabric(recipe.train)
+    if fabric.global_rank != 0:
+        return
+    dataset = build_dataset(recipe.data, final_split(recipe.data))
+    networks = {}
+    if teacher is None:
+        networks["student alone"] = models.load(folder)[0]
+    else:
+        if recipe.baseline:
+            networks["student alone"] = models.load(folder / "alone")[0]
+        networks["distilled"] = models.load(folder)[0]
+        networks["teacher"] = build_network(teacher, len(dataset.classes), strict=True)
+    pictures.comparison(networks, dataset, fabric, folder / "figures" / "comparison.png")
+
+
+def _say_plan(console: Console, recipe: Recipe, folder: Path, *, distils: bool) -> None:
+    _say(console, f"{recipe.name}: {recipe.description}" if recipe.description else recipe.name)
+    teacher = recipe.teacher.model if recipe.teacher is not None and distils else "none"
+    _say(console, f"student {recipe.student.model}, teacher {teacher}, method {recipe.method}, seed {recipe.seed}")
+    train = recipe.train
+    _say(console, f"data {recipe.data.name}, {train.iterations} steps of {train.batch_size} images, run in {folder}")
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, highlight=False, soft_wrap=True, markup=False)

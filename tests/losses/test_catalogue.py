@@ -1,0 +1,51 @@
+"""The catalogue says what the losses' signatures say, without torch."""
+
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from segdistill import losses
+from segdistill.catalogue import CARDS, LossCard, card_of
+from segdistill.errors import UserError
+
+EVERYWHERE = {"ignore_index", "generator"}  # the same for every loss, and no recipe's business
+
+
+@pytest.mark.parametrize("card", CARDS, ids=lambda card: card.name)
+class TestCard:
+    def test_hyperparameters_are_the_signatures(self, card: LossCard) -> None:
+        for callable_ in (getattr(losses, card.name), getattr(losses, card.module)):
+            defaults = {
+                name: parameter.default
+                for name, parameter in inspect.signature(callable_).parameters.items()
+                if parameter.kind is parameter.KEYWORD_ONLY and name not in EVERYWHERE
+            }
+            assert defaults == dict(card.hyperparameters)
+
+    def test_student_teacher_labels_come_first(self, card: LossCard) -> None:
+        for callable_ in (getattr(losses, card.name), getattr(losses, card.module)().forward):
+            assert list(inspect.signature(callable_).parameters)[:3] == ["student", "teacher", "labels"]
+
+    def test_class_attributes(self, card: LossCard) -> None:
+        module = getattr(losses, card.module)
+        assert module.equal_channels is not card.any_channels
+        assert getattr(module, "needs_teacher", True) is card.teacher
+
+    def test_the_function_has_a_file_of_its_name(self, card: LossCard) -> None:
+        file = Path(inspect.getfile(getattr(losses, card.module)))
+        assert file.stem == card.name
+        assert card.url in file.read_text(), "docstring and card cite different places"
+
+
+def test_a_mistyped_name_gets_the_nearest() -> None:
+    assert card_of("gskd").module == "GSKD"
+    with pytest.raises(UserError, match="unknown loss 'gksd'; did you mean 'gskd'"):
+        card_of("gksd")
+
+
+def test_importing_it_does_not_import_torch() -> None:
+    code = "import sys, segdistill.catalogue; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

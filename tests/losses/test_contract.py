@@ -1,0 +1,222 @@
+"""What every loss promises. One row per distillation loss; a missing row fails the suite."""
+
+import copy
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from segdistill import losses
+from segdistill.catalogue import CARDS
+
+
+@dataclass
+class Case:
+    """One loss and the shapes to try it on: 6 channels, stride 2 below the labels."""
+
+    module: str
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    nonzero_at_equality: str = ""  # why it is not zero for student = teacher
+
+    def build(self) -> nn.Module:
+        return getattr(losses, self.module)(**self.kwargs)
+
+    @property
+    def function(self) -> Callable[..., Tensor]:
+        return getattr(losses, next(card.name for card in CARDS if card.module == self.module))
+
+    def inputs(self, dtype: torch.dtype = torch.float32, size: int = 8) -> tuple[Tensor, Tensor, Tensor]:
+        rng = torch.Generator().manual_seed(0)
+        student, teacher = torch.randn(2, 2, 6, size, size, generator=rng, dtype=torch.float64).to(dtype)
+        labels = torch.randint(0, 5, (2, 2 * size, 2 * size), generator=rng)
+        return student.requires_grad_(), teacher.requires_grad_(), labels
+
+
+CASES = [
+    Case("KD", {"temperature": 2.0}),
+    Case("CWD"),
+    Case("DIST", {"inter": 2.0, "intra": 0.5, "temperature": 2.0}),
+    Case("SKDPairwise"),
+    Case("SKDPairwise", {"pool": 1}),
+    Case("GSKD", {"samples": 4, "stride": "classes"}),
+    Case("GSKD", {"samples": 4, "stride": 3, "sampling": "random", "temperature": 0.5}),
+    Case("ICSD"),
+    Case("ICSD", {"form": "released"}),
+    Case("I2CKD", {"num_classes": 4}, nonzero_at_equality="the margin is larger than the distances"),
+    Case("I2CKD", nonzero_at_equality="the margin is larger than the distances"),
+]
+HALF, QUARTER = 8, 4  # columns of the labels, and of the maps, in the left half of the image
+
+
+def run(loss: Callable[..., Tensor], *tensors: Tensor | None, **kwargs: Any) -> Tensor:
+    """Call with the same random numbers each time."""
+    torch.manual_seed(0)
+    return loss(*tensors, **kwargs)
+
+
+@pytest.fixture(params=CASES, ids=lambda case: "-".join([case.module, *map(str, case.kwargs.values())]))
+def case(request: pytest.FixtureRequest) -> Case:
+    return request.param
+
+
+def test_table_catalogue_and_public_names_agree() -> None:
+    public = {name: getattr(losses, name) for name in losses.__all__}
+    modules = {name for name, value in public.items() if inspect.isclass(value)}
+    functions = {name for name, value in public.items() if not inspect.isclass(value)}
+    assert modules == {card.module for card in CARDS}
+    assert functions == {card.name for card in CARDS} | {"sub_image_descriptor_kl"}  # a part of gskd
+    assert {case.module for case in CASES} == {card.module for card in CARDS if card.teacher}
+
+
+def test_only_the_student_learns(case: Case) -> None:
+    student, teacher, labels = case.inputs()
+    value = run(case.build(), student, teacher, labels)
+    value.backward()
+    assert value.shape == ()
+    assert value.isfinite()
+    assert value > 0
+    assert student.grad.abs().sum() > 0
+    assert teacher.grad is None
+
+
+def test_zero_when_student_equals_teacher(case: Case) -> None:
+    student, _, labels = case.inputs()
+    value = run(case.build(), student, student.detach().clone(), labels).item()
+    if case.nonzero_at_equality:
+        assert value > 0.1, "the row may claim zero"
+    else:
+        assert value == pytest.approx(0, abs=1e-5)
+
+
+def test_void_pixels_count_nowhere(case: Case) -> None:
+    student, teacher, labels = case.inputs()
+    labels[..., :HALF] = 255
+    value = run(case.build(), student, teacher, labels)
+    value.backward()
+    assert student.grad[..., :QUARTER].abs().sum() == 0
+    assert student.grad[..., QUARTER:].abs().sum() > 0
+    cropped = (student[..., QUARTER:], teacher[..., QUARTER:], labels[..., HALF:])
+    torch.testing.assert_close(run(case.build(), *cropped), value)
+
+
+def test_ignore_index_is_what_it_says(case: Case) -> None:
+    student, teacher, labels = case.inputs()
+    labels[..., :HALF] = 255
+    labels[labels == 2] = 255
+    other = labels.where(labels != 255, 2)  # within the classes
+    loss = getattr(losses, case.module)(**case.kwargs, ignore_index=2)
+    torch.testing.assert_close(run(loss, student, teacher, other), run(case.build(), student, teacher, labels))
+
+
+def test_all_void_is_zero_and_still_backpropagates(case: Case) -> None:
+    student, teacher, labels = case.inputs()
+    value = run(case.build(), student, teacher, torch.full_like(labels, 255))
+    value.backward()
+    assert value == 0
+    assert student.grad.abs().sum() == 0
+
+
+def test_a_void_image_takes_nothing_from_the_others(case: Case) -> None:
+    student, teacher, labels = case.inputs()
+    labels[0] = 255
+    value = run(case.build(), student, teacher, labels)
+    value.backward()
+    assert student.grad[0].abs().sum() == 0
+    assert student.grad[1].abs().sum() > 0
+    torch.testing.assert_close(value, run(case.build(), student[1:], teacher[1:], labels[1:]))
+
+
+def test_mismatched_shapes_are_an_error_not_a_broadcast(case: Case) -> None:
+    student, teacher, labels = case.inputs()
+    loss = case.build()
+    for wrong in (teacher[:1], teacher[..., :1], teacher[:, :, :1], teacher[0], teacher.flatten(2)):
+        with pytest.raises(ValueError, match=rf"student \(2, 6, 8, 8\).*teacher \({wrong.shape[0]}, "):
+            run(loss, student, wrong, labels)
+    with pytest.raises(ValueError, match=r"labels \(1, 16, 16\) and student \(2, 6, 8, 8\)"):
+        run(loss, student, teacher, labels[:1])
+
+
+def test_channels_may_differ_only_where_the_class_says_so(case: Case) -> None:
+    student, teacher, labels = case.inputs()
+    fewer = teacher[:, :1]  # one channel would broadcast
+    if case.build().equal_channels:
+        with pytest.raises(ValueError, match=r"\(2, 6, 8, 8\).*\(2, 1, 8, 8\)"):
+            run(case.build(), student, fewer, labels)
+    else:
+        assert run(case.build(), student, fewer, labels).isfinite()
+
+
+def test_labels_may_be_missing_only_where_the_catalogue_says_so(case: Case) -> None:
+    student, teacher, labels = case.inputs()
+    card = next(card for card in CARDS if card.module == case.module)
+    if card.labels == "required" and case.kwargs.get("sampling") != "random":
+        with pytest.raises(ValueError, match="needs labels"):
+            run(case.build(), student, teacher)
+    else:
+        everything = run(case.build(), student, teacher, torch.zeros_like(labels))
+        torch.testing.assert_close(run(case.build(), student, teacher), everything)
+
+
+def test_finite_for_large_logits(case: Case) -> None:
+    student, teacher, labels = case.inputs()
+    large = (student.detach() * 1e3).requires_grad_()
+    value = run(case.build(), large, teacher * 1e3, labels)
+    value.backward()
+    assert value.isfinite()
+    assert large.grad.isfinite().all()
+
+
+def test_autocast_changes_nothing(case: Case) -> None:
+    student, teacher, labels = case.inputs(torch.bfloat16)
+    with torch.autocast("cpu", torch.bfloat16):
+        value = run(case.build(), student, teacher, labels)
+    assert value.dtype == torch.float32
+    torch.testing.assert_close(value, run(case.build(), student.float(), teacher.float(), labels))
+
+
+def test_float64_stays_and_agrees_with_finite_differences(case: Case) -> None:
+    student, teacher, labels = case.inputs(torch.float64, size=4)
+    labels[:, :2] = 255
+    value = run(case.build(), student, teacher, labels)
+    assert value.dtype == torch.float64
+    torch.testing.assert_close(
+        run(case.build(), student.float(), teacher.float(), labels), value.float(), rtol=1e-4, atol=1e-6
+    )
+    assert torch.autograd.gradcheck(lambda x: run(case.build(), x, teacher, labels), student, fast_mode=True)
+
+
+def test_labels_are_resized_by_nearest(case: Case) -> None:
+    student, teacher, labels = case.inputs()
+    torch.testing.assert_close(
+        run(case.build(), student, teacher, labels), run(case.build(), student, teacher, labels[:, ::2, ::2])
+    )
+
+
+def test_function_and_module_agree(case: Case) -> None:
+    student, teacher, labels = case.inputs()
+    by_name = run(case.function, student=student, teacher=teacher, labels=labels, **case.kwargs)
+    torch.testing.assert_close(run(case.build(), student, teacher, labels), by_name, rtol=0, atol=0)
+    by_name.backward()
+    assert teacher.grad is None
+
+
+def test_state_dict_restores_the_loss(case: Case) -> None:
+    student, teacher, labels = case.inputs()
+    loss, restored = case.build(), case.build()
+    run(loss, student, teacher, labels)  # may change its state
+    restored.load_state_dict(copy.deepcopy(loss.state_dict()))
+    torch.testing.assert_close(run(restored, student, teacher, labels), run(loss, student, teacher, labels))
+
+
+# PyTorch's own, where sampling splits the graph and a half begins with a tensor that is no leaf.
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
+def test_compiles(case: Case) -> None:
+    torch.compiler.reset()
+    student, teacher, labels = case.inputs()
+    expected = run(case.build(), student, teacher, labels)
+    compiled = torch.compile(case.build(), backend="eager")
+    torch.testing.assert_close(run(compiled, student, teacher, labels), expected)

@@ -1,0 +1,77 @@
+"""cross_entropy: numbers by hand, the released code's, then properties of its own."""
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from segdistill.losses import CrossEntropy, cross_entropy
+
+
+def test_by_hand() -> None:
+    logits = torch.tensor([[math.log(3.0), 0.0], [0.0, 0.0]])  # (3/4, 1/4), (1/2, 1/2)
+    expected = (-math.log(0.25) - math.log(0.5)) / 2
+    assert cross_entropy(logits, labels=torch.tensor([1, 0])).item() == pytest.approx(expected)
+    void = cross_entropy(logits, labels=torch.tensor([1, 255]))
+    assert void.item() == pytest.approx(-math.log(0.25))
+
+
+def test_auxiliary_head_by_hand() -> None:
+    logits, aux = torch.zeros(1, 4, 2, 2), torch.zeros(1, 4, 1, 1)
+    labels = torch.zeros(1, 8, 8, dtype=torch.uint8)
+    assert CrossEntropy()((logits, aux), None, labels).item() == pytest.approx(1.4 * math.log(4))
+    assert CrossEntropy(aux_weight=0)((logits, aux), None, labels).item() == pytest.approx(math.log(4))
+    assert CrossEntropy()((logits, None), None, labels).item() == pytest.approx(math.log(4))
+
+
+def test_golden(golden: Callable[[str], dict[str, Tensor]]) -> None:
+    data = golden("task_ce_case1")
+    student = data["student_logits"].requires_grad_()
+    value = cross_entropy(student, None, data["labels"])
+    value.backward()
+    torch.testing.assert_close(value, data["loss"], rtol=1e-5, atol=0)
+    expected = data["grad_student_logits"]
+    torch.testing.assert_close(student.grad, expected, rtol=0, atol=1e-4 * expected.abs().max().item())
+
+
+def test_every_valid_pixel_of_the_batch_weighs_the_same(rng: torch.Generator) -> None:
+    logits = torch.randn(2, 5, 4, 4, generator=rng)
+    labels = torch.randint(0, 5, (2, 4, 4), generator=rng)
+    labels[0, :3] = 255
+    torch.testing.assert_close(cross_entropy(logits, labels=labels), F.cross_entropy(logits, labels, ignore_index=255))
+
+
+def test_all_void_is_zero_and_still_backpropagates(rng: torch.Generator) -> None:
+    logits = torch.randn(2, 5, 4, 4, generator=rng, requires_grad=True)
+    value = cross_entropy((logits, logits), labels=torch.full((2, 8, 8), 255))
+    value.backward()
+    assert value == 0
+    assert logits.grad.abs().sum() == 0
+
+
+def test_autocast_changes_nothing(rng: torch.Generator) -> None:
+    logits = torch.randn(2, 5, 4, 4, generator=rng).bfloat16()
+    labels = torch.randint(0, 5, (2, 8, 8), generator=rng)
+    with torch.autocast("cpu", torch.bfloat16):
+        value = cross_entropy((logits, logits), labels=labels)
+    assert value.dtype == torch.float32
+    torch.testing.assert_close(value, cross_entropy((logits.float(), logits.float()), labels=labels))
+
+
+def test_needs_labels() -> None:
+    with pytest.raises(ValueError, match="cross_entropy needs labels"):
+        cross_entropy(torch.zeros(1, 2, 1, 1))
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (2, 8), (2, 1, 8, 8)])
+def test_labels_must_fit(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"got logits \(2, 5, 4, 4\) and labels \("):
+        cross_entropy(torch.zeros(2, 5, 4, 4), labels=torch.zeros(shape, dtype=torch.long))
+
+
+def test_aux_weight_must_not_be_negative() -> None:
+    with pytest.raises(ValueError, match=r"aux_weight must be >= 0, got -0\.1"):
+        CrossEntropy(aux_weight=-0.1)

@@ -1,0 +1,206 @@
+"""gskd: a number by hand, Algorithm 1 taken literally, reference numbers, sampling, then properties."""
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from segdistill.losses import GSKD, gskd, sub_image_descriptor_kl
+from segdistill.losses.gskd import row_permutations, sample_positions
+
+
+def algorithm_1(
+    student: Tensor, teacher: Tensor, positions: list[int], orders: list[list[int]], stride: int, tau: float
+) -> float:
+    """Algorithm 1 of the paper for one image (d, H, W), in plain Python; KL(teacher || student)."""
+
+    def descriptors(features: Tensor) -> list[list[float]]:
+        pixels = features.flatten(1).mT.tolist()
+        rows = [[x / math.hypot(*pixels[p]) for x in pixels[p]] for p in positions]
+        similarity = [[sum(x * y for x, y in zip(a, b, strict=True)) for b in rows] for a in rows]
+        shuffled = [[row[j] for j in order] for row, order in zip(similarity, orders, strict=True)]
+        result = []
+        for i in range(len(rows) // stride):
+            exp = [math.exp(row[j] / tau) for row in shuffled for j in range(i * stride, (i + 1) * stride)]
+            result.append([e / sum(exp) for e in exp])
+        return result
+
+    loss = 0.0
+    groups = list(zip(descriptors(student), descriptors(teacher), strict=True))
+    for s, t in groups:
+        loss += sum(q * math.log(q / p) for p, q in zip(s, t, strict=True))
+    return loss / len(groups)
+
+
+@pytest.fixture
+def batch(rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """Three images; 8 and 5 channels, 4 classes, some void."""
+    student = torch.randn(3, 8, 6, 7, generator=rng, dtype=torch.float64).requires_grad_()
+    teacher = torch.randn(3, 5, 6, 7, generator=rng, dtype=torch.float64)
+    labels = torch.tensor([0, 1, 2, 9, 255])[torch.randint(0, 5, (3, 6, 7), generator=rng)]
+    return student, teacher, labels
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_two_samples_by_hand() -> None:
+    student = torch.tensor([[2.0, 0.0], [3.0, 0.0]])  # similarities all 1: the uniform distribution
+    teacher = torch.tensor([[1.0, 0.0], [0.0, 5.0]])  # similarities (1 0; 0 1)
+    order = torch.tensor([[0, 1], [0, 1]])
+    q = math.e / (math.e + 1)
+    expected = q * math.log(2 * q) + (1 - q) * math.log(2 * (1 - q))
+    # A column is (1, 0); the whole map twice that with half the probability: the same divergence.
+    for stride in (1, 2, 3):
+        assert sub_image_descriptor_kl(student, teacher, order, stride=stride).item() == pytest.approx(expected)
+    # With the second row turned round, the first column is (1, 1): uniform as the student's.
+    turned = torch.tensor([[0, 1], [1, 0]])
+    assert sub_image_descriptor_kl(student, teacher, turned, stride=1).item() == pytest.approx(0, abs=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("samples", "stride", "temperature"), [(4, 8, 1.0), (3, "classes", 1.0), (5, 3, 0.3), (2, 7, 1.0)]
+)
+def test_matches_algorithm_1(
+    batch: tuple[Tensor, Tensor, Tensor], samples: int, stride: int | str, temperature: float
+) -> None:
+    student, teacher, labels = batch
+    draw = seeded()
+    expected = []
+    for s, t, image in zip(student.detach(), teacher, labels, strict=True):
+        positions = sample_positions(image.flatten(), samples, generator=draw)
+        orders = row_permutations(len(positions), generator=draw, device=positions.device)
+        columns = len(image[image != 255].unique()) if stride == "classes" else stride
+        expected.append(algorithm_1(s, t, positions.tolist(), orders.tolist(), columns, temperature))
+    value = gskd(student, teacher, labels, samples=samples, stride=stride, temperature=temperature, generator=seeded())
+    assert value.item() == pytest.approx(sum(expected) / 3, rel=1e-9)
+
+
+def test_golden(golden: Callable[[str], dict[str, Tensor]]) -> None:
+    data = golden("gskd_sid_case1")
+    student = data["student_samples"].flatten(0, 1).requires_grad_()
+    value = sub_image_descriptor_kl(student, data["teacher_samples"].flatten(0, 1), data["shuffle_map"], stride=4)
+    value.backward()
+    torch.testing.assert_close(value, data["paper_value"], rtol=1e-5, atol=0)
+    # The released value is the paper's over the 16 x 4 entries of a group, and does not normalise the (unit)
+    # samples: the part of its gradient along a sample falls away here.
+    released = data["grad_student_samples"].flatten(0, 1) * 64
+    unit = student.detach()
+    expected = released - (released * unit).sum(1, keepdim=True) * unit
+    torch.testing.assert_close(student.grad, expected, rtol=0, atol=1e-4 * expected.abs().max().item())
+
+
+def test_sampling_is_balanced_and_repeats_only_where_it_must(rng: torch.Generator) -> None:
+    labels = torch.tensor([0] * 100 + [5] * 8 + [7] * 3 + [255] * 50)[torch.randperm(161, generator=rng)]
+    positions = sample_positions(labels, 8, generator=rng)
+    assert labels[positions].tolist() == [0] * 8 + [5] * 8 + [7] * 8
+    many, exact, few = positions.view(3, 8)
+    assert len(many.unique()) == 8
+    assert sorted(exact.tolist()) == (labels == 5).nonzero().flatten().tolist()
+    assert sorted(few[:3].tolist()) == (labels == 7).nonzero().flatten().tolist()
+    assert few.tolist() == (few[:3].tolist() * 3)[:8]
+
+
+def test_every_position_of_a_class_has_the_same_chance() -> None:
+    draw, labels = seeded(), torch.tensor([0, 1, 0, 0, 1, 0])
+    drawn = torch.stack([sample_positions(labels, 1, generator=draw) for _ in range(2000)])
+    shares = torch.bincount(drawn.flatten(), minlength=6) / 2000
+    torch.testing.assert_close(shares, torch.tensor([1, 2, 1, 1, 2, 1]) / 4, rtol=0, atol=0.05)
+
+
+def test_random_sampling_draws_as_many_of_any_class(rng: torch.Generator) -> None:
+    labels = torch.tensor([0] * 90 + [5] * 10 + [255] * 9)
+    positions = sample_positions(labels, 8, sampling="random", generator=rng)
+    assert len(positions.unique()) == 16
+    assert (labels[positions] == 5).sum() < 8
+    few = sample_positions(labels[95:], 8, sampling="random", generator=rng)
+    assert few[:5].sort().values.tolist() == [0, 1, 2, 3, 4]
+    assert few.tolist() == (few[:5].tolist() * 2)[:8]
+
+
+def test_every_row_has_an_order_of_its_own(rng: torch.Generator) -> None:
+    orders = row_permutations(30, generator=rng, device=torch.device("cpu"))
+    assert orders.sort(dim=1).values.equal(torch.arange(30).expand(30, 30))
+    assert len(orders.unique(dim=0)) == 30
+
+
+def test_every_image_of_the_batch_matters(batch: tuple[Tensor, Tensor, Tensor]) -> None:
+    student, teacher, labels = batch
+    value = gskd(student, teacher, labels, generator=seeded())
+    value.backward()
+    for image in range(3):
+        assert student.grad[image].abs().max() > 1e-6
+        changed = student.detach().clone()
+        changed[image] = changed[image].flip(0, 1)
+        assert gskd(changed, teacher, labels, generator=seeded()).item() != pytest.approx(value.item(), rel=1e-6)
+
+
+def test_gradient_descent_brings_the_student_to_the_teacher(batch: tuple[Tensor, Tensor, Tensor]) -> None:
+    student, teacher, labels = batch
+    optimiser = torch.optim.Adam([student], lr=0.2)
+    first = gskd(student, teacher, labels, generator=seeded()).item()
+    for step in range(20):
+        optimiser.zero_grad()
+        gskd(student, teacher, labels, generator=seeded(step)).backward()
+        optimiser.step()
+    assert gskd(student, teacher, labels, generator=seeded()).item() < first / 4
+
+
+def test_the_generator_decides(batch: tuple[Tensor, Tensor, Tensor]) -> None:
+    first, again, other = (GSKD(generator=seeded(seed))(*batch).item() for seed in (0, 0, 1))
+    assert first == again
+    assert first != pytest.approx(other, rel=1e-6)
+
+
+def test_without_shuffling_the_columns_stay(batch: tuple[Tensor, Tensor, Tensor]) -> None:
+    student, teacher, labels = (x[:1] for x in batch)
+    positions = sample_positions(labels.flatten(), 4, generator=seeded())
+    order = torch.arange(len(positions)).expand(len(positions), -1)
+    rows = [x[0].flatten(1)[:, positions].mT for x in (student, teacher)]
+    value = gskd(student, teacher, labels, samples=4, shuffle=False, generator=seeded())
+    torch.testing.assert_close(value, sub_image_descriptor_kl(*rows, order, stride=8))
+
+
+def test_without_groups_it_is_one_descriptor(batch: tuple[Tensor, Tensor, Tensor]) -> None:
+    whole = gskd(*batch, samples=4, group=False, generator=seeded(), shuffle=False)
+    wide = gskd(*batch, samples=4, stride=10_000, generator=seeded(), shuffle=False)
+    torch.testing.assert_close(whole, wide)
+
+
+def test_random_sampling_works_without_labels(batch: tuple[Tensor, Tensor, Tensor]) -> None:
+    student, teacher, labels = batch
+    loss = GSKD(sampling="random", stride=10, generator=seeded())
+    one_class = GSKD(sampling="random", stride=10, generator=seeded())
+    torch.testing.assert_close(loss(student, teacher), one_class(student, teacher, torch.zeros_like(labels)))
+
+
+@pytest.mark.parametrize("kwargs", [{}, {"sampling": "random", "stride": "classes"}])
+def test_labels_are_needed_to_know_the_classes(batch: tuple[Tensor, Tensor, Tensor], kwargs: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match="needs labels"):
+        gskd(*batch[:2], **kwargs)
+
+
+def test_permutation_must_fit() -> None:
+    samples = torch.zeros(4, 3)
+    with pytest.raises(ValueError, match=r"\(4, 3\), \(4, 3\) and \(3, 3\)"):
+        sub_image_descriptor_kl(samples, samples, torch.zeros(3, 3, dtype=torch.long), stride=2)
+    with pytest.raises(ValueError, match=r"\(4, 3\), \(3, 3\) and \(4, 4\)"):
+        sub_image_descriptor_kl(samples, samples[:3], torch.zeros(4, 4, dtype=torch.long), stride=2)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"samples": 0}, "samples must be > 0, got 0"),
+        ({"stride": 0}, 'stride must be > 0 or "classes", got 0'),
+        ({"stride": "class"}, "stride must be > 0 or \"classes\", got 'class'"),
+        ({"temperature": 0}, "temperature must be > 0, got 0"),
+        ({"sampling": "even"}, 'sampling must be "class_balanced" or "random", got \'even\''),
+    ],
+)
+def test_hyperparameters(wrong: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        GSKD(**wrong)

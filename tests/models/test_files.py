@@ -1,0 +1,112 @@
+"""A student's file: gives the same network back, and says what is missing."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from segdistill import models
+from segdistill.errors import UserError
+
+NAME = "deeplabv3/tu-mobilenetv2_035"
+OPTIONS = {"decoder_channels": 16}
+
+
+class Net(nn.Module):
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, num_classes, 1)
+        self.twin = self.conv  # two names for one tensor
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.twin(self.conv(images))
+
+
+@pytest.fixture(scope="module")
+def student(tmp_path_factory: pytest.TempPathFactory) -> tuple[nn.Module, Path]:
+    network = models.build(NAME, 3, **OPTIONS)
+    network(torch.randn(2, 3, 64, 64))  # so that the batch norm statistics are not the initial ones
+    folder = tmp_path_factory.mktemp("run")
+    models.save_student(
+        network,
+        folder,
+        name=NAME,
+        num_classes=3,
+        options=OPTIONS,
+        classes=["a", "b", "c"],
+        extra={"miou": 0.5},
+    )
+    return network.eval(), folder
+
+
+@pytest.fixture
+def network(student: tuple[nn.Module, Path]) -> nn.Module:
+    return student[0]
+
+
+@pytest.fixture
+def folder(student: tuple[nn.Module, Path], tmp_path: Path) -> Path:
+    return Path(shutil.copytree(student[1], tmp_path, dirs_exist_ok=True))
+
+
+@pytest.mark.parametrize("which", ["", "student.safetensors", "student.json"])
+def test_round_trip(folder: Path, network: nn.Module, which: str) -> None:
+    loaded, meta = models.load(folder / which)
+    images = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(loaded(images).logits, network(images).logits)
+    assert not loaded.training
+    assert meta == {
+        "model": NAME,
+        "num_classes": 3,
+        "options": OPTIONS,
+        "classes": ["a", "b", "c"],
+        "mean": [0.485, 0.456, 0.406],
+        "std": [0.229, 0.224, 0.225],
+        "miou": 0.5,
+    }
+
+
+def test_the_folder_holds_the_two_files_only(folder: Path) -> None:
+    assert {path.name for path in folder.iterdir()} == {"student.json", "student.safetensors"}
+
+
+def test_a_failed_save_leaves_the_old_files(folder: Path, network: nn.Module) -> None:
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    with pytest.raises(TypeError):
+        models.save_student(network, folder, name=NAME, num_classes=3, extra={"x": object()})
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_a_wrapped_module_is_saved_under_its_own_keys(tmp_path: Path) -> None:
+    name = f"{__name__}:Net"
+    network = models.build(name, 3).eval()
+    models.save_student(network, tmp_path, name=name, num_classes=3)
+    Net(3).load_state_dict(load_file(tmp_path / "student.safetensors"))  # strict: without this package
+    images = torch.randn(1, 3, 8, 8)
+    assert torch.equal(models.load(tmp_path)[0](images).logits, network(images).logits)
+
+
+def test_what_is_missing_or_corrupt(folder: Path) -> None:
+    description, weights = folder / "student.json", folder / "student.safetensors"
+    spec = json.loads(description.read_text())
+
+    def refuse(message: str) -> None:
+        with pytest.raises(UserError, match=message):
+            models.load(folder)
+
+    description.write_text(json.dumps({**spec, "num_classes": 4}))
+    refuse("4x16x1x1.*another number of classes")
+    description.write_text("{")
+    refuse("is not a student's description")
+    description.write_text("{}")
+    refuse("is not a student's description: KeyError.'model'")
+    description.write_text(json.dumps(spec))
+    weights.unlink()
+    refuse("student.safetensors does not exist")
+    description.unlink()
+    refuse("student.json does not exist")

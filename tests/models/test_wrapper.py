@@ -1,0 +1,120 @@
+"""Anybody's network: every kind of output, its own normalisation, by object or by import path."""
+
+from collections import OrderedDict
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from segdistill import models
+from segdistill.errors import UserError
+from segdistill.outputs import SegOutput
+
+IMAGENET = torch.tensor([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]])[:, :, None, None]
+
+
+class Net(nn.Module):
+    """One convolution; gives its result in the form asked for."""
+
+    def __init__(self, num_classes: int, kind: str = "tensor") -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, num_classes, 3, stride=4, padding=1)
+        self.kind = kind
+
+    def forward(self, images: Tensor) -> object:
+        logits = self.conv(images)
+        return {
+            "tensor": logits,
+            "dict": OrderedDict(out=logits, aux=2 * logits),
+            "object": SimpleNamespace(logits=logits),
+        }[self.kind]
+
+
+def not_a_network(num_classes: int) -> str:
+    return "no network"
+
+
+@pytest.mark.parametrize("kind", ["tensor", "dict", "object"])
+def test_every_kind_of_output(kind: str) -> None:
+    net = Net(4, kind)
+    images = torch.randn(2, 3, 16, 16)
+    output = models.wrap(net)(images)
+    assert isinstance(output, SegOutput)
+    assert torch.equal(output.logits, net.conv(images))
+    assert (output.aux is not None) == (kind == "dict")
+
+
+def test_torchvision_segmentation_network() -> None:
+    network = models.build("torchvision.models.segmentation:lraspp_mobilenet_v3_large", 4, weights_backbone=None).eval()
+    assert network(torch.randn(1, 3, 64, 64)).logits.shape == (1, 4, 64, 64)
+
+
+def test_roles_are_paths_of_the_module() -> None:
+    net = Net(4)
+    wrapped = models.wrap(net, roles={"head": "conv:input"})
+    path, _, rest = wrapped.roles["head"].rpartition(":")
+    assert wrapped.get_submodule(path) is net.conv
+    assert rest == "input"
+    net.roles = {"stage1": "conv"}
+    assert models.wrap(net).roles == {"stage1": "network.conv"}
+
+
+@pytest.mark.parametrize(
+    ("mean", "std"),
+    [
+        ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+        ((0.0, 0.0, 0.0), (1 / 255, 1 / 255, 1 / 255)),
+        (None, (1.0, 1.0, 1.0)),
+    ],
+)
+def test_images_are_converted_to_the_networks_normalisation(mean, std) -> None:
+    image = torch.rand(2, 3, 5, 6, dtype=torch.float64)
+    given = (image - IMAGENET[0]) / IMAGENET[1]
+    used_mean = IMAGENET[0] if mean is None else torch.tensor(mean).view(3, 1, 1)
+    expected = (image - used_mean) / torch.tensor(std).view(3, 1, 1)
+    wrapped = models.wrap(nn.Identity(), mean=mean, std=std).double()
+    torch.testing.assert_close(wrapped(given).logits, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_conversion_is_no_part_of_the_state() -> None:
+    wrapped = models.wrap(Net(4), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+    assert set(wrapped.state_dict()) == {"network.conv.weight", "network.conv.bias"}
+    assert wrapped.half().scale.dtype == torch.float16
+
+
+@pytest.mark.parametrize("std", [(1.0, 1.0), (1.0, 0.0, 1.0)])
+def test_impossible_deviation(std: tuple[float, ...]) -> None:
+    with pytest.raises(UserError, match="three numbers each, std positive"):
+        models.wrap(Net(4), std=std)
+
+
+def test_build_by_import_path() -> None:
+    network = models.build(f"{__name__}:Net", 6, kind="dict")
+    assert network(torch.randn(1, 3, 16, 16)).aux.shape == (1, 6, 4, 4)
+
+
+def test_a_callable_that_wraps_is_not_wrapped_again() -> None:
+    assert isinstance(models.build(f"{__name__}:wrapped_net", 6).network, Net)
+
+
+def wrapped_net(num_classes: int) -> nn.Module:
+    return models.wrap(Net(num_classes), mean=(0.5, 0.5, 0.5))
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        (
+            "no_such_package.nets:Net",
+            {},
+            "cannot import model .*No module named 'no_such_package'.*PYTHONPATH",
+        ),
+        (f"{__name__}:Nett", {}, f"unknown callable in {__name__} 'Nett'; did you mean 'Net'?"),
+        (f"{__name__}:Net", {"kindd": 1}, "cannot be called with num_classes, kindd: .*kindd"),
+        (f"{__name__}:not_a_network", {}, "returned str; expected a torch.nn.Module"),
+    ],
+)
+def test_import_paths_that_lead_nowhere(name: str, options: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        models.build(name, 3, **options)

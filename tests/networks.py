@@ -1,0 +1,32 @@
+"""Small networks for tests: one per kind of output."""
+
+from collections import OrderedDict
+
+from torch import Tensor, nn
+
+
+def sequential(classes: int = 4, width: int = 8, stride: int = 4) -> nn.Sequential:
+    """A hand-written network, stride 4, that returns a tensor."""
+    return nn.Sequential(
+        OrderedDict(
+            stem=nn.Conv2d(3, width, 3, stride=stride, padding=1),
+            norm=nn.BatchNorm2d(width),
+            act=nn.ReLU(inplace=True),
+            drop=nn.Dropout2d(0.5),
+            classify=nn.Conv2d(width, classes, 1),
+        )
+    )
+
+
+class WithAux(nn.Module):
+    """Returns a dict with "out" and "aux", as torchvision's networks do."""
+
+    def __init__(self, classes: int = 4) -> None:
+        super().__init__()
+        self.body = nn.Conv2d(3, 8, 3, stride=4, padding=1)
+        self.classifier = nn.Conv2d(8, classes, 1)
+        self.aux_classifier = nn.Conv2d(8, classes, 1)
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        features = self.body(images)
+        return {"out": self.classifier(features), "aux": self.aux_classifier(features)}

@@ -1,0 +1,253 @@
+"""The Distiller in anybody's loop: what it trains, what it leaves alone, what it refuses."""
+
+import copy
+import pickle
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from segdistill import Distiller, Term, losses, schedules
+from segdistill.errors import UserError
+from segdistill.gradients import AutoWeight, gradient_norms
+from tests.networks import WithAux, sequential
+
+
+@pytest.fixture
+def batch(rng: torch.Generator) -> tuple[Tensor, Tensor]:
+    images = torch.randn(2, 3, 32, 32, generator=rng)
+    labels = torch.randint(0, 4, (2, 32, 32), generator=rng)
+    labels[:, :4] = 255
+    return images, labels
+
+
+def distiller(**terms: Term) -> Distiller:
+    torch.manual_seed(0)
+    return Distiller(sequential(), sequential(width=12), terms=terms)
+
+
+def test_the_total_is_the_weighted_sum_of_losses_computed_by_hand(batch) -> None:
+    images, labels = batch
+    joined = distiller(kd=Term(losses.KD(temperature=2.0), weight=3.0)).eval()
+    out = joined(images, labels)
+    ours, theirs = joined.student(images), joined.teacher(images)
+    upsampled = F.interpolate(ours, (32, 32), mode="bilinear", align_corners=True)
+    task = F.cross_entropy(upsampled, labels, ignore_index=255)
+    kd = losses.kd(ours, theirs, temperature=2.0)
+    torch.testing.assert_close(out.terms["task"], task)
+    torch.testing.assert_close(out.terms["kd"], kd)
+    torch.testing.assert_close(out.total, task + 3.0 * kd)
+    assert out.weights == {"task": 1.0, "kd": 3.0}
+
+
+def test_only_student_and_adapter_learn(batch) -> None:
+    joined = distiller(i2ckd=Term(losses.I2CKD(), on="head", labels="valid"))
+    joined(*batch).total.backward()
+    assert all(parameter.grad is None for parameter in joined.teacher.parameters())
+    learning = {name for name, parameter in joined.named_parameters() if parameter.grad is not None}
+    assert "terms.i2ckd.adapters.0.weight" in learning
+    assert any(name.startswith("student.") for name in learning)
+
+
+def test_the_teacher_is_frozen_and_in_no_list(batch) -> None:
+    joined = distiller(kd=Term(losses.KD())).train()
+    before = copy.deepcopy(joined.teacher.state_dict())
+    for _ in range(2):
+        joined(*batch).total.backward()
+    assert not joined.teacher.training
+    assert not any(parameter.requires_grad for parameter in joined.teacher.parameters())
+    assert all(name.startswith(("student.", "terms.")) for name in joined.state_dict())
+    assert sum(p.numel() for p in joined.parameters()) == sum(p.numel() for p in joined.student.parameters())
+    for name, value in joined.teacher.state_dict().items():
+        torch.testing.assert_close(value, before[name], rtol=0, atol=0)
+
+
+def test_a_teacher_put_in_train_mode_from_outside_is_put_back(batch) -> None:
+    joined = distiller(kd=Term(losses.KD()))
+    joined.teacher.train()
+    joined(*batch)
+    assert not joined.teacher.training
+
+
+def test_the_teacher_follows_dtype_and_device() -> None:
+    joined = distiller(kd=Term(losses.KD())).double()
+    assert next(joined.teacher.parameters()).dtype == torch.float64
+
+
+def test_teacher_correct_hides_exactly_the_pixels_that_the_teacher_gets_wrong(batch) -> None:
+    seen: list[Tensor] = []
+
+    def spy(student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
+        seen.append(labels)
+        return (student - teacher).square().mean()
+
+    images, labels = batch
+    joined = distiller(spy=Term(spy, labels="teacher_correct"), plain=Term(spy), valid=Term(spy, labels="valid")).eval()
+    joined(images, labels)
+    right = joined.teacher(images).argmax(1)
+    small = labels[:, ::4, ::4]  # nearest neighbour at stride 4
+    expected = torch.where(right == small, small, 255)
+    torch.testing.assert_close(seen[0], expected)
+    assert seen[1] is None
+    assert seen[2] is labels
+    assert (expected != 255).any()
+    assert (expected == 255).any()
+
+
+def test_maps_of_other_sizes_are_resized_to_the_teachers(batch) -> None:
+    torch.manual_seed(0)
+    joined = Distiller(sequential(stride=8), sequential(stride=4), terms={"kd": Term(losses.KD())})
+    (_, wire) = [(name, wire) for name, _, wire in joined.wiring().rows if name == "kd"][0]
+    assert wire.resized
+    assert wire.student_shape[2:] == (16, 16)
+    assert wire.teacher_shape[2:] == (32, 32)
+    joined(*batch).total.backward()
+
+
+def test_an_adapter_appears_only_where_the_loss_needs_equal_channels() -> None:
+    joined = distiller(
+        gskd=Term(losses.GSKD(), on="head", labels="valid"), i2ckd=Term(losses.I2CKD(), on="head", labels="valid")
+    )
+    adapters = {name: wire.adapter for name, _, wire in joined.wiring().rows}
+    assert adapters["gskd"] == "-"
+    assert adapters["i2ckd"] == "conv 1x1 8→12"
+    given = Distiller(
+        sequential(), sequential(), terms={"f": Term(losses.KD(), on="head", adapter=nn.Conv2d(8, 8, 3, padding=1))}
+    )
+    assert "3, 3" in str(given.terms["f"].adapters[0])
+
+
+def test_the_wiring_table_names_what_is_compared() -> None:
+    text = str(distiller(gskd=Term(losses.GSKD(), on=("head", "act"), labels="teacher_correct", weight=10)).wiring())
+    header, task, gskd = text.splitlines()
+    assert header.split()[:3] == ["term", "loss", "student"]
+    assert task.split()[:4] == ["task", "CrossEntropy", "logits", "4x32x32"]
+    assert "head 8x32x32" in gskd
+    assert "act 12x32x32" in gskd
+    assert gskd.endswith("teacher_correct  10")
+
+
+def test_several_maps_reach_the_loss_as_tuples(batch) -> None:
+    def compare(student: tuple[Tensor, ...], teacher: tuple[Tensor, ...], labels: None) -> Tensor:
+        assert [x.shape[1] for x in student] == [x.shape[1] for x in teacher] == [12, 4]
+        return sum((s - t).square().mean() for s, t in zip(student, teacher, strict=True))
+
+    joined = distiller(pair=Term(compare, on=["head", "logits"]))
+    assert joined(*batch).terms["pair"] > 0
+
+
+def test_the_task_term_takes_in_the_auxiliary_head(batch) -> None:
+    torch.manual_seed(0)
+    joined = Distiller(WithAux(), None)
+    images, labels = batch
+    out = joined(images, labels)
+    logits = joined.student(images)
+    expected = sum(
+        weight
+        * F.cross_entropy(F.interpolate(x, (32, 32), mode="bilinear", align_corners=True), labels, ignore_index=255)
+        for weight, x in ((1.0, logits["out"]), (0.4, logits["aux"]))
+    )
+    torch.testing.assert_close(out.total, expected)
+
+
+def test_a_task_term_of_ones_own_replaces_the_default(batch) -> None:
+    joined = distiller(task=Term(losses.CrossEntropy(), labels="valid", weight=0.0), kd=Term(losses.KD()))
+    out = joined(*batch)
+    torch.testing.assert_close(out.total, out.terms["kd"])
+
+
+def test_weights_follow_progress(batch) -> None:
+    joined = distiller(kd=Term(losses.KD(), weight=schedules.linear(1.0, 0.0)))
+    joined.progress = 0.25
+    assert joined(*batch).weights["kd"] == 0.75
+
+
+def test_auto_weight_gives_the_share_of_the_tasks_gradient_and_then_stays(batch) -> None:
+    joined = distiller(kd=Term(losses.KD(), weight="auto:0.2")).train()
+    joined.student.drop.p = 0.0  # the same features at every step
+    out = joined(*batch)
+    norms = gradient_norms(out.terms, joined.student.parameters())
+    assert out.weights["kd"] * norms["kd"] == pytest.approx(0.2 * norms["task"], rel=1e-4)
+    for _ in range(AutoWeight.STEPS):
+        joined(*batch)
+    settled = joined.terms["kd"].weight
+    assert settled.settled
+    joined.student.classify.weight.data.mul_(3.0)
+    assert joined(*batch).weights["kd"] == pytest.approx(settled.value())
+    again = distiller(kd=Term(losses.KD(), weight="auto:0.2"))
+    again.load_state_dict(joined.state_dict())
+    assert again(*batch).weights["kd"] == pytest.approx(settled.value())
+
+
+def test_gradient_norms_equal_those_of_backward(batch) -> None:
+    joined = distiller(kd=Term(losses.KD())).eval()
+    out = joined(*batch)
+    norms = gradient_norms(out.terms, joined.student.parameters())
+    out.terms["kd"].backward()
+    squares = [p.grad.square().sum() for p in joined.student.parameters() if p.grad is not None]
+    assert norms["kd"] == pytest.approx(float(torch.stack(squares).sum().sqrt()), rel=1e-5)
+    assert gradient_norms({"none": torch.ones(())}, joined.student.parameters()) == {"none": 0.0}
+
+
+def test_state_dict_round_trip_gives_the_same_losses(batch) -> None:
+    first = distiller(i2ckd=Term(losses.I2CKD(), on="head", labels="valid")).eval()
+    second = distiller(i2ckd=Term(losses.I2CKD(), on="head", labels="valid")).eval()
+    for parameter in second.parameters():
+        parameter.data.add_(1.0)
+    second.load_state_dict(first.state_dict())
+    torch.testing.assert_close(second(*batch).terms, first(*batch).terms)
+
+
+# Where the graph breaks (gskd samples as many positions as there are classes), dynamo looks at .grad of features.
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
+def test_works_under_torch_compile(batch) -> None:
+    joined = distiller(
+        kd=Term(losses.KD()), gskd=Term(losses.GSKD(shuffle=False, samples=1), on="head", labels="valid")
+    ).eval()
+    torch.manual_seed(1)
+    expected = joined(*batch)
+    torch.manual_seed(1)
+    compiled = torch.compile(joined, backend="eager")(*batch)
+    torch.testing.assert_close(compiled.terms["kd"], expected.terms["kd"])
+    torch.testing.assert_close(compiled.terms["task"], expected.terms["task"])
+
+
+def test_can_be_pickled(batch) -> None:
+    joined = distiller(kd=Term(losses.KD())).eval()
+    again = pickle.loads(pickle.dumps(joined))
+    torch.testing.assert_close(again(*batch).total, joined(*batch).total)
+
+
+def test_the_student_is_as_it_was_when_the_distiller_is_gone(batch) -> None:
+    student = sequential()
+    joined = Distiller(student, sequential(), terms={"f": Term(losses.SKDPairwise(), on="stem")})
+    del joined
+    assert len(student.stem._forward_hooks) == 0
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: distiller(kd=Term(losses.KD(), on="hed")), "term 'kd', student: unknown feature of Sequential 'hed'; did you mean 'head'"),
+        (lambda: distiller(kd=Term(losses.KD(), on=("head", "clasify"))), "term 'kd', teacher: unknown feature .*'classify'"),
+        (lambda: Distiller(sequential(4), sequential(7), terms={"kd": Term(losses.KD())}), "term 'kd': the student has 4 classes and the teacher 7"),
+        (
+            lambda: Distiller(sequential(4), sequential(7), terms={"g": Term(losses.GSKD(), on="head", labels="teacher_correct")}),
+            "term 'g': the student has 4 classes and the teacher 7",
+        ),
+        (lambda: Distiller(sequential(), None, terms={"kd": Term(losses.KD())}), "term 'kd' needs a teacher"),
+        (lambda: Term(losses.KD(), labels="correct"), "labels is 'valid', 'teacher_correct' or None, got 'correct'"),
+        (lambda: Term(losses.KD(), weight="0.2"), "'auto:SHARE' as in 'auto:0.2', got '0.2'"),
+        (lambda: Term(losses.KD(), on=["head", "logits"], adapter=nn.Identity()), "2 features need as many adapters, got 1"),
+    ],
+)  # fmt: skip
+def test_mistakes_are_named(make, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        make()
+
+
+def test_one_network_as_both_is_refused() -> None:
+    network = sequential()
+    with pytest.raises(UserError, match="same module"):
+        Distiller(network, network)

@@ -1,0 +1,145 @@
+"""Features by name, from networks that know nothing of it."""
+
+import gc
+import pickle
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from segdistill.errors import UserError
+from segdistill.taps import FeatureReader, classifier_path, describe, evaluating, resolve
+from tests.networks import WithAux, sequential
+
+PROBE = torch.zeros(1, 3, 32, 32)
+
+
+class Pyramid(nn.Module):
+    """Returns a list of maps, as an encoder does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 4, 3, stride=2, padding=1)
+        self.second = nn.Conv2d(4, 6, 3, stride=2, padding=1)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        first = self.first(images)
+        return [first, self.second(first)]
+
+
+class WithRoles(nn.Module):
+    """Publishes roles."""
+
+    roles = {"stage1": "encoder[0]", "stage2": "encoder[1]"}  # noqa: RUF012
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = Pyramid()
+        self.classify = nn.Conv2d(6, 4, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.classify(self.encoder(images)[-1])
+
+
+def test_output_input_item_and_role_give_the_same_tensors_as_the_network_by_hand(rng: torch.Generator) -> None:
+    network = WithRoles().eval()
+    images = torch.randn(2, 3, 32, 32, generator=rng)
+    names = ["stage1", "encoder[1]", "classify:input", "encoder.second", "head"]
+    features = FeatureReader(network, names, PROBE)(images)
+    first = network.encoder.first(images)
+    second = network.encoder.second(first)
+    torch.testing.assert_close(features["stage1"], first)
+    for name in names[1:]:
+        torch.testing.assert_close(features[name], second)
+    torch.testing.assert_close(features["logits"], network.classify(second))
+
+
+def test_a_feature_that_an_in_place_operation_overwrites_is_kept_as_it_was(rng: torch.Generator) -> None:
+    network = sequential().eval()  # act is an in-place ReLU on norm's output
+    images = torch.randn(1, 3, 32, 32, generator=rng)
+    feature = FeatureReader(network, ["norm"], PROBE)(images)["norm"]
+    torch.testing.assert_close(feature, network.norm(network.stem(images)))
+    assert (feature < 0).any()
+
+
+def test_the_head_is_the_input_of_the_layer_that_makes_the_logits() -> None:
+    assert classifier_path(sequential(), PROBE) == "classify"
+    assert classifier_path(WithAux(), PROBE) == "classifier"
+
+
+def test_a_path_may_leave_out_leading_modules() -> None:
+    assert resolve(WithRoles(), "second", PROBE).path == "encoder.second"
+
+
+def test_paths_are_those_of_the_network_inside_a_wrapper() -> None:
+    network = nn.DataParallel(sequential())
+    assert FeatureReader(network, ["stem"], PROBE).shapes["stem"] == (1, 8, 8, 8)
+
+
+def test_the_probe_leaves_modes_and_batch_norm_as_they_were() -> None:
+    network = sequential().train()
+    network.drop.eval()
+    FeatureReader(network, ["stem"], PROBE)
+    assert network.training
+    assert network.norm.training
+    assert not network.drop.training
+    assert network.norm.num_batches_tracked == 0
+
+
+def test_hooks_go_with_the_reader_and_do_not_stop_pickling() -> None:
+    network = sequential()
+    reader = FeatureReader(network, ["stem"], PROBE)
+    assert len(network.stem._forward_hooks) == 1
+    pickle.loads(pickle.dumps(network))
+    del reader
+    gc.collect()
+    assert len(network.stem._forward_hooks) == 0
+
+
+def test_features_are_let_go_after_each_pass() -> None:
+    network = sequential()
+    reader = FeatureReader(network, ["stem"], PROBE)
+    reader(PROBE)
+    network(PROBE)  # a pass that is not the reader's
+    assert reader._pass.features is None
+
+
+def test_a_gradient_reaches_the_network_through_a_feature() -> None:
+    network = sequential().eval()
+    FeatureReader(network, ["stem"], PROBE)(torch.ones(1, 3, 32, 32))["stem"].sum().backward()
+    assert network.stem.weight.grad.abs().sum() > 0
+    assert network.classify.weight.grad is None
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("clasify", "unknown feature of Sequential 'clasify'; did you mean 'classify'"),
+        ("stem[0]x", "unknown feature"),
+        ("aux", "has no auxiliary head"),
+        ("stem[3]", "is not a tensor"),
+    ],
+)
+def test_unknown_features_are_named_with_the_nearest(name: str, message: str) -> None:
+    with pytest.raises(UserError, match=message.replace("[", r"\[")):
+        FeatureReader(sequential(), [name], PROBE)
+
+
+def test_a_network_without_a_classifier_says_what_to_do() -> None:
+    with pytest.raises(UserError, match="cannot tell which layer"):
+        classifier_path(nn.Sequential(nn.Conv2d(3, 4, 1), nn.PixelShuffle(2)), PROBE)
+
+
+def test_describe_lists_outputs_roles_and_modules() -> None:
+    rows = {name: shape for name, _, shape in describe(WithRoles(), PROBE)}
+    assert rows["logits"] == (1, 4, 8, 8)
+    assert rows["stage1"] == (1, 4, 16, 16)
+    assert rows["head"] == rows["encoder.second"] == (1, 6, 8, 8)
+
+
+def test_evaluating_gives_every_module_its_mode_back_after_an_error() -> None:
+    network = sequential().train()
+    with pytest.raises(RuntimeError), evaluating(network):
+        assert not network.training
+        raise RuntimeError
+    assert network.training
