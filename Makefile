@@ -14,7 +14,7 @@ demo: $(READY)    ## teacher, student alone and distilled student on generated s
 	$(BIN)/segdistill distill quickstart
 
 test: $(READY)    ## the test suite
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest  # tiny tensors: threads would only wait for each other
 
 lint: $(READY)    ## ruff (style and format) and mypy (strict)
 	$(BIN)/ruff check .

@@ -30,3 +30,13 @@ class WithAux(nn.Module):
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         features = self.body(images)
         return {"out": self.classifier(features), "aux": self.aux_classifier(features)}
+
+
+def small(num_classes: int) -> nn.Module:
+    """The student of tiny runs."""
+    return sequential(num_classes, width=6)
+
+
+def large(num_classes: int) -> nn.Module:
+    """The teacher of tiny runs."""
+    return sequential(num_classes, width=12)

@@ -251,3 +251,10 @@ def test_one_network_as_both_is_refused() -> None:
     network = sequential()
     with pytest.raises(UserError, match="same module"):
         Distiller(network, network)
+
+
+def test_a_student_that_was_frozen_before_is_refused() -> None:
+    first, second = sequential(), sequential()
+    Distiller(first, second)
+    with pytest.raises(UserError, match="no parameter to train"):
+        Distiller(second, sequential())

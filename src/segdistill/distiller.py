@@ -35,10 +35,12 @@ class Distiller(nn.Module):
 
     Attributes:
         progress: How far the run is, from 0 to 1; set it before each step if a weight is a schedule.
+        measures_gradients: Set it, and the next training steps measure every term's gradient at the student, at the
+            price of one backward pass a term.
 
     Raises:
         UserError: A feature that a network does not have, logits with different numbers of classes, a term that
-            needs a teacher where there is none, or one network given as both.
+            needs a teacher where there is none, one network given as both, or a student without anything to train.
     """
 
     def __init__(
@@ -53,11 +55,14 @@ class Distiller(nn.Module):
         super().__init__()
         if student is teacher:
             raise UserError("student and teacher are the same module; give the teacher as a copy of its own")
+        if not any(parameter.requires_grad for parameter in student.parameters()):
+            raise UserError("the student has no parameter to train; was it frozen, or given as a teacher before?")
         self.student = student
         # In a tuple, so that nn.Module does not register it: the teacher is no part of what is trained or saved.
         self._teacher = () if teacher is None else (teacher.eval().requires_grad_(False),)
         self.ignore_index = ignore_index
         self.progress = 0.0
+        self.measures_gradients = False
 
         chosen = dict(terms or {})
         if teacher is None:
@@ -115,10 +120,10 @@ class Distiller(nn.Module):
         ours = self._read_student(images)
         views = self._label_views(labels, theirs)
         values = {name: term(ours, theirs, views[term.labels]) for name, term in self._named_terms()}
-        self._settle_weights(values)
+        gradients = self._measured(values)
         weights = {name: term.weight_at(self.progress) for name, term in self._named_terms()}
         total = torch.stack([weights[name] * value.float() for name, value in values.items()]).sum()
-        return DistillerOutput(total, values, weights)
+        return DistillerOutput(total, values, weights, gradients)
 
     def _named_terms(self) -> list[tuple[str, Term]]:
         return [(name, term) for name, term in self.terms.items() if isinstance(term, Term)]
@@ -130,20 +135,20 @@ class Distiller(nn.Module):
             views["teacher_correct"] = _where_correct(labels, teacher["logits"], self.ignore_index)
         return views
 
-    def _settle_weights(self, values: dict[str, Tensor]) -> None:
-        """Measure the gradients that ``weight="auto:..."`` needs, in the first training steps only."""
+    def _measured(self, values: dict[str, Tensor]) -> dict[str, float]:
+        """Measure gradients where they are asked for, and in the first steps for ``weight="auto:..."``."""
         if not self.training or not torch.is_grad_enabled():
-            return
+            return {}
         waiting = {
             name: term.weight
             for name, term in self._named_terms()
             if isinstance(term.weight, AutoWeight) and not term.weight.settled
         }
-        if waiting:
-            measured = {name: values[name] for name in ("task", *waiting)}
-            norms = gradient_norms(measured, self.student.parameters())
-            for name, weight in waiting.items():
-                weight.measure(norms["task"], norms[name])
+        wanted = values if self.measures_gradients else {name: values[name] for name in ("task", *waiting) if waiting}
+        norms = gradient_norms(wanted, self.student.parameters())
+        for name, weight in waiting.items():
+            weight.measure(norms["task"], norms[name])
+        return norms
 
     def wiring(self) -> "Wiring":
         """Return the table of what is compared with what: print it, or read its rows."""

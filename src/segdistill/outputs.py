@@ -48,8 +48,10 @@ class DistillerOutput(NamedTuple):
         total: The weighted sum of the terms, a scalar; call ``backward()`` on it.
         terms: Every term's value before its weight, by name; ``"task"`` among them.
         weights: The weights of this step, by name.
+        gradients: The norm of each unweighted term's gradient at the student, by name; empty unless measured.
     """
 
     total: Tensor
     terms: dict[str, Tensor]
     weights: dict[str, float]
+    gradients: dict[str, float]

@@ -128,9 +128,19 @@ def _recipe_of(folder: Path, changes: Sequence[str]) -> Recipe:
 
 
 def _training() -> ModuleType:
-    """Import the training code, with the libraries' own chatter off."""
+    """Import the training code; its log goes to the console, the libraries' own chatter nowhere."""
     warnings.filterwarnings("ignore", category=UserWarning, module="lightning_fabric")
-    logging.getLogger("segdistill").addHandler(logging.NullHandler())
+    logger = logging.getLogger("segdistill")
+    logger.setLevel(logging.INFO)
+    logger.addHandler(_OnConsole())
     from segdistill.training import run
 
     return run
+
+
+class _OnConsole(logging.Handler):
+    """Prints what the package logs: what matched of a file of weights, classes found in masks."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one message."""
+        console.print(record.getMessage(), highlight=False, soft_wrap=True, markup=False)

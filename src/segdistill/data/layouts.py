@@ -162,7 +162,7 @@ def _existing_folder(root: Path) -> Path:
     while not parent.is_dir():
         parent, missing = parent.parent, parent.name
     folders = [entry.name for entry in parent.iterdir() if entry.is_dir()]
-    near = get_close_matches(missing, folders, n=1, cutoff=0.5)
+    near = get_close_matches(missing, folders, n=1, cutoff=0.7)
     remedy = f"did you mean '{parent / near[0]}'?" if near else f"'{parent}' exists and holds {_shown(folders)}"
     raise UserError(f"no folder '{root}'; {remedy}")
 

@@ -15,6 +15,9 @@ class Data(_Strict):
     name: str = Field("scenes", description="camvid, folder or scenes (generated)")
     root: str | None = Field(None, description="the data set's folder")
     crop: tuple[PositiveInt, PositiveInt] = Field((360, 360), description="height and width of a training crop")
+    scales: tuple[PositiveFloat, PositiveFloat] = Field(
+        (0.5, 2.0), description="smallest and largest random scale, in steps of 0.1"
+    )
     scale: PositiveFloat = Field(1.0, description="read images at this fraction of their size")
     cache: bool = Field(False, description="keep decoded images in memory")
     workers: int = Field(0, ge=0, description="processes that read ahead; 0 reads in the training process")

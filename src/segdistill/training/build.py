@@ -1,5 +1,6 @@
 """From the words of a recipe to the objects they name."""
 
+import logging
 from collections.abc import Mapping
 from importlib import import_module
 from inspect import signature
@@ -10,8 +11,9 @@ from torch import nn
 
 from segdistill import losses, models, schedules
 from segdistill.catalogue import card_of
-from segdistill.data import SegmentationDataset, open_dataset, open_layout
+from segdistill.data import SegmentationDataset, open_dataset, open_layout, training_transform
 from segdistill.data.scenes import Scenes
+from segdistill.data.stream import Transform
 from segdistill.errors import UserError
 from segdistill.recipes.schema import Data, Network, TermRecipe
 from segdistill.schedules import Schedule
@@ -34,6 +36,13 @@ def build_dataset(data: Data, split: str) -> SegmentationDataset:
     return open_dataset(data.name, data.root, split, scale=scale, native_labels=native, cache=data.cache)
 
 
+def build_transform(data: Data) -> Transform:
+    """Return the training augmentation, with random scales in steps of 0.1."""
+    low, high = data.scales
+    count = max(0, round((high - low) * 10)) + 1
+    return training_transform(data.crop, [low + 0.1 * step for step in range(count)])
+
+
 def final_split(data: Data) -> str:
     """Return the split that results are reported on: test where the data set has one, else val."""
     splits = {split.name for split in open_layout(data.name, data.root).splits}
@@ -53,14 +62,9 @@ def build_network(network: Network, num_classes: int, *, strict: bool) -> nn.Mod
     """
     built = models.build(network.model, num_classes, **network.options)
     if network.weights is not None:
-        models.load_weights(built, weights_file(network.weights), strict=strict)
+        report = models.load_weights(built, Path(network.weights).expanduser(), strict=strict)
+        logging.getLogger(__name__).info("%s", report)
     return built
-
-
-def weights_file(path: str) -> Path:
-    """Return the file of weights that a path means: itself, or the student in a run's folder."""
-    given = Path(path).expanduser()
-    return given / "student.safetensors" if given.is_dir() else given
 
 
 def build_terms(terms: Mapping[str, TermRecipe], num_classes: int) -> dict[str, Term]:

@@ -6,11 +6,10 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from segdistill.data import TrainingStream, scan_labels, training_loader, training_transform
+from segdistill.data import TrainingStream, scan_labels, training_loader
 from segdistill.distiller import Distiller, Wiring
-from segdistill.gradients import gradient_norms
 from segdistill.recipes import Recipe
-from segdistill.training.build import build_dataset, build_network, build_terms
+from segdistill.training.build import build_dataset, build_network, build_terms, build_transform
 from segdistill.training.console import clock
 from segdistill.training.optimizer import build_optimizer
 from segdistill.training.student import load_teacher, make_fabric
@@ -45,19 +44,19 @@ def examine(recipe: Recipe, console: Console) -> None:
             console.print(f"teacher: {score.miou:.1%} mIoU on val", highlight=False)
     distiller = Distiller(student, frozen, build_terms(recipe.terms, len(classes))).to(fabric.device).train()
     console.print(_table(distiller))
-    stream = TrainingStream(sets["train"], training_transform(recipe.data.crop), recipe.seed)
+    stream = TrainingStream(sets["train"], build_transform(recipe.data), recipe.seed)
     optimizer = build_optimizer(distiller.parameters(), recipe.train)
     parts = recipe.train.accumulate
     times: list[float] = []
     loader = training_loader(stream, recipe.train.batch_size // parts, steps=3, workers=recipe.data.workers)
     began = time.perf_counter()
     for images, labels in loader:
+        distiller.measures_gradients = not times
         with fabric.autocast():
             out = distiller(images.to(fabric.device), labels.to(fabric.device))
         if not times:
-            norms = gradient_norms(out.terms, student.parameters())
-            total_pull = sum(abs(out.weights[name]) * norm for name, norm in norms.items()) or 1.0
-            for name, norm in norms.items():
+            total_pull = sum(abs(out.weights[name]) * norm for name, norm in out.gradients.items()) or 1.0
+            for name, norm in out.gradients.items():
                 share = abs(out.weights[name]) * norm / total_pull
                 said = "no gradient!" if norm == 0 else f"{share:.0%} of the gradient at the student"
                 console.print(f"step 1: {name} {float(out.terms[name].detach()):.4g}, {said}", highlight=False)

@@ -18,7 +18,6 @@ from torch import nn
 from segdistill.data import TrainingStream, training_loader
 from segdistill.distiller import Distiller
 from segdistill.errors import UserError
-from segdistill.gradients import gradient_norms
 from segdistill.outputs import DistillerOutput
 from segdistill.recipes.schema import Train
 from segdistill.training import checkpoint
@@ -102,33 +101,28 @@ class Training:
     def _steps(self, module: _FabricModule, optimizer: Any, progress: Progress) -> None:
         train, distiller = self.train, self.distiller
         metrics = Metrics(self.folder, step=progress.step, tensorboard=train.tensorboard) if self._is_first else None
-        narrator = self.narrator
         if self._is_first:
-            narrator.begin(progress.step, train.iterations)
+            self.narrator.begin(progress.step, train.iterations)
         every = train.validate_every or max(1, train.iterations // 10)
         batches = self._batches(progress.step)
         distiller.train()
         began = time.monotonic() - progress.seconds
         try:
             with _deferred_interrupt() as interrupted:
-                for step in range(progress.step, train.iterations):
-                    torch.manual_seed(_seed(self.seed, step, self.fabric.global_rank))
-                    set_learning_rate(optimizer, learning_rate(train, step))
-                    distiller.progress = step / max(1, train.iterations - 1)
-                    out = self._step(module, optimizer, batches, progress)
-                    progress.step = step + 1
-                    if step == 0 or progress.step % train.log_every == 0 or progress.step == train.iterations:
-                        self._log(out, progress, metrics, narrator)
-                    due = progress.step % every == 0 or progress.step == train.iterations
-                    if due:
-                        self._validate(progress, metrics, narrator)
+                while progress.step < train.iterations:
+                    out = self.take_step(module, optimizer, batches, progress)
+                    step, last = progress.step, progress.step == train.iterations
+                    if step == 1 or step % train.log_every == 0 or last:
+                        self._log(out, progress, metrics)
+                    if due := step % every == 0 or last:
+                        self._validate(progress, metrics)
                     if due or interrupted():
                         progress.seconds = time.monotonic() - began
                         self._save(optimizer, progress)
                     if interrupted():
                         raise Stopped
         finally:
-            narrator.close()
+            self.narrator.close()
             if metrics is not None:
                 metrics.close()
 
@@ -149,33 +143,37 @@ class Training:
         )
         return iter(loader)
 
-    def _step(
+    def take_step(
         self, module: _FabricModule, optimizer: Any, batches: Iterator[Any], progress: Progress
     ) -> DistillerOutput:
         """Take one optimiser step; return the output of its last part."""
-        parts = self.train.accumulate
+        step, parts = progress.step, self.train.accumulate
+        torch.manual_seed(_seed(self.seed, step, self.fabric.global_rank))
+        set_learning_rate(optimizer, learning_rate(self.train, step))
+        self.distiller.progress = step / max(1, self.train.iterations - 1)
         for part in range(parts):
             images, labels = (tensor.to(self.fabric.device, non_blocking=True) for tensor in next(batches))
+            self.distiller.measures_gradients = part == 0 and (step == 0 or bool(progress.silent))
             with self.fabric.no_backward_sync(module, enabled=part < parts - 1):
                 out: DistillerOutput = module(images, labels)
-                if part == 0 and (progress.step == 0 or progress.silent):
+                if self.distiller.measures_gradients:
                     self._check_gradients(out, progress)
                 self.fabric.backward(out.total / parts)
         if self.train.clip is not None:
             self.fabric.clip_gradients(module, optimizer, max_norm=self.train.clip)
         optimizer.step()
         optimizer.zero_grad()
+        progress.step = step + 1
         return out
 
     def _check_gradients(self, out: DistillerOutput, progress: Progress) -> None:
-        """Measure each term's gradient at the student, log its share, and refuse a term that sends none."""
-        norms = gradient_norms(out.terms, self.distiller.student.parameters())
-        pulls = {name: abs(out.weights[name]) * norm for name, norm in norms.items()}
+        """Log each term's share of the gradient at the student, and refuse a term that sends none."""
+        pulls = {name: abs(out.weights[name]) * norm for name, norm in out.gradients.items()}
         total = sum(pulls.values()) or 1.0
         if self._is_first and progress.step == 0:
             write = Metrics(self.folder, step=0, tensorboard=False)
             write.log(1, "gradient_share", **{name: pull / total for name, pull in pulls.items()})
-        for name, norm in norms.items():
+        for name, norm in out.gradients.items():
             if norm > 0:
                 progress.silent.pop(name, None)
                 continue
@@ -187,7 +185,7 @@ class Training:
                     "the student's feature, or never finds a pixel to compare; change or remove the term"
                 )
 
-    def _log(self, out: DistillerOutput, progress: Progress, metrics: Metrics | None, narrator: Narrator) -> None:
+    def _log(self, out: DistillerOutput, progress: Progress, metrics: Metrics | None) -> None:
         values = {
             "loss": float(out.total.detach()),
             **{name: float(value.detach()) for name, value in out.terms.items()},
@@ -202,9 +200,9 @@ class Training:
             weights = {f"weight/{name}": weight for name, weight in out.weights.items()}
             rate = learning_rate(self.train, progress.step - 1)
             metrics.log(progress.step, "train", **values, **weights, learning_rate=rate)
-            narrator.step(progress.step, values, progress.best_miou)
+            self.narrator.step(progress.step, values, progress.best_miou)
 
-    def _validate(self, progress: Progress, metrics: Metrics | None, narrator: Narrator) -> None:
+    def _validate(self, progress: Progress, metrics: Metrics | None) -> None:
         score = self.validate(self.distiller.student)
         if metrics is not None:
             ious = {f"iou/{name}": value for name, value in score.iou.items()}

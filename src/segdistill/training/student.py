@@ -9,13 +9,13 @@ from rich.console import Console
 from torch import nn
 
 from segdistill import models
-from segdistill.data import SegmentationDataset, TrainingStream, training_transform
+from segdistill.data import SegmentationDataset, TrainingStream
 from segdistill.distiller import Distiller
 from segdistill.errors import UserError
 from segdistill.recipes import Recipe
 from segdistill.recipes.schema import Teacher, Train
 from segdistill.training import pictures
-from segdistill.training.build import build_dataset, build_network, build_terms, final_split
+from segdistill.training.build import build_dataset, build_network, build_terms, build_transform, final_split
 from segdistill.training.console import Narrator, clock
 from segdistill.training.cost import count_flops, count_parameters
 from segdistill.training.evaluation import Score, evaluate
@@ -117,7 +117,7 @@ def _train(
     narrator: Narrator,
 ) -> Progress:
     classes = train_set.classes
-    stream = TrainingStream(train_set, training_transform(recipe.data.crop), recipe.seed)
+    stream = TrainingStream(train_set, build_transform(recipe.data), recipe.seed)
     if fabric.global_rank == 0:
         pictures.training_samples(stream, classes, folder / "figures" / "training_samples.png")
 

@@ -96,20 +96,20 @@ def _stand(
             elif rng.random() < 0.7:
                 add(things.tree, wall + side * rng.uniform(1, 4), z)
             z += length + (rng.uniform(2, 10) if rng.random() < 0.3 else 0)
-        for z in np.arange(rng.uniform(6, 24), 50, rng.uniform(16, 36)).tolist():
+        for z in np.arange(rng.uniform(6, 24), 50, rng.uniform(18, 38)).tolist():
             add(things.lamp, kerb + side * rng.uniform(0.3, 0.8), z, -side)
         for _ in range(rng.poisson(1.1)):
             add(things.tree, kerb + side * rng.uniform(0.7, 1.6), rng.uniform(7, 45))
         for _ in range(rng.poisson(1.3)):
             add(things.car, kerb - side * rng.uniform(1.0, 1.3), rng.uniform(7, 45))  # parked
-        for _ in range(rng.poisson(1.7)):
-            add(things.person, rng.uniform(min(kerb, wall), max(kerb, wall)), rng.uniform(5, 26))
+        for _ in range(rng.poisson(1.6)):
+            add(things.person, rng.uniform(min(kerb, wall), max(kerb, wall)), rng.uniform(4.5, 20))
         for _ in range(rng.poisson(0.9)):
-            add(things.sign, kerb + side * rng.uniform(0.2, 0.7), rng.uniform(6, 24))
+            add(things.sign, kerb + side * rng.uniform(0.2, 0.7), rng.uniform(5, 17))
     for draw, expected, near, far in (
         (things.car, 0.9, 9, 50),
-        (things.person, 0.3, 7, 20),
-        (things.bicyclist, 0.9, 5.5, 20),
+        (things.person, 0.3, 6, 18),
+        (things.bicyclist, 0.6, 5, 14),
     ):
         for _ in range(rng.poisson(expected)):
             add(draw, rng.uniform(kerbs[0] + 0.5, kerbs[1] - 0.5), rng.uniform(near, far))

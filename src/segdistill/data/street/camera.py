@@ -141,15 +141,15 @@ class Camera:
         """Add blur, texture, light and sensor noise; return the image (H, W, 3) and the labels (H, W)."""
         rng, shape = self.rng, (self.height, self.width)
         image = self.image
-        if rng.random() < 0.4:
-            image = image.filter(ImageFilter.BoxBlur(rng.uniform(0.3, 0.8)))
+        if rng.random() < 0.3:
+            image = image.filter(ImageFilter.BoxBlur(rng.uniform(0.3, 0.6)))
         labels = np.array(self.labels)
         grain = rng.standard_normal(shape, dtype=np.float32) + self._patches(6) + self._patches(24)
-        light = 1 + _TEXTURE[labels] * rng.uniform(0.5, 1.0) * grain
-        light *= rng.uniform(0.5, 1.15) * (1 + 0.15 * self._patches(60))  # time of day, uneven light
+        light = 1 + _TEXTURE[labels] * rng.uniform(0.4, 0.8) * grain
+        light *= rng.uniform(0.6, 1.15) * (1 + 0.12 * self._patches(60))  # time of day, uneven light
         tint = rng.uniform(0.9, 1.1, 3).astype(np.float32)
         pixels = np.asarray(image, dtype=np.float32) * light[..., None] * tint
-        pixels += rng.uniform(2, 8) * rng.standard_normal((*shape, 3), dtype=np.float32)
+        pixels += rng.uniform(2, 6) * rng.standard_normal((*shape, 3), dtype=np.float32)
         return pixels.clip(0, 255).astype(np.uint8), labels
 
     def _patches(self, size: int) -> NDArray[np.float32]:

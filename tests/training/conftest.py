@@ -1,0 +1,44 @@
+"""A tiny run: generated scenes, networks of a few thousand parameters."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from segdistill.recipes import Recipe, load
+
+TINY = (
+    "data.size=[32,48]",
+    "data.crop=[32,32]",
+    "data.images=[12,3,3]",
+    "student.model=tests.networks:small",
+    "student.options={}",
+    "teacher.model=tests.networks:large",
+    "teacher.options={}",
+    "teacher.min_miou=0",
+    "teacher.train.iterations=3",
+    "train.iterations=6",
+    "train.batch_size=4",
+    "train.validate_every=3",
+    "train.log_every=2",
+    "train.optimizer=sgd",
+    "train.learning_rate=0.01",
+    "train.accelerator=cpu",
+)
+
+
+@pytest.fixture
+def console() -> Console:
+    """A console that keeps what is said; read it with ``said(console)``."""
+    return Console(file=io.StringIO(), width=200)
+
+
+def said(console: Console) -> str:
+    """Return what was printed so far."""
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def tiny(*changes: str) -> Recipe:
+    """Return a recipe that takes a second."""
+    return load("quickstart", [*TINY, *changes])
