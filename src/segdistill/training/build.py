@@ -40,7 +40,8 @@ def build_transform(data: Data) -> Transform:
     """Return the training augmentation, with random scales in steps of 0.1."""
     low, high = data.scales
     count = max(0, round((high - low) * 10)) + 1
-    return training_transform(data.crop, [low + 0.1 * step for step in range(count)])
+    transform: Transform = training_transform(data.crop, [low + 0.1 * step for step in range(count)])
+    return transform
 
 
 def final_split(data: Data) -> str:

@@ -12,8 +12,8 @@ from segdistill import models
 from segdistill.data import SegmentationDataset, TrainingStream
 from segdistill.distiller import Distiller
 from segdistill.errors import UserError
-from segdistill.recipes import Recipe
-from segdistill.recipes.schema import Teacher, Train
+from segdistill.recipes import Recipe, load
+from segdistill.recipes.schema import Data, Teacher, Train
 from segdistill.training import pictures
 from segdistill.training.build import build_dataset, build_network, build_terms, build_transform, final_split
 from segdistill.training.console import Narrator, clock
@@ -22,6 +22,8 @@ from segdistill.training.evaluation import Score, evaluate
 from segdistill.training.folder import RunFolder
 from segdistill.training.loop import Progress, Training
 from segdistill.training.records import write_json
+
+RECORD = ("miou", "iou", "pixel_accuracy", "split", "params", "flops", "flops_size")
 
 
 def make_fabric(train: Train) -> Fabric:
@@ -79,8 +81,10 @@ def run_student(
         "val_miou": progress.best_miou,
         "teacher_miou": teacher_miou,
     }
-    if frozen is not None:
-        result["teacher"] = _record(evaluate(frozen, final_set, fabric, workers=workers), frozen, final_set, split)
+    if frozen is not None and teacher is not None:
+        result["teacher"] = _known_record(teacher, recipe.data, split) or _record(
+            evaluate(frozen, final_set, fabric, workers=workers), frozen, final_set, split
+        )
     if fabric.global_rank == 0:
         write_json(folder / "result.json", result)
     console.print(
@@ -144,6 +148,17 @@ def _train(
         narrator=narrator,
         workers=recipe.data.workers,
     ).run()
+
+
+def _known_record(teacher: Teacher, data: Data, split: str) -> dict[str, Any] | None:
+    """Return the teacher's record from its own run, where that was scored on the same data; spares a second scoring."""
+    folder = Path(teacher.weights or "")
+    if not (folder / "recipe.yaml").exists() or RunFolder(folder).result is None:
+        return None
+    result = RunFolder(folder).result or {}
+    if load(folder / "recipe.yaml").data != data or result["split"] != split:
+        return None
+    return {key: result[key] for key in RECORD}
 
 
 def _record(score: Score, network: nn.Module, dataset: SegmentationDataset, split: str) -> dict[str, Any]:
