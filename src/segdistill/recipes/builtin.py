@@ -9,19 +9,23 @@ Draft = dict[str, Any]
 def quickstart() -> Draft:
     """Generated street scenes: teacher, student alone and student with GSKD, in minutes on two cores."""
     return {
-        "data": {"name": "scenes", "crop": [96, 160], "cache": True},
-        "student": {
-            "model": "deeplabv3/tu-mobilenetv2_035",
-            "options": {"encoder_output_stride": 8, "decoder_channels": 32},
-        },
+        "data": {"name": "scenes", "crop": [96, 160], "scales": [0.8, 1.2], "cache": True},
+        "student": {"model": "deeplabv3plus/tu-mobilenetv2_035", "options": {"decoder_channels": 64}},
         "teacher": {
-            "model": "deeplabv3/resnet18",
-            "options": {"encoder_output_stride": 8, "decoder_channels": 64},
-            "train": {"iterations": 250},
+            "model": "deeplabv3plus/resnet18",
+            "options": {"decoder_channels": 128},
+            "train": {"iterations": 600},
             "min_miou": 0.3,
         },
         "method": "gskd",
-        "train": {"iterations": 200, "batch_size": 8, "learning_rate": 0.05, "validate_every": 100},
+        "train": {
+            "iterations": 600,
+            "batch_size": 4,
+            "optimizer": "adamw",
+            "learning_rate": 0.003,
+            "validate_every": 200,
+            "log_every": 20,
+        },
         "baseline": True,
     }
 

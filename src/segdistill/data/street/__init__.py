@@ -102,14 +102,14 @@ def _stand(
             add(things.tree, kerb + side * rng.uniform(0.7, 1.6), rng.uniform(7, 45))
         for _ in range(rng.poisson(1.3)):
             add(things.car, kerb - side * rng.uniform(1.0, 1.3), rng.uniform(7, 45))  # parked
-        for _ in range(rng.poisson(1.6)):
-            add(things.person, rng.uniform(min(kerb, wall), max(kerb, wall)), rng.uniform(4.5, 20))
-        for _ in range(rng.poisson(0.9)):
-            add(things.sign, kerb + side * rng.uniform(0.2, 0.7), rng.uniform(5, 17))
+        for _ in range(rng.poisson(2.2)):
+            add(things.person, rng.uniform(min(kerb, wall), max(kerb, wall)), rng.uniform(4, 14))
+        for _ in range(rng.poisson(1.2)):
+            add(things.sign, kerb + side * rng.uniform(0.2, 0.7), rng.uniform(4, 12))
     for draw, expected, near, far in (
         (things.car, 0.9, 9, 50),
         (things.person, 0.3, 6, 18),
-        (things.bicyclist, 0.6, 5, 14),
+        (things.bicyclist, 0.9, 4, 10),
     ):
         for _ in range(rng.poisson(expected)):
             add(draw, rng.uniform(kerbs[0] + 0.5, kerbs[1] - 0.5), rng.uniform(near, far))
