@@ -6,15 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
-from rich.console import Console
 from rich.table import Table
 
+from segdistill.cli.screen import console
 from segdistill.data import open_layout
 from segdistill.errors import UserError
 from segdistill.models.names import check_name
 from segdistill.recipes import Recipe, load
-
-console = Console()
 
 
 def distill(source: str, changes: Sequence[str], run_dir: Path | None, resume: bool) -> None:
@@ -132,7 +130,7 @@ def _training() -> ModuleType:
     warnings.filterwarnings("ignore", category=UserWarning, module="lightning_fabric")
     logger = logging.getLogger("segdistill")
     logger.setLevel(logging.INFO)
-    logger.addHandler(_OnConsole())
+    logger.handlers = [_OnConsole()]
     from segdistill.training import run
 
     return run

@@ -1,9 +1,9 @@
 """The listing commands. They read names and cards, never PyTorch."""
 
-from rich.console import Console
 from rich.table import Table
 
 from segdistill.catalogue import CARDS
+from segdistill.cli.screen import console
 from segdistill.errors import unknown
 from segdistill.models.names import licence, names
 from segdistill.recipes import BUILTIN, METHODS, load, to_yaml
@@ -19,7 +19,7 @@ def recipes(name: str | None) -> None:
     table = Table("recipe", "what it does", box=None, pad_edge=False)
     for each, function in BUILTIN.items():
         table.add_row(each, (function.__doc__ or "").strip())
-    Console().print(table)
+    console.print(table)
 
 
 def losses() -> None:
@@ -28,7 +28,6 @@ def losses() -> None:
     for card in CARDS:
         defaults = ", ".join(f"{key}={value}" for key, value in card.hyperparameters.items())
         table.add_row(card.name, card.on, card.labels, defaults, card.idea)
-    console = Console()
     console.print(table)
     console.print()
     table = Table("method", "terms: weight x loss on feature", box=None, pad_edge=False)
@@ -45,7 +44,6 @@ def models() -> None:
     table = Table("model", "what it is", "weights", box=None, pad_edge=False)
     for name, description in names().items():
         table.add_row(name, description, licence(name))
-    console = Console()
     console.print(table)
     console.print(
         "also: ARCHITECTURE/ENCODER of segmentation-models-pytorch, as in unet/tu-mobilenetv2_035; and "

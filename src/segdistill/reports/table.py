@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from rich.console import Group
 from rich.table import Table
 
 Record = dict[str, Any]
@@ -22,11 +23,11 @@ def records(folder: Path) -> dict[str, Record]:
     return columns
 
 
-def comparison(folder: Path) -> Table:
+def comparison(folder: Path) -> Group:
     """Draw the table of a finished run: IoU in percent, with the gain over the student alone."""
     columns = records(folder)
     split = next(iter(columns.values()))["split"]
-    table = Table(title=f"IoU in percent on {split}", title_justify="left", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
     table.add_column("class")
     for name in columns:
         table.add_column(name, justify="right")
@@ -51,17 +52,17 @@ def comparison(folder: Path) -> Table:
     table.add_section()
     table.add_row("parameters", *(f"{record['params'] / 1e6:.2f} M" for record in columns.values()))
     table.add_row("GFLOPs an image", *(f"{record['flops'] / 1e9:.2f}" for record in columns.values()))
-    return table
+    return Group(f"IoU in percent on {split}", table)
 
 
-def score_table(score: Record, split: str) -> Table:
+def score_table(score: Record, split: str) -> Group:
     """Draw one network's scores."""
-    table = Table("class", "IoU", title=f"IoU in percent on {split}", title_justify="left", box=None, pad_edge=False)
+    table = Table("class", "IoU", box=None, pad_edge=False)
     for label, value in score["iou"].items():
         table.add_row(label, _percent(value))
     table.add_row("mean", _percent(score["miou"]), style="bold")
     table.add_row("pixel accuracy", _percent(score["pixel_accuracy"]))
-    return table
+    return Group(f"IoU in percent on {split}", table)
 
 
 def _percent(value: float | None) -> str:

@@ -1,0 +1,131 @@
+"""The commands as a user calls them, in one process."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from segdistill.cli import main
+from segdistill.recipes import BUILTIN, METHODS
+from tests.training.conftest import TINY
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    """Call the command line; return its exit status."""
+    monkeypatch.setattr(sys, "argv", ["segdistill", *arguments])
+    try:
+        main()
+    except SystemExit as leaving:
+        return int(leaving.code or 0)
+    return 0
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished tiny run."""
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    with pytest.MonkeyPatch.context() as patch:
+        assert run(patch, "distill", "quickstart", *TINY, "--run-dir", str(folder)) == 0
+    return folder
+
+
+def test_help_is_short_and_lists_every_command(monkeypatch, capsys) -> None:
+    assert run(monkeypatch, "--help") == 0
+    said = capsys.readouterr().out
+    for command in ("distill", "train", "evaluate", "predict", "doctor", "recipes", "losses", "models", "taps"):
+        assert command in said
+
+
+def test_recipes_lists_and_prints(monkeypatch, capsys) -> None:
+    assert run(monkeypatch, "recipes") == 0
+    listed = capsys.readouterr().out
+    assert all(name in listed for name in BUILTIN)
+    assert run(monkeypatch, "recipes", "quickstart") == 0
+    assert "gskd: {loss: gskd, on: head" in capsys.readouterr().out
+
+
+def test_losses_lists_losses_and_methods(monkeypatch, capsys) -> None:
+    assert run(monkeypatch, "losses") == 0
+    said = capsys.readouterr().out
+    assert all(name in said for name in ("skd_pairwise", "icsd", *METHODS))
+
+
+def test_models_and_taps(monkeypatch, capsys) -> None:
+    assert run(monkeypatch, "models") == 0
+    assert "deeplabv3_resnet101" in capsys.readouterr().out
+    assert run(monkeypatch, "taps", "unet/tu-mobilenetv2_035", "--classes", "3", "--size", "64") == 0
+    said = capsys.readouterr().out
+    assert "logits" in said
+    assert "stage4" in said
+
+
+def test_train_trains_the_student_or_the_teacher(monkeypatch, tmp_path, capsys) -> None:
+    assert run(monkeypatch, "train", "quickstart", *TINY, "--run-dir", str(tmp_path / "alone")) == 0
+    assert run(monkeypatch, "train", "quickstart", "--teacher", *TINY, "--run-dir", str(tmp_path / "teacher")) == 0
+    alone, teacher = (json.loads((tmp_path / name / "result.json").read_text()) for name in ("alone", "teacher"))
+    assert alone["method"] == teacher["method"] == "none"
+    assert alone["iterations"] == 6
+    assert teacher["iterations"] == 3
+    assert alone["params"] < teacher["params"]
+
+
+def test_evaluate_repeats_the_runs_score(monkeypatch, finished: Path, capsys) -> None:
+    assert run(monkeypatch, "evaluate", str(finished)) == 0
+    mean = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("mean"))
+    expected = 100 * json.loads((finished / "result.json").read_text())["miou"]
+    assert mean.split()[1] == f"{expected:.1f}"
+    assert run(monkeypatch, "evaluate", str(finished), "split=val") == 0
+    assert "on val" in capsys.readouterr().out
+
+
+def test_predict_writes_an_overlay_and_labels_of_the_pictures_size(monkeypatch, finished: Path, tmp_path) -> None:
+    (tmp_path / "in").mkdir()
+    pixels = np.random.default_rng(0).integers(0, 255, (40, 52, 3), dtype=np.uint8)
+    for name in ("a.png", "b.jpg"):
+        Image.fromarray(pixels).save(tmp_path / "in" / name)
+    out = tmp_path / "out"
+    assert run(monkeypatch, "predict", str(finished), str(tmp_path / "in"), "--out", str(out)) == 0
+    assert {file.name for file in out.iterdir()} == {"a_overlay.png", "a_labels.png", "b_overlay.png", "b_labels.png"}
+    labels = Image.open(out / "a_labels.png")
+    assert labels.size == (52, 40)
+    assert labels.mode == "P"
+    assert np.asarray(labels).max() < 10
+
+
+def test_doctor_shows_labels_wiring_gradients_and_time(monkeypatch, finished: Path, capsys) -> None:
+    changes = (*TINY, "teacher.train=null", f"teacher.weights={finished}/teacher")
+    assert run(monkeypatch, "doctor", "quickstart", *changes) == 0
+    said = capsys.readouterr().out
+    for words in (
+        "train: 12 images",
+        "mIoU on val",
+        "teacher_correct",
+        "of the gradient at the student",
+        "a step takes",
+    ):
+        assert words in said
+
+
+def test_the_same_command_again_says_that_it_is_finished(monkeypatch, finished: Path, capsys) -> None:
+    assert run(monkeypatch, "distill", "quickstart", *TINY, "--run-dir", str(finished)) == 0
+    said = capsys.readouterr().out
+    assert "is finished; give another --run-dir" in said
+    assert "gain" in said
+
+
+def test_at_most_25_lines_come_before_the_first_loss(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "segdistill", "distill", "quickstart", *TINY, "--run-dir", str(tmp_path / "run")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
+    lines = done.stdout.splitlines()
+    first = next(number for number, line in enumerate(lines) if "loss" in line)
+    assert first < 25
+    assert done.stderr == ""
+
+
+def test_version(monkeypatch, capsys) -> None:
+    assert run(monkeypatch, "--version") == 0
+    assert capsys.readouterr().out.startswith("segdistill 0.")

@@ -1,0 +1,84 @@
+"""Dependencies point one way, and what must answer at once imports no PyTorch."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[1] / "src" / "segdistill"
+
+# Part of the package: the parts it may import. Read from the bottom, each line stands on those below it.
+MAY_IMPORT = {
+    "cli": {"data", "errors", "models", "recipes", "reports", "taps", "training", "catalogue", ""},
+    "__main__": {"cli"},
+    "training": {"catalogue", "data", "distiller", "errors", "losses", "models", "outputs", "recipes", "reports",
+                 "schedules", "term"},
+    "reports": {"data"},
+    "recipes": {"catalogue", "errors"},
+    "data": {"errors"},
+    "models": {"errors", "outputs"},
+    "distiller": {"errors", "gradients", "losses", "outputs", "taps", "term"},
+    "term": {"errors", "gradients", "schedules"},
+    "taps": {"errors", "outputs"},
+    "gradients": {"errors"},
+    "catalogue": {"errors"},
+    "losses": set(),
+    "outputs": {"errors"},
+    "schedules": set(),
+    "errors": set(),
+}  # fmt: skip
+
+
+def part(path: Path) -> str:
+    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
+
+
+def imported(file: Path) -> set[str]:
+    """Return the parts of the package that a file imports; "" is the package itself."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        modules = []
+        if isinstance(node, ast.ImportFrom):
+            modules = [node.module or ""]
+            if node.module == "segdistill":
+                modules = [f"segdistill.{name.name}" for name in node.names]
+        elif isinstance(node, ast.Import):
+            modules = [name.name for name in node.names]
+        for module in modules:
+            head, _, rest = module.partition(".")
+            if head == "segdistill":
+                name = rest.split(".")[0]
+                found.add(name if (SOURCE / name).is_dir() or (SOURCE / f"{name}.py").exists() else "")
+    return found
+
+
+@pytest.mark.parametrize("file", [f for f in sorted(SOURCE.rglob("*.py")) if f != SOURCE / "__init__.py"], ids=str)
+def test_imports_point_one_way(file: Path) -> None:
+    own = part(file)
+    assert imported(file) - {own} <= MAY_IMPORT[own]
+
+
+def test_every_part_has_its_place() -> None:
+    parts = {part(file) for file in SOURCE.rglob("*.py")} - {"__init__"}
+    assert parts == set(MAY_IMPORT)
+
+
+def test_the_order_has_no_circle() -> None:
+    done: set[str] = {""}
+    while len(done) <= len(MAY_IMPORT):
+        ready = {name for name, needs in MAY_IMPORT.items() if name not in done and needs <= done}
+        assert ready, f"a circle among {set(MAY_IMPORT) - done}"
+        done |= ready
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["segdistill", "segdistill.cli", "segdistill.cli.lists", "segdistill.cli.commands", "segdistill.recipes",
+     "segdistill.catalogue", "segdistill.reports.table", "segdistill.models.names", "segdistill.data", "segdistill.schedules"],
+)  # fmt: skip
+def test_answers_without_pytorch(module: str) -> None:
+    code = f"import {module}, sys; heavy = [m for m in ('torch', 'torchvision', 'numpy') if m in sys.modules]; sys.exit(str(heavy) if heavy else 0)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
