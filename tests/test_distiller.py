@@ -98,7 +98,7 @@ def test_teacher_correct_hides_exactly_the_pixels_that_the_teacher_gets_wrong(ba
 def test_maps_of_other_sizes_are_resized_to_the_teachers(batch) -> None:
     torch.manual_seed(0)
     joined = Distiller(sequential(stride=8), sequential(stride=4), terms={"kd": Term(losses.KD())})
-    (_, wire) = [(name, wire) for name, _, wire in joined.wiring().rows if name == "kd"][0]
+    wire = next(wire for name, _, wire in joined.wiring().rows if name == "kd")
     assert wire.resized
     assert wire.student_shape[2:] == (16, 16)
     assert wire.teacher_shape[2:] == (32, 32)
@@ -229,19 +229,33 @@ def test_the_student_is_as_it_was_when_the_distiller_is_gone(batch) -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: distiller(kd=Term(losses.KD(), on="hed")), "term 'kd', student: unknown feature of Sequential 'hed'; did you mean 'head'"),
-        (lambda: distiller(kd=Term(losses.KD(), on=("head", "clasify"))), "term 'kd', teacher: unknown feature .*'classify'"),
-        (lambda: Distiller(sequential(4), sequential(7), terms={"kd": Term(losses.KD())}), "term 'kd': the student has 4 classes and the teacher 7"),
         (
-            lambda: Distiller(sequential(4), sequential(7), terms={"g": Term(losses.GSKD(), on="head", labels="teacher_correct")}),
+            lambda: distiller(kd=Term(losses.KD(), on="hed")),
+            "term 'kd', student: unknown feature of Sequential 'hed'; did you mean 'head'",
+        ),
+        (
+            lambda: distiller(kd=Term(losses.KD(), on=("head", "clasify"))),
+            "term 'kd', teacher: unknown feature .*'classify'",
+        ),
+        (
+            lambda: Distiller(sequential(4), sequential(7), terms={"kd": Term(losses.KD())}),
+            "term 'kd': the student has 4 classes and the teacher 7",
+        ),
+        (
+            lambda: Distiller(
+                sequential(4), sequential(7), terms={"g": Term(losses.GSKD(), on="head", labels="teacher_correct")}
+            ),
             "term 'g': the student has 4 classes and the teacher 7",
         ),
         (lambda: Distiller(sequential(), None, terms={"kd": Term(losses.KD())}), "term 'kd' needs a teacher"),
         (lambda: Term(losses.KD(), labels="correct"), "labels is 'valid', 'teacher_correct' or None, got 'correct'"),
         (lambda: Term(losses.KD(), weight="0.2"), "'auto:SHARE' as in 'auto:0.2', got '0.2'"),
-        (lambda: Term(losses.KD(), on=["head", "logits"], adapter=nn.Identity()), "2 features need as many adapters, got 1"),
+        (
+            lambda: Term(losses.KD(), on=["head", "logits"], adapter=nn.Identity()),
+            "2 features need as many adapters, got 1",
+        ),
     ],
-)  # fmt: skip
+)
 def test_mistakes_are_named(make, message: str) -> None:
     with pytest.raises(UserError, match=message):
         make()

@@ -25,34 +25,22 @@ def records(folder: Path) -> dict[str, Record]:
 
 def comparison(folder: Path) -> Group:
     """Draw the table of a finished run: IoU in percent, with the gain over the student alone."""
-    columns = records(folder)
-    split = next(iter(columns.values()))["split"]
+    columns = records(folder)  # the student alone first, where there is one
+    gained = list(columns)[:1] == ["student alone"] and len(columns) > 1
     table = Table(box=None, pad_edge=False)
     table.add_column("class")
-    for name in columns:
+    for name in [*columns, *(["gain"] if gained else [])]:
         table.add_column(name, justify="right")
-    gained = "student alone" in columns and len(columns) > 1
-    if gained:
-        table.add_column("gain", justify="right")
-    own = [name for name in columns if name not in ("student alone", "teacher")]
-
-    def row(label: str, values: list[float | None], style: str = "") -> None:
-        cells = [_percent(value) for value in values]
-        if gained:
-            pair = [columns_values[name] for name in ("student alone", *own)]
-            both = [value for value in pair if value is not None]
-            cells.append(f"{100 * (both[1] - both[0]):+.1f}" if len(both) == 2 else "")
-        table.add_row(label, *cells, style=style)
-
-    for label in next(iter(columns.values()))["iou"]:
-        columns_values = {name: record["iou"].get(label) for name, record in columns.items()}
-        row(label, list(columns_values.values()))
-    columns_values = {name: record["miou"] for name, record in columns.items()}
-    row("mean", list(columns_values.values()), style="bold")
+    first = next(iter(columns.values()))
+    rows = {label: [record["iou"].get(label) for record in columns.values()] for label in first["iou"]}
+    rows["mean"] = [record["miou"] for record in columns.values()]
+    for label, values in rows.items():
+        cells = [_percent(value) for value in values] + ([_gain(*values[:2])] if gained else [])
+        table.add_row(label, *cells, style="bold" if label == "mean" else "")
     table.add_section()
     table.add_row("parameters", *(f"{record['params'] / 1e6:.2f} M" for record in columns.values()))
     table.add_row("GFLOPs an image", *(f"{record['flops'] / 1e9:.2f}" for record in columns.values()))
-    return Group(f"IoU in percent on {split}", table)
+    return Group(f"IoU in percent on {first['split']}", table)
 
 
 def score_table(score: Record, split: str) -> Group:
@@ -67,3 +55,7 @@ def score_table(score: Record, split: str) -> Group:
 
 def _percent(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.1f}"
+
+
+def _gain(alone: float | None, distilled: float | None) -> str:
+    return "-" if alone is None or distilled is None else f"{100 * (distilled - alone):+.1f}"
