@@ -13,8 +13,8 @@ from segdistill.errors import UserError
 def gradient_norms(terms: Mapping[str, Tensor], parameters: Iterable[nn.Parameter]) -> dict[str, float]:
     """Return the L2 norm of each unweighted term's gradient with respect to ``parameters``.
 
-    The graph is kept, so ``backward`` can follow. A term without a graph has norm 0. Costs one backward pass a
-    term: meant for the first steps of a run, not for every one.
+    The graph is kept, so ``backward`` can follow. A term without a graph has norm 0. Where there are several
+    processes, the mean over them. Costs one backward pass a term: meant for the first steps of a run, not for every one.
     """
     wanted = [parameter for parameter in parameters if parameter.requires_grad]
     norms = {}
@@ -24,7 +24,17 @@ def gradient_norms(terms: Mapping[str, Tensor], parameters: Iterable[nn.Paramete
             gradients = torch.autograd.grad(value, wanted, retain_graph=True, allow_unused=True)
             squares = [gradient.double().square().sum() for gradient in gradients if gradient is not None]
             norms[name] = math.sqrt(torch.stack(squares).sum().item()) if squares else 0.0
-    return norms
+    return _mean_over_processes(norms)
+
+
+def _mean_over_processes(norms: dict[str, float]) -> dict[str, float]:
+    """Make all processes see the same norms, so that they draw the same conclusions."""
+    if not (dist.is_available() and dist.is_initialized()) or not norms:
+        return norms
+    device = torch.device("cuda") if dist.get_backend() == "nccl" else torch.device("cpu")
+    values = torch.tensor(list(norms.values()), dtype=torch.float64, device=device)
+    dist.all_reduce(values)
+    return dict(zip(norms, (values / dist.get_world_size()).tolist(), strict=True))
 
 
 class AutoWeight(nn.Module):
@@ -76,11 +86,7 @@ class AutoWeight(nn.Module):
         return value
 
     def measure(self, task: float, term: float) -> None:
-        """Take in the two gradient norms of one step; the mean over processes where there are several."""
-        ratio = torch.tensor([self.share * task / term if term > 0 else 0.0, float(term > 0)], dtype=torch.float64)
-        if dist.is_available() and dist.is_initialized():
-            ratio = ratio.to(self.total.device)
-            dist.all_reduce(ratio)
-        if ratio[1] > 0:
-            self.total += (ratio[0] / ratio[1]).to(self.total.device)
+        """Take in the two gradient norms of one step."""
+        if term > 0:
+            self.total += self.share * task / term
             self.count += 1

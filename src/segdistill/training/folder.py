@@ -1,6 +1,7 @@
 """A run's folder: new, to be continued, finished, or somebody else's."""
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ class RunFolder:
         Raises:
             UserError: The folder holds the run of another recipe, or other files, or (``must_exist``) no run.
         """
+        if _is_follower():  # the first process has claimed it, or refused
+            return cls(path)
         record = path / "recipe.yaml"
         if path.exists() and not path.is_dir():
             raise UserError(f"{path} is a file; give a folder with --run-dir")
@@ -52,6 +55,10 @@ class RunFolder:
             return None
         content: dict[str, Any] = json.loads(file.read_text())
         return content
+
+
+def _is_follower() -> bool:
+    return os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) != "0"
 
 
 def _read(record: Path) -> dict[str, Any]:

@@ -95,6 +95,7 @@ class Training:
         module, wrapped = self.fabric.setup(self.distiller, optimizer)
         if progress.step < self.train.iterations:
             self._steps(module, wrapped, progress)
+        self.fabric.barrier()  # the first process has written the best student
         self.distiller.student.load_state_dict(checkpoint.load(self.best)["student"])
         return progress
 

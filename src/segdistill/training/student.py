@@ -87,6 +87,7 @@ def run_student(
         )
     if fabric.global_rank == 0:
         write_json(folder / "result.json", result)
+    fabric.barrier()
     console.print(
         f"{label}: {scored.miou:.1%} mIoU on {split}, best on val at step {progress.best_step}, "
         f"{clock(progress.seconds)}",
