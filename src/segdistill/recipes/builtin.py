@@ -19,7 +19,7 @@ def quickstart() -> Draft:
         },
         "method": "gskd",
         "train": {
-            "iterations": 600,
+            "iterations": 800,
             "batch_size": 4,
             "optimizer": "adamw",
             "learning_rate": 0.003,

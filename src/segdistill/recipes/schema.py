@@ -23,7 +23,7 @@ class Data(_Strict):
     workers: int = Field(0, ge=0, description="processes that read ahead; 0 reads in the training process")
     size: tuple[PositiveInt, PositiveInt] = Field((96, 160), description="scenes: height and width of an image")
     images: tuple[PositiveInt, PositiveInt, PositiveInt] = Field(
-        (400, 60, 100), description="scenes: how many to generate for train, val and test"
+        (400, 60, 200), description="scenes: how many to generate for train, val and test"
     )
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ class RunFolder:
         record = path / "recipe.yaml"
         if path.exists() and not path.is_dir():
             raise UserError(f"{path} is a file; give a folder with --run-dir")
-        if record.exists():
+        if record.exists() and cls(path).has_begun:
             differences = _differences(_read(record), recipe.model_dump(mode="json"))
             if differences:
                 raise UserError(
@@ -41,11 +42,21 @@ class RunFolder:
             return cls(path)
         if must_exist:
             raise UserError(f"nothing to resume in {path}; leave --resume out to start a run there")
-        if path.is_dir() and any(path.iterdir()):
+        if path.is_dir() and any(path.iterdir()) and not record.exists():
             raise UserError(f"{path} is not empty and holds no run; give another --run-dir")
         write_text(record, to_yaml(recipe))
         write_json(path / "environment.json", environment(recipe.seed))
         return cls(path)
+
+    @property
+    def has_begun(self) -> bool:
+        """True once there is something to go on from, here or in a run beneath."""
+        return any(self.path.rglob("last.pt"))
+
+    def abandon(self) -> None:
+        """Leave nothing behind of a run that failed before it had anything to go on from."""
+        if not self.has_begun and not _is_follower():
+            shutil.rmtree(self.path, ignore_errors=True)
 
     @property
     def result(self) -> dict[str, Any] | None:

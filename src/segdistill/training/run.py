@@ -41,20 +41,28 @@ def distill(recipe: Recipe, folder: Path, *, console: Console, must_exist: bool 
     if place.result is not None and (not recipe.baseline or not distils or (folder / "alone/result.json").exists()):
         _say(console, f"{folder} is finished; give another --run-dir to run it again")
     else:
-        _say_plan(console, recipe, folder, distils=distils)
-        _check_data(recipe)
-        teacher = _ready_teacher(recipe, folder, console) if distils else None
-        label = "distilled" if distils else "student alone"
-        run_student(recipe, folder, console=console, label=label, teacher=teacher)
-        if distils and recipe.baseline:
-            run_student(alone_recipe(recipe), folder / "alone", console=console, label="student alone")
-        _draw(recipe, folder, teacher)
+        try:
+            _run(recipe, folder, console, distils=distils)
+        except UserError:
+            place.abandon()
+            raise
     console.print()
     console.print(comparison(folder))
     _say(console, f"pictures, records and student.safetensors in {folder}")
     result = RunFolder(folder).result
     assert result is not None
     return result
+
+
+def _run(recipe: Recipe, folder: Path, console: Console, *, distils: bool) -> None:
+    _say_plan(console, recipe, folder, distils=distils)
+    _check_data(recipe)
+    teacher = _ready_teacher(recipe, folder, console) if distils else None
+    label = "distilled" if distils else "student alone"
+    run_student(recipe, folder, console=console, label=label, teacher=teacher)
+    if distils and recipe.baseline:
+        run_student(alone_recipe(recipe), folder / "alone", console=console, label="student alone")
+    _draw(recipe, folder, teacher)
 
 
 def alone_recipe(recipe: Recipe) -> Recipe:
