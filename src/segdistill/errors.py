@@ -8,6 +8,10 @@ class UserError(ValueError):
     """Names the thing, what was expected and the remedy, in one line."""
 
 
+class Stopped(Exception):  # noqa: N818, it is no error
+    """Ctrl-C or SIGTERM took effect, after a checkpoint was written."""
+
+
 def unknown(kind: str, name: str, choices: Iterable[str], *, hint: str = "") -> UserError:
     """Return the error for a name that is not among ``choices``: the nearest one, or all of them.
 

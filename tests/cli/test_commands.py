@@ -1,6 +1,7 @@
 """The commands as a user calls them, in one process."""
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -129,3 +130,24 @@ def test_at_most_25_lines_come_before_the_first_loss(tmp_path: Path) -> None:
 def test_version(monkeypatch, capsys) -> None:
     assert run(monkeypatch, "--version") == 0
     assert capsys.readouterr().out.startswith("segdistill 0.")
+
+
+def test_ctrl_c_writes_a_checkpoint_and_ends_with_130(tmp_path: Path) -> None:
+    command = [sys.executable, "-u", "-m", "segdistill", "distill", "quickstart", *TINY]
+    changes = ["train.iterations=100000", "train.validate_every=100000", "method=none"]
+    process = subprocess.Popen(
+        [*command, *changes, "--run-dir", str(tmp_path / "run")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    )
+    assert process.stdout is not None
+    while "loss" not in process.stdout.readline():
+        pass
+    process.send_signal(signal.SIGINT)
+    _, complaint = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert complaint == "stopped; the same command goes on from here\n"
+    assert (tmp_path / "run/checkpoints/last.pt").exists()
+    assert (tmp_path / "run/student.safetensors").exists()

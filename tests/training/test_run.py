@@ -10,11 +10,10 @@ import torch
 from rich.console import Console
 
 from segdistill import models
-from segdistill.errors import UserError
+from segdistill.errors import Stopped, UserError
 from segdistill.outputs import read_output
 from segdistill.recipes import load
 from segdistill.training import loop
-from segdistill.training.loop import Stopped
 from segdistill.training.run import alone_recipe, distill, teacher_recipe
 from segdistill.training.student import run_student
 from tests.training.conftest import said, tiny

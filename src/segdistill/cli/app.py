@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from segdistill import __version__
-from segdistill.errors import UserError
+from segdistill.errors import Stopped, UserError
 
 app = typer.Typer(
     help="Distil a large semantic-segmentation network into a small one.",
@@ -150,9 +150,6 @@ def main() -> None:
             raise
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt as stop:
-        print(
-            "stopped; the same command goes on from here" if type(stop).__name__ == "Stopped" else "stopped",
-            file=sys.stderr,
-        )
+    except Stopped:
+        print("stopped; the same command goes on from here", file=sys.stderr)
         sys.exit(130)

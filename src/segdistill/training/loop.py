@@ -17,7 +17,7 @@ from torch import nn
 
 from segdistill.data import TrainingStream, training_loader
 from segdistill.distiller import Distiller
-from segdistill.errors import UserError
+from segdistill.errors import Stopped, UserError
 from segdistill.outputs import DistillerOutput
 from segdistill.recipes.schema import Train
 from segdistill.training import checkpoint
@@ -28,10 +28,6 @@ from segdistill.training.records import Metrics
 
 # A term may have nothing to compare in one batch (no pixel that the teacher gets right); not in this many.
 PATIENCE = 5
-
-
-class Stopped(KeyboardInterrupt):
-    """Ctrl-C or SIGTERM during training, after a checkpoint was written."""
 
 
 @dataclass
