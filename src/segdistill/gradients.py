@@ -14,7 +14,7 @@ def gradient_norms(terms: Mapping[str, Tensor], parameters: Iterable[nn.Paramete
     """Return the L2 norm of each unweighted term's gradient with respect to ``parameters``.
 
     The graph is kept, so ``backward`` can follow. A term without a graph has norm 0. Where there are several
-    processes, the mean over them. Costs one backward pass a term: meant for the first steps of a run, not for every one.
+    processes, the mean over them. Costs one backward pass a term: meant for a run's first steps, not for every one.
     """
     wanted = [parameter for parameter in parameters if parameter.requires_grad]
     norms = {}

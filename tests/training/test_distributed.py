@@ -12,8 +12,8 @@ from tests.training.conftest import TINY
 def test_two_processes_train_what_one_trains(tmp_path: Path) -> None:
     # Without batch norm, and with KD as the only pull (a mean over all pixels), the gradient of a batch is the mean
     # of the gradients of its halves; DDP must then give the same student, and every image must be seen once.
-    changes = [*TINY, "method=kd", "baseline=false", "student.model=tests.networks:plain", "terms.task.loss=cross_entropy",
-               "terms.task.weight=0"]  # fmt: skip
+    only_kd = ("method=kd", "terms.task.loss=cross_entropy", "terms.task.weight=0")
+    changes = [*TINY, *only_kd, "baseline=false", "student.model=tests.networks:plain"]
     students = {}
     for devices in (1, 2):
         folder = tmp_path / str(devices)
