@@ -12,7 +12,7 @@ from segdistill.errors import UserError
 from segdistill.gradients import AutoWeight, gradient_norms
 from segdistill.outputs import DistillerOutput
 from segdistill.taps import FeatureReader, probe_for
-from segdistill.term import Feature, Term, Wire
+from segdistill.term import Term, Wire
 
 
 class Distiller(nn.Module):
@@ -67,20 +67,21 @@ class Distiller(nn.Module):
         chosen = dict(terms or {})
         if teacher is None:
             for name, term in chosen.items():
-                if term.needs_teacher:
+                if term.needs_teacher or term.labels == "teacher_correct":
                     raise UserError(f"term '{name}' needs a teacher, and there is none")
+        for name in chosen:
+            if not name.isidentifier() or hasattr(nn.ModuleDict, name):
+                raise UserError(f"a term cannot be called '{name}'; give it another name, of letters and _")
         self._read_student = _reader(student, "student", chosen, probe)
         self._read_teacher = None if teacher is None else _reader(teacher, "teacher", chosen, probe)
-        task = chosen.pop("task", None) or self._task_term()
+        task = chosen.pop("task", None) or Term(losses.CrossEntropy(ignore_index=ignore_index), labels="valid")
+        if "aux" in self._read_student.shapes:
+            task.take_in_aux()
         self.terms = nn.ModuleDict({"task": task, **chosen})
         self._wires = self._wire()
         parameter = next(student.parameters(), None)
         if parameter is not None:
             self.terms.to(parameter.device)
-
-    def _task_term(self) -> Term:
-        on: list[Feature] | str = ["logits", "aux"] if "aux" in self._read_student.shapes else "logits"
-        return Term(losses.CrossEntropy(ignore_index=self.ignore_index), on=on, labels="valid")
 
     def _wire(self) -> list[tuple[str, Wire]]:
         ours = self._read_student.shapes
@@ -119,14 +120,24 @@ class Distiller(nn.Module):
                 theirs = self._read_teacher(images)
         ours = self._read_student(images)
         views = self._label_views(labels, theirs)
-        values = {name: term(ours, theirs, views[term.labels]) for name, term in self._named_terms()}
+        values = {name: self._value(name, term, ours, theirs, views[term.labels]) for name, term in self._named_terms()}
         gradients = self._measured(values)
         weights = {name: term.weight_at(self.progress) for name, term in self._named_terms()}
-        total = torch.stack([weights[name] * value.float() for name, value in values.items()]).sum()
+        total = torch.stack([weights[name] * _at_least_float32(value) for name, value in values.items()]).sum()
         return DistillerOutput(total, values, weights, gradients)
 
     def _named_terms(self) -> list[tuple[str, Term]]:
         return [(name, term) for name, term in self.terms.items() if isinstance(term, Term)]
+
+    @staticmethod
+    def _value(
+        name: str, term: Term, student: dict[str, Tensor], teacher: dict[str, Tensor], labels: Tensor | None
+    ) -> Tensor:
+        try:
+            value: Tensor = term(student, teacher, labels)
+        except (TypeError, ValueError, AttributeError) as error:
+            raise UserError(f"term '{name}': {error}") from error
+        return value
 
     def _label_views(self, labels: Tensor, teacher: dict[str, Tensor]) -> dict[str | None, Tensor | None]:
         """Return the labels in each of the forms that a term may ask for."""
@@ -186,7 +197,7 @@ class Wiring:
         return [
             (
                 name,
-                type(term.loss).__name__ if isinstance(term.loss, nn.Module) else term.loss.__name__,
+                type(term.loss).__name__ if isinstance(term.loss, nn.Module) else _function_name(term.loss),
                 f"{wire.student} {_shape(wire.student_shape)}",
                 f"{wire.teacher} {_shape(wire.teacher_shape)}" if wire.teacher_shape else "-",
                 wire.adapter,
@@ -208,6 +219,11 @@ class Wiring:
 
 def _shape(shape: torch.Size) -> str:
     return "x".join(str(size) for size in shape[1:])
+
+
+def _function_name(loss: Callable[..., Tensor]) -> str:
+    inner = getattr(loss, "func", loss)  # of a partial
+    return str(getattr(inner, "__name__", type(inner).__name__))
 
 
 def _weight(term: Term) -> str:
@@ -234,6 +250,10 @@ def _reader(network: nn.Module, side: str, terms: Mapping[str, Term], probe: Ten
             except UserError as error:
                 raise UserError(f"term '{name}', {side}: {error}") from None
         raise
+
+
+def _at_least_float32(value: Tensor) -> Tensor:
+    return value.float() if value.dtype in (torch.float16, torch.bfloat16) else value
 
 
 def _where_correct(labels: Tensor, teacher_logits: Tensor, ignore_index: int) -> Tensor:

@@ -22,7 +22,7 @@ def gradient_norms(terms: Mapping[str, Tensor], parameters: Iterable[nn.Paramete
         norms[name] = 0.0
         if value.requires_grad:
             gradients = torch.autograd.grad(value, wanted, retain_graph=True, allow_unused=True)
-            squares = [gradient.double().square().sum() for gradient in gradients if gradient is not None]
+            squares = [gradient.float().square().sum() for gradient in gradients if gradient is not None]
             norms[name] = math.sqrt(torch.stack(squares).sum().item()) if squares else 0.0
     return _mean_over_processes(norms)
 
@@ -51,7 +51,7 @@ class AutoWeight(nn.Module):
     def __init__(self, share: float) -> None:
         super().__init__()
         self.share = share
-        self.register_buffer("total", torch.zeros((), dtype=torch.float64))
+        self.register_buffer("total", torch.zeros(()))
         self.register_buffer("count", torch.zeros((), dtype=torch.int64))
         self._settled: float | None = None
 
@@ -67,7 +67,7 @@ class AutoWeight(nn.Module):
             value = float(share)
         except ValueError:
             value = math.nan
-        if kind != "auto" or not value > 0:
+        if kind != "auto" or not (value > 0 and math.isfinite(value)):
             raise UserError(f"a weight is a number, a schedule or 'auto:SHARE' as in 'auto:0.2', got '{text}'")
         return cls(value)
 
@@ -87,6 +87,6 @@ class AutoWeight(nn.Module):
 
     def measure(self, task: float, term: float) -> None:
         """Take in the two gradient norms of one step."""
-        if term > 0:
+        if term > 0 and math.isfinite(term) and math.isfinite(task):
             self.total += self.share * task / term
             self.count += 1

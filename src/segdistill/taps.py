@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.utils.hooks import RemovableHandle
 
@@ -87,8 +88,10 @@ class FeatureReader:
                     f"feature '{name}' of {type(self.network).__name__} is not a tensor; "
                     "name an item of it, as in 'encoder[2]', or a module inside it"
                 )
+        # An in-place dropout overwrites in training only, where this pass cannot see it.
+        hidden = any(isinstance(module, _DropoutNd) and module.inplace for module in self.network.modules())
         for name, hook in hooks.items():
-            hook.copies = features[name]._version != hook.version
+            hook.copies = hidden or features[name]._version != hook.version
         return {name: feature.shape for name, feature in features.items()}
 
 
@@ -107,10 +110,12 @@ class _Hook:
         self.copies = False
         self.version = 0
 
-    def __call__(self, module: nn.Module, args: tuple[object, ...], output: object = None) -> None:
+    def __call__(
+        self, module: nn.Module, args: tuple[object, ...], kwargs: dict[str, object], output: object = None
+    ) -> None:
         if self.current.features is None:
             return
-        value = args[0] if self.tap.is_input else output
+        value = next(iter((*args, *kwargs.values())), None) if self.tap.is_input else output
         if self.tap.item is not None:
             value = _item(value, self.tap.item)
         if isinstance(value, Tensor):
@@ -120,7 +125,9 @@ class _Hook:
 
 def _register(network: nn.Module, hook: _Hook) -> RemovableHandle:
     module = unwrap(network).get_submodule(hook.tap.path)
-    return module.register_forward_pre_hook(hook) if hook.tap.is_input else module.register_forward_hook(hook)
+    if hook.tap.is_input:
+        return module.register_forward_pre_hook(hook, with_kwargs=True)
+    return module.register_forward_hook(hook, with_kwargs=True)
 
 
 def _remove(handles: list[RemovableHandle]) -> None:

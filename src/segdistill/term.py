@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from segdistill.catalogue import BY_NAME
 from segdistill.errors import UserError
 from segdistill.gradients import AutoWeight
 from segdistill.schedules import Schedule
@@ -55,20 +56,32 @@ class Term(nn.Module):
         self.weight = AutoWeight.parse(weight) if isinstance(weight, str) else weight
         given = [adapter] if isinstance(adapter, nn.Module) else adapter
         self.adapters = None if given is None else nn.ModuleList(given)
+        if not features:
+            raise UserError("on names no feature; give one, as in on='logits'")
         if self.adapters is not None and len(self.adapters) != len(features):
             raise UserError(f"{len(features)} features need as many adapters, got {len(self.adapters)}")
+        self._is_wired = False
 
     @property
     def needs_teacher(self) -> bool:
         """False for a loss that looks at the student and the labels alone, as the task loss."""
-        return bool(getattr(self.loss, "needs_teacher", True))
+        return _trait(self.loss, "needs_teacher")
+
+    def take_in_aux(self) -> None:
+        """Let a loss that also takes an auxiliary head's logits, on ``logits``, have them."""
+        if getattr(self.loss, "takes_aux", False) and self.student_names == ("logits",):
+            self.student_names, self.teacher_names, self.is_single = ("logits", "aux"), ("logits", "aux"), False
 
     def wire(self, student: dict[str, torch.Size], teacher: dict[str, torch.Size]) -> list["Wire"]:
         """Decide adapters and resizing from the features' shapes, once; return one line per feature.
 
         Raises:
-            UserError: Logits with different numbers of classes, or a map against a vector.
+            UserError: Logits with different numbers of classes, a map against a vector, or a Term that already
+                belongs to a Distiller.
         """
+        if self._is_wired:
+            raise UserError("this Term belongs to another Distiller, with its adapter and weight; make a new one")
+        self._is_wired = True
         student_shapes = [student[name] for name in self.student_names]
         if not self.needs_teacher:
             return [Wire(*pair, "", None) for pair in zip(self.student_names, student_shapes, strict=True)]
@@ -87,7 +100,7 @@ class Term(nn.Module):
     def _adapter(self, name: str, ours: torch.Size, theirs: torch.Size) -> nn.Module:
         if len(ours) != len(theirs):
             raise UserError(f"feature '{name}' is {tuple(ours)} in the student and {tuple(theirs)} in the teacher")
-        if ours[1] == theirs[1] or not getattr(self.loss, "equal_channels", True):
+        if ours[1] == theirs[1] or not _trait(self.loss, "equal_channels"):
             return nn.Identity()
         if name in ("logits", "aux"):
             raise UserError(
@@ -137,6 +150,16 @@ class Wire:
         return self.teacher_shape is not None and self.student_shape[2:] != self.teacher_shape[2:]
 
 
+def _trait(loss: Callable[..., Tensor], name: Literal["needs_teacher", "equal_channels"]) -> bool:
+    """Read what a loss says of itself; for a function of this package, what its card says; else True."""
+    if hasattr(loss, name):
+        return bool(getattr(loss, name))
+    card = BY_NAME.get(getattr(loss, "__name__", ""))
+    if card is None or getattr(loss, "__module__", "").partition(".")[0] != "segdistill":
+        return True
+    return card.teacher if name == "needs_teacher" else not card.any_channels
+
+
 def _resize_to(student: Tensor, teacher: Tensor) -> Tensor:
     if student.shape[2:] == teacher.shape[2:]:
         return student
@@ -147,5 +170,6 @@ def _name(adapter: nn.Module) -> str:
     if isinstance(adapter, nn.Identity):
         return "-"
     if isinstance(adapter, nn.Conv2d):
-        return f"conv 1x1 {adapter.in_channels}→{adapter.out_channels}"
+        size = "x".join(str(side) for side in adapter.kernel_size)
+        return f"conv {size} {adapter.in_channels}→{adapter.out_channels}"
     return type(adapter).__name__

@@ -20,7 +20,7 @@ def test_every_builtin_recipe_comes_back_from_its_yaml(name: str, tmp_path: Path
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_fits_the_schema(method: str) -> None:
     recipe = load("quickstart", [f"method={method}"])
-    assert set(recipe.terms) == set(METHODS[method])
+    assert set(recipe.terms) == {"task", *METHODS[method]}
 
 
 def test_changes_reach_nested_keys_and_terms() -> None:
@@ -29,12 +29,13 @@ def test_changes_reach_nested_keys_and_terms() -> None:
     assert recipe.train.iterations == 7
     assert recipe.data.root == "/somewhere"
     assert recipe.terms["gskd"].weight == 5
-    assert recipe.terms["gskd"].hyperparameters == {"samples": 4, "stride": 8}
+    assert recipe.terms["gskd"].hyperparameters["samples"] == 4
+    assert recipe.terms["gskd"].hyperparameters["stride"] == 8
 
 
 def test_a_null_takes_a_term_out_and_a_new_one_gets_its_cards_defaults() -> None:
     recipe = load("quickstart", ["terms.gskd=null", "terms.i2ckd={}"])
-    assert set(recipe.terms) == {"kd", "i2ckd"}
+    assert set(recipe.terms) == {"task", "kd", "i2ckd"}
     added = recipe.terms["i2ckd"]
     assert (added.loss, added.on, added.labels, added.weight) == ("i2ckd", "head", "valid", 0.6)
 
@@ -43,7 +44,7 @@ def test_on_is_a_word_in_yaml(tmp_path: Path) -> None:
     file = tmp_path / "own.yaml"
     file.write_text("recipe: quickstart\nterms:\n  gskd:\n    on: stage4\n")
     assert load(file).terms["gskd"].on == "stage4"
-    assert read("a: true\nb: off") == {"a": True, "b": "off"}
+    assert read("{a: true, b: off, c: 1e-3, d: 7, e: 0.5}") == {"a": True, "b": "off", "c": 0.001, "d": 7, "e": 0.5}
 
 
 def test_a_file_may_hold_only_what_differs(tmp_path: Path) -> None:
@@ -53,7 +54,7 @@ def test_a_file_may_hold_only_what_differs(tmp_path: Path) -> None:
     base = load("quickstart")
     assert recipe.name == "mine"
     assert recipe.train == base.train.model_copy(update={"iterations": 9})
-    assert set(recipe.terms) == {"kd"}
+    assert set(recipe.terms) == {"task", "kd"}
 
 
 def test_the_teachers_training_takes_over_the_students_settings() -> None:
@@ -63,13 +64,57 @@ def test_the_teachers_training_takes_over_the_students_settings() -> None:
     assert (recipe.teacher.train.batch_size, recipe.teacher.train.iterations) == (4, 11)
 
 
+def test_every_value_that_is_used_is_written_down() -> None:
+    text = to_yaml(load("quickstart", ["method=kd"]))
+    assert "loss: cross_entropy" in text
+    assert "aux_weight: 0.4" in text
+    assert "temperature: 1.0" in text
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        ["terms.gskd=null"],
+        ["method=aicsd", "terms.kd.weight={exponential: {start: 1, end: 0}}"],
+        ["terms.mine.loss=a.b:c", "terms.task.weight=1e-3"],
+    ],
+)
+def test_a_changed_recipe_comes_back_from_its_yaml(changes: list[str], tmp_path: Path) -> None:
+    recipe = load("quickstart", changes)
+    file = tmp_path / "quickstart.yaml"
+    file.write_text(to_yaml(recipe))
+    assert load(file) == recipe
+
+
+def test_another_model_takes_none_of_the_old_ones_options(tmp_path: Path) -> None:
+    changes = ["student.options={a: 1}", "student.model=deeplabv3_resnet18"]
+    assert load("quickstart", changes).student.options == {"a": 1}
+    assert load("quickstart", changes[1:]).student.options == {}
+    file = tmp_path / "mine.yaml"
+    file.write_text("recipe: quickstart\nstudent: {model: deeplabv3_resnet18}\n")
+    assert load(file).student.options == {}
+    assert load("quickstart").student.options != {}
+
+
+def test_weights_are_those_of_the_papers() -> None:
+    weights = {
+        (method, name): term.weight
+        for method in METHODS
+        for name, term in load("quickstart", [f"method={method}"]).terms.items()
+    }
+    assert weights["gskd", "gskd"] == weights["dist+gskd", "gskd"] == 10  # GSKD, section V.A
+    assert weights["cwd", "cwd_features"] == 50  # CIRKD's scripts
+    assert weights["cwd", "cwd_logits"] == 3
+    assert weights["i2ckd", "i2ckd"] == 0.6  # I2CKD, section 4
+    assert weights["aicsd", "icsd"] == {"linear": {"start": 0.0, "end": 9500.0}}  # AICSD, lambda
+    assert all(weights[method, "kd"] == 1 for method in ("kd", "gskd", "cwd", "skd_pairwise"))
+
+
 def test_methods_joined_by_plus_have_the_terms_of_both() -> None:
-    assert set(load("quickstart", ["method=kd+dist"]).terms) == {"kd", "dist"}
+    assert set(load("quickstart", ["method=kd+dist"]).terms) == {"task", "kd", "dist"}
     plug_in = load("quickstart", ["method=dist+gskd"]).terms["gskd"]
-    assert plug_in.hyperparameters == {
-        "samples": 8,
-        "stride": "classes",
-    }  # the paper's plug-in, not its stand-alone form
+    # the paper's plug-in, not its stand-alone form
+    assert (plug_in.hyperparameters["samples"], plug_in.hyperparameters["stride"]) == (8, "classes")
 
 
 @pytest.mark.parametrize(
@@ -85,9 +130,15 @@ def test_methods_joined_by_plus_have_the_terms_of_both() -> None:
         (["terms.x.loss=gksd"], "unknown loss 'gksd'; did you mean 'gskd'"),
         (["terms.gskd.wieght=5"], "unknown key .*'wieght'; did you mean 'weight'"),
         (["terms.gskd.smaples=5"], "unknown key .*'smaples'; did you mean 'samples'"),
+        (["terms.gskd.labels=null"], "terms.gskd.labels: gskd needs labels"),
+        (["terms.gskd.shuffle=no"], "terms.gskd.shuffle: expected true or false, got 'no'"),
+        (["terms.gskd.samples=1.5"], "terms.gskd.samples: expected a whole number, got 1.5"),
+        (["terms.kd.temperature=hot"], "terms.kd.temperature: expected a number, got 'hot'"),
+        (["terms=3"], "change one term at a time"),
+        (["data.scales=[2, 1]"], "smallest, largest"),
         (["terms.gskd.labels=right"], "terms.gskd.labels: .*got 'right'"),
         (["iterations"], "'iterations' is not a change to the recipe; write key=value"),
-        (["train.iterations.x=1"], "'iterations' holds 200, not keys"),
+        (["train.iterations.x=1"], "'iterations' holds 800, not keys"),
     ],
 )
 def test_mistakes_in_changes(changes: list[str], message: str) -> None:
@@ -112,6 +163,13 @@ def test_mistakes_in_a_file(text: str, message: str, tmp_path: Path) -> None:
     file = tmp_path / "own.yaml"
     file.write_text(text)
     with pytest.raises(UserError, match=message):
+        load(file)
+
+
+def test_a_recipe_that_stands_on_itself(tmp_path: Path) -> None:
+    file = tmp_path / "own.yaml"
+    file.write_text("recipe: own.yaml")
+    with pytest.raises(UserError, match="stands on itself"):
         load(file)
 
 

@@ -242,4 +242,4 @@ def test_the_teachers_own_recipe_is_a_student_of_its_own() -> None:
     recipe = teacher_recipe(tiny())
     assert recipe.student.model == "tests.networks:large"
     assert recipe.train.iterations == 3
-    assert recipe.terms == {}
+    assert set(recipe.terms) == {"task"}

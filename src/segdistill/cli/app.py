@@ -129,8 +129,10 @@ def models() -> None:
 @app.command()
 def taps(
     model: Annotated[str, typer.Argument(help="A network's name, as in student.model.")],
-    classes: Annotated[int, typer.Option("--classes", help="Number of classes.")] = 19,
-    size: Annotated[int, typer.Option("--size", help="Height and width of the picture it is tried with.")] = 128,
+    classes: Annotated[int, typer.Option("--classes", min=1, help="Number of classes.")] = 19,
+    size: Annotated[
+        int, typer.Option("--size", min=32, help="Height and width of the picture it is tried with.")
+    ] = 128,
 ) -> None:
     """List the features of a network that a term can name, with their shapes."""
     from segdistill.cli import commands
@@ -149,6 +151,11 @@ def main() -> None:
         if debug:
             raise
         print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        if debug:
+            raise
+        print(f"error: {error.strerror or error}: {error.filename or ''}".rstrip(": "), file=sys.stderr)
         sys.exit(2)
     except Stopped:
         print("stopped; the same command goes on from here", file=sys.stderr)

@@ -61,7 +61,7 @@ def predict(folder: Path, images: Sequence[Path], out: Path) -> None:
     from segdistill.training.prediction import predict_files
 
     count = predict_files(folder, images, out)
-    console.print(f"{count} overlays and label PNGs in {out}", highlight=False, soft_wrap=True)
+    console.print(f"{count} overlays and label PNGs in {out}", soft_wrap=True)
 
 
 def doctor(source: str, changes: Sequence[str]) -> None:
@@ -141,4 +141,4 @@ class _OnConsole(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print one message."""
-        console.print(record.getMessage(), highlight=False, soft_wrap=True, markup=False)
+        console.print(record.getMessage(), soft_wrap=True)

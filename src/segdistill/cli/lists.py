@@ -1,5 +1,7 @@
 """The listing commands. They read names and cards, never PyTorch."""
 
+from typing import Any
+
 from rich.table import Table
 
 from segdistill.catalogue import CARDS
@@ -30,11 +32,11 @@ def losses() -> None:
         table.add_row(card.name, card.on, card.labels, defaults, card.idea)
     console.print(table)
     console.print()
-    table = Table("method", "terms: weight x loss on feature", box=None, pad_edge=False)
+    table = Table("method", "terms beside the task loss: weight x name", box=None, pad_edge=False)
     for method, terms in METHODS.items():
         table.add_row(
             method,
-            "  ".join(f"{term['weight']} x {name} on {term['on']}" for name, term in terms.items()) or "-",
+            "  ".join(f"{_weight(term)} x {name}" for name, term in terms.items()) or "-",
         )
     console.print(table)
 
@@ -50,3 +52,11 @@ def models() -> None:
         "package.module:callable, called with num_classes",
         soft_wrap=True,
     )
+
+
+def _weight(term: dict[str, Any]) -> str:
+    weight = term["weight"]
+    if not isinstance(weight, dict):
+        return f"{weight:g}"
+    ((schedule, ends),) = weight.items()
+    return f"{schedule}({ends['start']:g} → {ends['end']:g})"

@@ -56,6 +56,7 @@ class CrossEntropy(nn.Module):
 
     equal_channels = False
     needs_teacher = False
+    takes_aux = True
 
     def __init__(self, *, ignore_index: int = 255, aux_weight: float = 0.4) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
 """Recipes: a complete, named, typed experiment, in Python or YAML. Nothing here imports PyTorch."""
 
 from segdistill.recipes.builtin import BUILTIN
-from segdistill.recipes.load import load, to_yaml
+from segdistill.recipes.load import load, task_term, to_yaml
 from segdistill.recipes.methods import METHODS
 from segdistill.recipes.schema import Data, Network, Recipe, Teacher, TermRecipe, Train
 
@@ -15,5 +15,6 @@ __all__ = [
     "TermRecipe",
     "Train",
     "load",
+    "task_term",
     "to_yaml",
 ]

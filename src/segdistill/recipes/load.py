@@ -7,12 +7,14 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from segdistill.catalogue import card_of
+from segdistill.catalogue import LossCard, card_of
 from segdistill.errors import UserError, unknown
 from segdistill.recipes.builtin import BUILTIN
 from segdistill.recipes.methods import terms_of
 from segdistill.recipes.schema import Recipe, TermRecipe
 from segdistill.recipes.yaml import YAMLError, read, write
+
+Draft = dict[str, Any]
 
 
 def load(source: str | Path, changes: Sequence[str] = ()) -> Recipe:
@@ -25,55 +27,98 @@ def load(source: str | Path, changes: Sequence[str] = ()) -> Recipe:
             of the wrong form; all problems in one message.
     """
     draft = _draft(source)
-    edits = [_parse(change) for change in changes]
+    edits = sorted((_parse(change) for change in changes), key=lambda edit: edit[0][-1] != "model")
     for path, value in edits:
         if path[0] != "terms":
             _set(draft, path, value)
     own = draft.get("terms") or {}
-    draft["terms"] = _terms(draft.get("method", "gskd"), own if isinstance(own, dict) else {"": own})
+    if not isinstance(own, dict):
+        raise UserError(f"terms: expected terms by name, as in {{kd: {{weight: 2}}}}, got {own!r}")
+    draft["terms"] = {"task": {}, **terms_of(str(draft.get("method", "gskd")))}
+    for name, term in own.items():
+        draft["terms"][name] = _updated(draft["terms"].get(name), term)
     for path, value in edits:
-        if path[0] == "terms":
+        if path == ["terms"]:
+            raise UserError("terms: change one term at a time, as in terms.kd.weight=2 or terms.kd=null")
+        if path[0] == "terms" and len(path) == 2:
+            draft["terms"][path[1]] = _updated(draft["terms"].get(path[1]), value)
+        elif path[0] == "terms":
             _set(draft, path, value)
-    draft["terms"] = {name: _with_defaults(name, term) for name, term in draft["terms"].items() if term is not None}
+    draft["terms"] = {
+        str(name): _complete(str(name), term) for name, term in draft["terms"].items() if term is not None
+    }
     _inherit_training(draft)
     return _checked(draft)
 
 
+def task_term() -> TermRecipe:
+    """Return the task loss as it stands in a recipe that says nothing of it."""
+    return TermRecipe.model_validate(_complete("task", {}))
+
+
 def to_yaml(recipe: Recipe) -> str:
     """Return a recipe as YAML that :func:`load` reads back: every value that is used."""
-    return write(recipe.model_dump(mode="json"))
+    values = recipe.model_dump(mode="json")
+    left_out = {name: None for name in terms_of(recipe.method) if name not in recipe.terms}
+    return write({**values, "terms": {**values["terms"], **left_out}})
 
 
-def _draft(source: str | Path) -> dict[str, Any]:
+def _draft(source: str | Path, seen: tuple[Path, ...] = ()) -> Draft:
     name = str(source)
     if name in BUILTIN:
         return {"name": name, "description": (BUILTIN[name].__doc__ or "").strip(), **BUILTIN[name]()}
     path = Path(source)
     if path.suffix not in (".yaml", ".yml"):
         raise unknown("recipe", name, BUILTIN, hint="(or give a YAML file)")
+    if path in seen:
+        raise UserError(f"{path} stands on itself; its key 'recipe' must name another recipe")
     if not path.is_file():
         raise UserError(f"no such recipe file: {path}; `segdistill recipes quickstart` prints one to start from")
-    try:
-        content = read(path.read_text())
-    except (YAMLError, UnicodeDecodeError) as error:
-        place = getattr(error, "problem_mark", None)
-        where = f" (line {place.line + 1})" if place else ""
-        raise UserError(f"{path} is not YAML{where}: {getattr(error, 'problem', None) or error}") from None
-    if not isinstance(content, dict):
-        raise UserError(f"{path} is not a recipe: expected keys such as data, student, teacher, train")
+    content = _read(path)
     base = content.pop("recipe", None)
     if base is None:
         return {"name": path.stem, **content}
-    merged = _draft(str(base) if str(base) in BUILTIN else path.parent / str(base))
-    return _merge({**merged, "name": path.stem}, content)
+    below = _draft(str(base) if str(base) in BUILTIN else path.parent / str(base), (*seen, path))
+    return _merge({**below, "name": path.stem}, content)
 
 
-def _merge(base: dict[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+def _read(path: Path) -> Draft:
+    try:
+        content = read(path.read_text(encoding="utf-8"))
+    except (YAMLError, UnicodeDecodeError) as error:
+        place = getattr(error, "problem_mark", None)
+        where = f" (line {place.line + 1})" if place else ""
+        reason = str(getattr(error, "problem", None) or error).splitlines()[0]
+        raise UserError(f"{path} is not YAML{where}: {reason}") from None
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+        raise UserError(f"{path} is not a recipe: expected keys such as data, student, teacher, train")
+    return content
+
+
+def _merge(base: Draft, change: Mapping[str, Any]) -> Draft:
+    """Lay a recipe's sections over another's, key by key; terms and networks by rules of their own."""
     merged = dict(base)
     for key, value in change.items():
         old = merged.get(key)
-        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+        if not (isinstance(old, dict) and isinstance(value, dict)):
+            merged[key] = value
+        elif key == "terms":
+            merged[key] = {**old, **{name: _updated(old.get(name), term) for name, term in value.items()}}
+        elif key in ("student", "teacher"):
+            merged[key] = {**(_without_options(old) if "model" in value else old), **value}
+        else:
+            merged[key] = {**old, **value}
     return merged
+
+
+def _updated(term: Any, change: Any) -> Any:
+    """Change some keys of a term; None takes it out."""
+    return {**term, **change} if isinstance(term, dict) and isinstance(change, dict) else change
+
+
+def _without_options(network: Draft) -> Draft:
+    """Another model takes none of the old one's options and weights."""
+    return {key: value for key, value in network.items() if key not in ("options", "weights")}
 
 
 def _parse(change: str) -> tuple[list[str], Any]:
@@ -86,7 +131,7 @@ def _parse(change: str) -> tuple[list[str], Any]:
         raise UserError(f"'{change}': the value is not YAML") from None
 
 
-def _set(draft: dict[str, Any], path: list[str], value: Any) -> None:
+def _set(draft: Draft, path: list[str], value: Any) -> None:
     *parents, last = path
     node = draft
     for parent in parents:
@@ -94,47 +139,67 @@ def _set(draft: dict[str, Any], path: list[str], value: Any) -> None:
         if child is not None and not isinstance(child, dict):
             raise UserError(f"'{'.'.join(path)}': '{parent}' holds {child!r}, not keys")
         node[parent] = node = dict(child or {})
+    if last == "model":
+        for key in ("options", "weights"):
+            node.pop(key, None)
     node[last] = value
 
 
-def _terms(method: Any, own: dict[str, Any]) -> dict[str, Any]:
-    """Return the method's terms with the recipe's own changes on top; a null takes a term out."""
-    return _merge(terms_of(str(method)), own)
-
-
-def _with_defaults(name: str, term: Any) -> Any:
-    """Fill in what the loss's card knows: the loss itself where the term has its name, the feature, the labels."""
+def _complete(name: str, term: Any) -> Any:
+    """Fill in what the loss's card knows: the loss of the term's name, feature, labels, weight, hyper-parameters."""
     if not isinstance(term, dict):
         return term
-    loss = term.get("loss", name)
-    if ":" in str(loss):
+    loss = str(term.get("loss", "cross_entropy" if name == "task" else name))
+    if ":" in loss:
         return {"on": "logits", **term, "loss": loss}
-    card = card_of(str(loss))
-    extra = set(term) - set(TermRecipe.model_fields) - set(card.hyperparameters)
-    for key in sorted(extra):
-        raise unknown(f"key 'terms.{name}.' of loss {loss}:", key, [*TermRecipe.model_fields, *card.hyperparameters])
+    card = card_of(loss)
+    keys = [*TermRecipe.model_fields, *card.hyperparameters, "ignore_index"]
+    for key in term:
+        if key not in keys:
+            raise unknown(f"key of term '{name}' (loss {loss})", str(key), keys)
+    _check_types(name, term, card)
+    defaults = {key: value for key, value in card.hyperparameters.items() if value is not None}
     labels = {"labels": "valid"} if card.labels == "required" else {}
-    return {"on": card.on, "weight": card.weight, **labels, **term, "loss": loss}
+    complete = {"on": card.on, "weight": card.weight, **labels, **defaults, **term, "loss": loss}
+    if card.labels == "required" and complete["labels"] is None and complete.get("sampling") != "random":
+        raise UserError(f"terms.{name}.labels: {loss} needs labels; give 'valid' or 'teacher_correct'")
+    return complete
 
 
-def _inherit_training(draft: dict[str, Any]) -> None:
+def _check_types(name: str, term: Draft, card: LossCard) -> None:
+    """Refuse a hyper-parameter of another kind than its default; its range is the loss's own to check."""
+    for key, default in card.hyperparameters.items():
+        value = term.get(key, default)
+        if isinstance(default, bool):
+            fits, expected = isinstance(value, bool), "true or false"
+        elif isinstance(default, int):
+            fits, expected = isinstance(value, int | str) and not isinstance(value, bool), "a whole number"
+        elif isinstance(default, float):
+            fits = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf")
+            expected = "a number"
+        else:
+            continue
+        if not fits:
+            raise UserError(f"terms.{name}.{key}: expected {expected}, got {value!r}")
+
+
+def _inherit_training(draft: Draft) -> None:
     """Give the teacher's training the student's settings where it has none of its own."""
     teacher, train = draft.get("teacher"), draft.get("train")
     if isinstance(teacher, dict) and isinstance(teacher.get("train"), dict) and isinstance(train, dict):
         draft["teacher"] = {**teacher, "train": {**train, **teacher["train"]}}
 
 
-def _checked(draft: dict[str, Any]) -> Recipe:
+def _checked(draft: Draft) -> Recipe:
     try:
         return Recipe.model_validate(draft)
     except ValidationError as error:
-        problems = [_problem(draft, dict(each)) for each in error.errors(include_url=False)]
+        problems = [_problem(dict(each)) for each in error.errors(include_url=False)]
         raise UserError("; ".join(dict.fromkeys(problems))) from None
 
 
-def _problem(draft: dict[str, Any], error: dict[str, Any]) -> str:
-    location = [part for part in error["loc"] if isinstance(part, str)]
-    key = ".".join(location)
+def _problem(error: Draft) -> str:
+    key = ".".join(part for part in error["loc"] if isinstance(part, str))
     if error["type"] == "extra_forbidden":
         near = get_close_matches(key, _keys(Recipe), n=1, cutoff=0.5)
         return f"unknown key '{key}'" + (f"; did you mean '{near[0]}'?" if near else "")

@@ -25,7 +25,7 @@ def _alw(schedule: str) -> Terms:
         return {"weight": {schedule: {"start": start, "end": end}}}
 
     return {
-        "task": {"loss": "cross_entropy", "on": "logits", "labels": "valid", **weight(0.0, 1.0)},
+        "task": weight(0.0, 1.0),
         "icsd": {"loss": "icsd", "on": "logits", "form": "released", **weight(0.0, 9500.0)},
         "kd": {"loss": "kd", "on": "logits", **weight(10 / 21, 0.0)},
     }

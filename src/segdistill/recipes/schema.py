@@ -26,6 +26,12 @@ class Data(_Strict):
         (400, 60, 200), description="scenes: how many to generate for train, val and test"
     )
 
+    @model_validator(mode="after")
+    def _ordered(self) -> "Data":
+        if self.scales[0] > self.scales[1]:
+            raise ValueError(f"scales are [smallest, largest], got {list(self.scales)}")
+        return self
+
 
 class Network(_Strict):
     """A network by name: a paper's, ``architecture/encoder`` of smp, or ``package.module:callable``."""
@@ -91,7 +97,7 @@ class Recipe(_Strict):
 
     name: str = "recipe"
     description: str = ""
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**32)
     data: Data
     student: Network
     teacher: Teacher | None = None
@@ -99,3 +105,8 @@ class Recipe(_Strict):
     terms: dict[str, TermRecipe] = Field({}, description="the method's terms; change or add any")
     train: Train = Train()
     baseline: bool = Field(True, description="also train the student alone, at the same budget and seed")
+
+    @property
+    def distils(self) -> bool:
+        """False where only the task loss is left, so that no teacher is needed."""
+        return any(term.loss != "cross_entropy" for term in self.terms.values())

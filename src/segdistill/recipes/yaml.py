@@ -1,5 +1,6 @@
-"""YAML as people write it: ``on`` is a word, not a boolean, and short things stand on one line."""
+"""YAML as people write it: ``on`` is a word, ``1e-3`` a number, and short things stand on one line."""
 
+import re
 from typing import Any
 
 import yaml
@@ -7,21 +8,19 @@ from yaml import YAMLError
 
 __all__ = ["YAMLError", "read", "write"]
 
+# PyYAML follows YAML 1.1, where the key ``on`` of a term would be ``True`` and ``1e-3`` text. These are YAML 1.2's.
+_BOOLEAN = re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$")
+_NUMBER = re.compile(
+    r"^[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$|^[-+]?\.(?:inf|Inf|INF)$|^\.(?:nan|NaN)$"
+)
+
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML follows YAML 1.1, where the key ``on`` of a term would be ``True``; in YAML 1.2 it is a word."""
+    """Reads YAML 1.2's booleans and numbers."""
 
 
 class _Dumper(yaml.SafeDumper):
     """Writes a term, a list and a network's options on one line."""
-
-
-def _only_true_and_false(kind: type[Any]) -> None:
-    resolvers = {
-        first: [(tag, pattern) for tag, pattern in pairs if not tag.endswith(":bool") or first in "tTfF"]
-        for first, pairs in kind.yaml_implicit_resolvers.items()
-    }
-    kind.yaml_implicit_resolvers = resolvers
 
 
 class _OneLine(dict[str, Any]):
@@ -36,8 +35,17 @@ def _list(dumper: yaml.SafeDumper, value: list[Any]) -> yaml.Node:
     return dumper.represent_sequence("tag:yaml.org,2002:seq", value, flow_style=True)
 
 
-_only_true_and_false(_Loader)
-_only_true_and_false(_Dumper)
+def _follow_yaml_1_2(kind: type[Any]) -> None:
+    kind.yaml_implicit_resolvers = {
+        first: [(tag, pattern) for tag, pattern in pairs if tag.rsplit(":", 1)[1] not in ("bool", "float")]
+        for first, pairs in kind.yaml_implicit_resolvers.items()
+    }
+    kind.add_implicit_resolver("tag:yaml.org,2002:bool", _BOOLEAN, list("tTfF"))
+    kind.add_implicit_resolver("tag:yaml.org,2002:float", _NUMBER, list("-+0123456789."))
+
+
+for _kind in (_Loader, _Dumper):
+    _follow_yaml_1_2(_kind)
 _Dumper.add_representer(_OneLine, _one_line)
 _Dumper.add_representer(list, _list)
 
@@ -54,7 +62,7 @@ def read(text: str) -> Any:
 def write(recipe: dict[str, Any]) -> str:
     """Write a recipe's values as YAML that :func:`read` gives back."""
     shown = dict(recipe)
-    shown["terms"] = {name: _OneLine(term) for name, term in shown["terms"].items()}
+    shown["terms"] = {name: term and _OneLine(term) for name, term in shown["terms"].items()}
     for network in ("student", "teacher"):
         if shown[network] is not None:
             shown[network] = {**shown[network], "options": _OneLine(shown[network]["options"])}

@@ -1,22 +1,25 @@
 """The table at the end of a run: student alone, distilled student, teacher; IoU of every class."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from rich.console import Group
 from rich.table import Table
 
+from segdistill.reports.files import read_json
+
 Record = dict[str, Any]
+
+KEYS = ("miou", "iou", "split", "params", "flops")
 
 
 def records(folder: Path) -> dict[str, Record]:
     """Read what a run's folder holds, by column: the student alone, the distilled one, the teacher."""
-    own: Record = json.loads((folder / "result.json").read_text())
+    own = read_json(folder / "result.json", *KEYS, "method")
     alone = folder / "alone" / "result.json"
     columns: dict[str, Record] = {}
     if alone.exists():
-        columns["student alone"] = json.loads(alone.read_text())
+        columns["student alone"] = read_json(alone, *KEYS)
     columns["student alone" if own["method"] == "none" else own["method"]] = own
     if "teacher" in own:
         columns["teacher"] = own["teacher"]

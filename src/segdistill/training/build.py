@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from functools import partial
 from importlib import import_module
 from inspect import signature
 from pathlib import Path
@@ -14,7 +15,7 @@ from segdistill.catalogue import card_of
 from segdistill.data import SegmentationDataset, open_dataset, open_layout, training_transform
 from segdistill.data.scenes import Scenes
 from segdistill.data.stream import Transform
-from segdistill.errors import UserError
+from segdistill.errors import UserError, unknown
 from segdistill.recipes.schema import Data, Network, TermRecipe
 from segdistill.schedules import Schedule
 from segdistill.term import Feature, Term
@@ -30,6 +31,8 @@ def build_dataset(data: Data, split: str) -> SegmentationDataset:
     """
     scale = None if data.scale == 1 else data.scale
     native = split != "train"
+    if split not in SPLITS:
+        raise unknown("split", split, SPLITS)
     if data.name == "scenes":
         length = data.images[SPLITS.index(split)]
         return Scenes(split, length=length, size=data.size, scale=scale, native_labels=native, cache=data.cache)
@@ -39,7 +42,7 @@ def build_dataset(data: Data, split: str) -> SegmentationDataset:
 def build_transform(data: Data) -> Transform:
     """Return the training augmentation, with random scales in steps of 0.1."""
     low, high = data.scales
-    count = max(0, round((high - low) * 10)) + 1
+    count = int((high - low) * 10 + 1e-6) + 1
     transform: Transform = training_transform(data.crop, [low + 0.1 * step for step in range(count)])
     return transform
 
@@ -90,8 +93,9 @@ def _loss(term: TermRecipe, num_classes: int) -> Any:
     make = _imported(term.loss) if ":" in term.loss else getattr(losses, card_of(term.loss).module)
     if "num_classes" in signature(make).parameters:
         arguments.setdefault("num_classes", num_classes)
-    # A plain function is the loss itself; a class, or a function with hyper-parameters to bind, makes it.
-    return make(**arguments) if isinstance(make, type) or arguments else make
+    if next(iter(signature(make).parameters), None) == "student":  # a function that is the loss itself
+        return partial(make, **arguments) if arguments else make
+    return make(**arguments)
 
 
 def _imported(path: str) -> Any:

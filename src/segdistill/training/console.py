@@ -49,7 +49,7 @@ class Narrator:
 
     def line(self, text: str) -> None:
         """Print one line above the bar."""
-        self.console.print(text, highlight=False, soft_wrap=True, markup=False)
+        self.console.print(text, soft_wrap=True)
 
     def close(self) -> None:
         """Take the bar away."""

@@ -2,17 +2,16 @@
 
 import time
 
-import torch
 from rich.console import Console
 from rich.table import Table
 
 from segdistill.data import TrainingStream, scan_labels, training_loader
 from segdistill.distiller import Distiller, Wiring
 from segdistill.recipes import Recipe
-from segdistill.training.build import build_dataset, build_network, build_terms, build_transform
+from segdistill.training.build import build_dataset, build_network, build_transform
 from segdistill.training.console import clock
 from segdistill.training.optimizer import build_optimizer
-from segdistill.training.student import load_teacher, make_fabric
+from segdistill.training.student import build_distiller, load_teacher, make_fabric
 
 
 def examine(recipe: Recipe, console: Console) -> None:
@@ -30,19 +29,16 @@ def examine(recipe: Recipe, console: Console) -> None:
         shares = sorted(zip(dataset.classes.names, report.pixels, strict=True), key=lambda pair: -pair[1])
         said = ", ".join(f"{name} {100 * count / total:.2f}%" for name, count in shares)
         void = 100 * report.void / (total + report.void)
-        console.print(f"{split}: {len(dataset)} images, void {void:.1f}%; {said}", highlight=False)
-    classes = sets["train"].classes
-    torch.manual_seed(recipe.seed)
-    student = build_network(recipe.student, len(classes), strict=False)
+        console.print(f"{split}: {len(dataset)} images, void {void:.1f}%; {said}")
     frozen = None
-    if recipe.teacher is not None and recipe.terms:
-        if recipe.teacher.weights is None:
-            frozen = build_network(recipe.teacher, len(classes), strict=False).to(fabric.device)
-            console.print("teacher: no weights yet; a run trains it first", highlight=False)
+    if recipe.teacher is not None and recipe.distils:
+        if recipe.teacher.weights is None or recipe.teacher.train is not None:
+            frozen = build_network(recipe.teacher, len(sets["train"].classes), strict=False).to(fabric.device)
+            console.print("teacher: not trained yet; a run trains it first")
         else:
-            frozen, score = load_teacher(recipe.teacher, sets["val"], fabric)
-            console.print(f"teacher: {score.miou:.1%} mIoU on val", highlight=False)
-    distiller = Distiller(student, frozen, build_terms(recipe.terms, len(classes))).to(fabric.device).train()
+            frozen, score = load_teacher(recipe.teacher, sets["val"], fabric, workers=recipe.data.workers)
+            console.print(f"teacher: {score.miou:.1%} mIoU on val")
+    distiller = build_distiller(recipe, sets["train"], frozen, fabric).train()
     console.print(_table(distiller))
     stream = TrainingStream(sets["train"], build_transform(recipe.data), recipe.seed)
     optimizer = build_optimizer(distiller.parameters(), recipe.train)
@@ -59,7 +55,7 @@ def examine(recipe: Recipe, console: Console) -> None:
             for name, norm in out.gradients.items():
                 share = abs(out.weights[name]) * norm / total_pull
                 said = "no gradient!" if norm == 0 else f"{share:.0%} of the gradient at the student"
-                console.print(f"step 1: {name} {float(out.terms[name].detach()):.4g}, {said}", highlight=False)
+                console.print(f"step 1: {name} {float(out.terms[name].detach()):.4g}, {said}")
             began = time.perf_counter()
         out.total.backward()
         optimizer.step()

@@ -10,6 +10,7 @@ from torchmetrics.classification import MulticlassConfusionMatrix
 
 from segdistill.data import SegmentationDataset, evaluation_loader, evaluation_transform
 from segdistill.outputs import read_output
+from segdistill.taps import evaluating
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Score:
     @classmethod
     def from_confusion(cls, confusion: Tensor, classes: tuple[str, ...]) -> "Score":
         """Read the scores off a confusion matrix, shape (C, C), rows truth, columns prediction."""
-        counts = confusion.double().cpu()
+        counts = confusion.cpu().double()
         hits = counts.diagonal()
         union = counts.sum(0) + counts.sum(1) - hits
         iou = {
@@ -57,8 +58,6 @@ def evaluate(network: nn.Module, dataset: SegmentationDataset, fabric: Fabric, *
     """Score a network on a data set at the labels' own size; every process sees its share of the images once."""
     classes = dataset.classes
     metric = MulticlassConfusionMatrix(len(classes), ignore_index=255).to(fabric.device)
-    training = network.training
-    network.eval()
     loader = evaluation_loader(
         dataset,
         evaluation_transform(),
@@ -66,9 +65,9 @@ def evaluate(network: nn.Module, dataset: SegmentationDataset, fabric: Fabric, *
         rank=fabric.global_rank,
         world_size=fabric.world_size,
     )
-    for images, labels in loader:
-        with fabric.autocast():
-            predicted = predict(network, images.to(fabric.device), (labels.shape[-2], labels.shape[-1]))
-        metric.update(predicted, labels.to(fabric.device))
-    network.train(training)
+    with evaluating(network):
+        for images, labels in loader:
+            with fabric.autocast():
+                predicted = predict(network, images.to(fabric.device), (labels.shape[-2], labels.shape[-1]))
+            metric.update(predicted, labels.to(fabric.device))
     return Score.from_confusion(metric.compute(), classes.names)

@@ -1,85 +1,85 @@
 """A run's folder: new, to be continued, finished, or somebody else's."""
 
-import json
-import os
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from segdistill.errors import UserError
+from segdistill.processes import is_first_process
 from segdistill.recipes import Recipe, to_yaml
 from segdistill.recipes.yaml import YAMLError, read
+from segdistill.reports.files import read_json
 from segdistill.training.records import environment, write_json, write_text
 
 
-@dataclass(frozen=True)
 class RunFolder:
-    """A folder that holds one run; see the README for its files."""
+    """A folder that holds one run; see the README for its files.
 
-    path: Path
+    Opening only looks; :meth:`claim` writes.
 
-    @classmethod
-    def open(cls, path: Path, recipe: Recipe, *, must_exist: bool = False) -> "RunFolder":
-        """Claim a folder for a recipe. The same recipe goes on where it stopped.
+    Args:
+        path: The folder.
+        recipe: The run's recipe. The same recipe goes on where it stopped; another one may take the folder over as
+            long as its student has no checkpoint.
+        must_exist: Only accept a run that is there.
 
-        Raises:
-            UserError: The folder holds the run of another recipe, or other files, or (``must_exist``) no run.
-        """
-        if _is_follower():  # the first process has claimed it, or refused
-            return cls(path)
-        record = path / "recipe.yaml"
+    Raises:
+        UserError: The folder holds the run of another recipe, or other files, or (``must_exist``) no run.
+    """
+
+    def __init__(self, path: Path, recipe: Recipe, *, must_exist: bool = False) -> None:
+        self.path, self.recipe = path, recipe
+        self._is_new = False
+        if not is_first_process():  # the first process has looked
+            return
         if path.exists() and not path.is_dir():
             raise UserError(f"{path} is a file; give a folder with --run-dir")
-        if record.exists() and cls(path).has_begun:
-            differences = _differences(_read(record), recipe.model_dump(mode="json"))
-            if differences:
-                raise UserError(
-                    f"{path} holds the run of another recipe ({'; '.join(differences[:3])}"
-                    f"{f'; and {len(differences) - 3} more' if len(differences) > 3 else ''}); "
-                    f"give another --run-dir, or delete the folder"
-                )
-            return cls(path)
-        if must_exist:
+        is_run = (path / "recipe.yaml").exists() and (path / "environment.json").exists()
+        if must_exist and not is_run:
             raise UserError(f"nothing to resume in {path}; leave --resume out to start a run there")
-        if path.is_dir() and any(path.iterdir()) and not record.exists():
+        if not is_run and path.is_dir() and any(path.iterdir()):
             raise UserError(f"{path} is not empty and holds no run; give another --run-dir")
-        write_text(record, to_yaml(recipe))
-        write_json(path / "environment.json", environment(recipe.seed))
-        return cls(path)
+        if is_run and self.has_begun:
+            self._check_same_recipe()
+        self._is_new = not is_run
 
     @property
     def has_begun(self) -> bool:
-        """True once there is something to go on from, here or in a run beneath."""
-        return any(self.path.rglob("last.pt"))
-
-    def abandon(self) -> None:
-        """Leave nothing behind of a run that failed before it had anything to go on from."""
-        if not self.has_begun and not _is_follower():
-            shutil.rmtree(self.path, ignore_errors=True)
+        """True once the student has a checkpoint or a result."""
+        return (self.path / "checkpoints" / "last.pt").exists() or (self.path / "result.json").exists()
 
     @property
     def result(self) -> dict[str, Any] | None:
         """The finished run's result.json; None while it is not finished."""
         file = self.path / "result.json"
-        if not file.exists():
-            return None
-        content: dict[str, Any] = json.loads(file.read_text())
-        return content
+        return read_json(file, "miou", "iou", "split", "params", "flops", "method") if file.exists() else None
 
+    def claim(self) -> None:
+        """Write down what is run here, with what."""
+        if is_first_process() and not self.has_begun:
+            write_text(self.path / "recipe.yaml", to_yaml(self.recipe))
+            write_json(self.path / "environment.json", environment(self.recipe.seed))
 
-def _is_follower() -> bool:
-    return os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) != "0"
+    def abandon(self) -> None:
+        """Leave nothing behind of a new run that failed before it had anything to go on from."""
+        if self._is_new and not any(self.path.rglob("last.pt")):
+            shutil.rmtree(self.path, ignore_errors=True)
 
-
-def _read(record: Path) -> dict[str, Any]:
-    try:
-        content = read(record.read_text())
-    except YAMLError:
-        content = None
-    if not isinstance(content, dict):
-        raise UserError(f"{record} is damaged; delete the folder, or give another --run-dir")
-    return content
+    def _check_same_recipe(self) -> None:
+        record = self.path / "recipe.yaml"
+        try:
+            there = read(record.read_text())
+        except (YAMLError, UnicodeDecodeError):
+            there = None
+        if not isinstance(there, dict):
+            raise UserError(f"{record} is damaged; delete the folder, or give another --run-dir")
+        found = _differences(there, read(to_yaml(self.recipe)))
+        if found:
+            more = f"; and {len(found) - 3} more" if len(found) > 3 else ""
+            raise UserError(
+                f"{self.path} holds the run of another recipe ({'; '.join(found[:3])}{more}); "
+                "give another --run-dir, or delete the folder"
+            )
 
 
 def _differences(old: Any, new: Any, prefix: str = "") -> list[str]:

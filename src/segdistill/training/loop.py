@@ -108,15 +108,20 @@ class Training:
             with _deferred_interrupt() as interrupted:
                 while progress.step < train.iterations:
                     out = self.take_step(module, optimizer, batches, progress)
+                    if out.gradients:
+                        self._check_gradients(out, progress, metrics)
                     step, last = progress.step, progress.step == train.iterations
                     if step == 1 or step % train.log_every == 0 or last:
                         self._log(out, progress, metrics)
-                    if due := step % every == 0 or last:
+                    due, stops = step % every == 0 or last, self._any(interrupted())
+                    if due or stops:
+                        self._check_finite(out, step)
+                    if due:
                         self._validate(progress, metrics)
-                    if due or interrupted():
+                    if due or stops:
                         progress.seconds = time.monotonic() - began
                         self._save(optimizer, progress)
-                    if interrupted():
+                    if stops:
                         raise Stopped
         finally:
             self.narrator.close()
@@ -126,6 +131,14 @@ class Training:
     @property
     def _is_first(self) -> bool:
         return self.fabric.global_rank == 0
+
+    def _any(self, here: bool) -> bool:
+        """Tell whether something is so on any process, where there are several."""
+        if self.fabric.world_size == 1:
+            return here
+        flag = self.fabric.all_reduce(torch.tensor(float(here), device=self.fabric.device), reduce_op="sum")
+        assert isinstance(flag, torch.Tensor)
+        return bool(flag > 0)
 
     def _batches(self, step: int) -> Iterator[Any]:
         parts = self.train.accumulate
@@ -150,11 +163,9 @@ class Training:
         self.distiller.progress = step / max(1, self.train.iterations - 1)
         for part in range(parts):
             images, labels = (tensor.to(self.fabric.device, non_blocking=True) for tensor in next(batches))
-            self.distiller.measures_gradients = part == 0 and (step == 0 or bool(progress.silent))
+            self.distiller.measures_gradients = part == parts - 1 and (step == 0 or bool(progress.silent))
             with self.fabric.no_backward_sync(module, enabled=part < parts - 1):
                 out: DistillerOutput = module(images, labels)
-                if self.distiller.measures_gradients:
-                    self._check_gradients(out, progress)
                 self.fabric.backward(out.total / parts)
         if self.train.clip is not None:
             self.fabric.clip_gradients(module, optimizer, max_norm=self.train.clip)
@@ -163,15 +174,14 @@ class Training:
         progress.step = step + 1
         return out
 
-    def _check_gradients(self, out: DistillerOutput, progress: Progress) -> None:
+    def _check_gradients(self, out: DistillerOutput, progress: Progress, metrics: Metrics | None) -> None:
         """Log each term's share of the gradient at the student, and refuse a term that sends none."""
         pulls = {name: abs(out.weights[name]) * norm for name, norm in out.gradients.items()}
         total = sum(pulls.values()) or 1.0
-        if self._is_first and progress.step == 0:
-            write = Metrics(self.folder, step=0, tensorboard=False)
-            write.log(1, "gradient_share", **{name: pull / total for name, pull in pulls.items()})
+        if metrics is not None and progress.step == 1:
+            metrics.log(1, "gradient_share", **{name: pull / total for name, pull in pulls.items()})
         for name, norm in out.gradients.items():
-            if norm > 0:
+            if norm != 0:
                 progress.silent.pop(name, None)
                 continue
             progress.silent[name] = progress.silent.get(name, 0) + 1
@@ -182,22 +192,28 @@ class Training:
                     "the student's feature, or never finds a pixel to compare; change or remove the term"
                 )
 
+    @staticmethod
+    def _check_finite(out: DistillerOutput, step: int) -> None:
+        for name, value in (*out.terms.items(), ("total", out.total)):
+            if not math.isfinite(float(value.detach())):
+                what = f"term '{name}'" if name in out.terms else "the total loss"
+                raise UserError(
+                    f"{what} is {float(value.detach())} at step {step}; lower train.learning_rate or a weight, "
+                    "or set train.clip"
+                )
+
     def _log(self, out: DistillerOutput, progress: Progress, metrics: Metrics | None) -> None:
+        self._check_finite(out, progress.step)
+        if metrics is None:
+            return
         values = {
             "loss": float(out.total.detach()),
             **{name: float(value.detach()) for name, value in out.terms.items()},
         }
-        for name, value in values.items():
-            if name != "loss" and not math.isfinite(value):
-                raise UserError(
-                    f"term '{name}' is {value} at step {progress.step}; lower train.learning_rate or its weight, "
-                    "or set train.clip"
-                )
-        if metrics is not None:
-            weights = {f"weight/{name}": weight for name, weight in out.weights.items()}
-            rate = learning_rate(self.train, progress.step - 1)
-            metrics.log(progress.step, "train", **values, **weights, learning_rate=rate)
-            self.narrator.step(progress.step, values, progress.best_miou)
+        weights = {f"weight/{name}": weight for name, weight in out.weights.items()}
+        rate = learning_rate(self.train, progress.step - 1)
+        metrics.log(progress.step, "train", **values, **weights, learning_rate=rate)
+        self.narrator.step(progress.step, values, progress.best_miou)
 
     def _validate(self, progress: Progress, metrics: Metrics | None) -> None:
         score = self.validate(self.distiller.student)

@@ -9,13 +9,13 @@ from rich.console import Console
 from segdistill import models
 from segdistill.data import scan_labels
 from segdistill.errors import UserError
-from segdistill.recipes import Recipe
+from segdistill.recipes import Recipe, task_term
 from segdistill.recipes.schema import Network, Teacher
 from segdistill.reports.table import comparison
 from segdistill.training import pictures
 from segdistill.training.build import build_dataset, build_network, final_split
 from segdistill.training.folder import RunFolder
-from segdistill.training.student import make_fabric, run_student
+from segdistill.training.student import make_fabric, rehearse, run_student
 
 # So many masks a split are looked at before training; `segdistill doctor` looks at all.
 SCANNED = 500
@@ -36,38 +36,45 @@ def distill(recipe: Recipe, folder: Path, *, console: Console, must_exist: bool 
     Raises:
         UserError: Whatever the user can mend.
     """
-    place = RunFolder.open(folder, recipe, must_exist=must_exist)
-    distils = any(term.loss != "cross_entropy" for term in recipe.terms.values())
-    if place.result is not None and (not recipe.baseline or not distils or (folder / "alone/result.json").exists()):
+    place = RunFolder(folder, recipe, must_exist=must_exist)
+    beside = recipe.baseline and recipe.distils
+    if place.result is not None and (not beside or (folder / "alone" / "result.json").exists()):
         _say(console, f"{folder} is finished; give another --run-dir to run it again")
     else:
+        _say_plan(console, recipe, folder)
+        teacher = _checked_teacher(recipe)
+        _check_labels(recipe)
+        if not place.has_begun:
+            rehearse(recipe)
+        place.claim()
         try:
-            _run(recipe, folder, console, distils=distils)
+            _run(recipe, teacher, folder, console)
         except UserError:
             place.abandon()
             raise
     console.print()
     console.print(comparison(folder))
     _say(console, f"pictures, records and student.safetensors in {folder}")
-    result = RunFolder(folder).result
+    result = place.result
     assert result is not None
     return result
 
 
-def _run(recipe: Recipe, folder: Path, console: Console, *, distils: bool) -> None:
-    _say_plan(console, recipe, folder, distils=distils)
-    _check_data(recipe)
-    teacher = _ready_teacher(recipe, folder, console) if distils else None
-    label = "distilled" if distils else "student alone"
+def _run(recipe: Recipe, teacher: Teacher | None, folder: Path, console: Console) -> None:
+    if teacher is not None and teacher.train is not None:
+        run_student(teacher_recipe(recipe), folder / "teacher", console=console, label="teacher")
+        teacher = teacher.model_copy(update={"weights": str(folder / "teacher")})
+    label = "distilled" if teacher is not None else "student alone"
     run_student(recipe, folder, console=console, label=label, teacher=teacher)
-    if distils and recipe.baseline:
+    if teacher is not None and recipe.baseline:
         run_student(alone_recipe(recipe), folder / "alone", console=console, label="student alone")
     _draw(recipe, folder, teacher)
 
 
 def alone_recipe(recipe: Recipe) -> Recipe:
     """Return the recipe of the student alone: the same data, budget and seed, no teacher."""
-    return recipe.model_copy(update={"teacher": None, "terms": {}, "method": "none", "baseline": False})
+    terms = {"task": task_term()}
+    return recipe.model_copy(update={"teacher": None, "terms": terms, "method": "none", "baseline": False})
 
 
 def teacher_recipe(recipe: Recipe) -> Recipe:
@@ -79,15 +86,14 @@ def teacher_recipe(recipe: Recipe) -> Recipe:
     return alone_recipe(recipe).model_copy(update={"student": network, "train": teacher.train or recipe.train})
 
 
-def _ready_teacher(recipe: Recipe, folder: Path, console: Console) -> Teacher:
-    """Return the teacher with weights, trained first where the recipe says so."""
+def _checked_teacher(recipe: Recipe) -> Teacher | None:
+    """Return the teacher, if the recipe distils; it must have weights or be trained first."""
     teacher = recipe.teacher
+    if not recipe.distils:
+        return None
     if teacher is None:
         raise UserError(f"method '{recipe.method}' needs a teacher: give teacher.model and teacher.weights")
-    if teacher.train is not None:
-        run_student(teacher_recipe(recipe), folder / "teacher", console=console, label="teacher")
-        return teacher.model_copy(update={"weights": str(folder / "teacher")})
-    if teacher.weights is None:
+    if teacher.train is None and teacher.weights is None:
         raise UserError(
             "teacher.weights is not set, and random weights teach nothing: give teacher.weights=FILE, or have the "
             "teacher trained first with teacher.train.iterations=NUMBER"
@@ -95,7 +101,7 @@ def _ready_teacher(recipe: Recipe, folder: Path, console: Console) -> Teacher:
     return teacher
 
 
-def _check_data(recipe: Recipe) -> None:
+def _check_labels(recipe: Recipe) -> None:
     """Look at the masks before anything is trained; generated data needs no look."""
     for split in ("train", "val"):
         dataset = build_dataset(recipe.data, split)
@@ -120,13 +126,13 @@ def _draw(recipe: Recipe, folder: Path, teacher: Teacher | None) -> None:
     pictures.comparison(networks, dataset, fabric, folder / "figures" / "comparison.png")
 
 
-def _say_plan(console: Console, recipe: Recipe, folder: Path, *, distils: bool) -> None:
+def _say_plan(console: Console, recipe: Recipe, folder: Path) -> None:
     _say(console, f"{recipe.name}: {recipe.description}" if recipe.description else recipe.name)
-    teacher = recipe.teacher.model if recipe.teacher is not None and distils else "none"
+    teacher = recipe.teacher.model if recipe.teacher is not None and recipe.distils else "none"
     _say(console, f"student {recipe.student.model}, teacher {teacher}, method {recipe.method}, seed {recipe.seed}")
     train = recipe.train
     _say(console, f"data {recipe.data.name}, {train.iterations} steps of {train.batch_size} images, run in {folder}")
 
 
 def _say(console: Console, text: str) -> None:
-    console.print(text, highlight=False, soft_wrap=True, markup=False)
+    console.print(text, soft_wrap=True)

@@ -14,6 +14,7 @@ from segdistill.distiller import Distiller
 from segdistill.errors import UserError
 from segdistill.recipes import Recipe, load
 from segdistill.recipes.schema import Data, Teacher, Train
+from segdistill.reports.files import read_json
 from segdistill.training import pictures
 from segdistill.training.build import build_dataset, build_network, build_terms, build_transform, final_split
 from segdistill.training.console import Narrator, clock
@@ -27,12 +28,67 @@ RECORD = ("miou", "iou", "pixel_accuracy", "split", "params", "flops", "flops_si
 
 
 def make_fabric(train: Train) -> Fabric:
-    """Start the engine: device, precision, processes."""
-    fabric = Fabric(
-        accelerator=train.accelerator, devices=train.devices, num_nodes=train.nodes, precision=train.precision
-    )
+    """Start the engine: device, precision, processes.
+
+    Raises:
+        UserError: The machine has no such device, or not so many.
+    """
+    try:
+        fabric = Fabric(
+            accelerator=train.accelerator, devices=train.devices, num_nodes=train.nodes, precision=train.precision
+        )
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"train.accelerator={train.accelerator}, train.devices={train.devices} cannot be had here: {reason}"
+        ) from None
     fabric.launch()
     return fabric
+
+
+def build_distiller(
+    recipe: Recipe, dataset: SegmentationDataset, teacher: nn.Module | None, fabric: Fabric
+) -> Distiller:
+    """Build the student and join it with its teacher and terms, on the engine's device.
+
+    Raises:
+        UserError: See :func:`build_network`, :func:`build_terms` and :class:`Distiller`.
+    """
+    torch.manual_seed(recipe.seed)  # the same first weights with every method
+    student = build_network(recipe.student, len(dataset.classes), strict=False).to(fabric.device)
+    if fabric.world_size > 1 and fabric.device.type == "cuda":  # before the Distiller, whose hooks it would drop
+        student = nn.SyncBatchNorm.convert_sync_batchnorm(student)  # type: ignore[no-untyped-call]
+    terms = build_terms(recipe.terms, len(dataset.classes))
+    return Distiller(student, teacher, terms, probe=torch.zeros(1, 3, *recipe.data.crop)).to(fabric.device)
+
+
+def rehearse(recipe: Recipe) -> None:
+    """Take one step on two images and forget it, so that a wrong word is found before a teacher is trained.
+
+    Raises:
+        UserError: Whatever a step would stumble on: weights that do not fit, features that are not there, a loss
+            that refuses its hyper-parameters or maps, batches of one image where there is batch norm.
+    """
+    fabric = make_fabric(recipe.train)
+    dataset = build_dataset(recipe.data, "train")
+    teacher = None
+    if recipe.distils and recipe.teacher is not None:
+        strict = recipe.teacher.weights is not None and recipe.teacher.train is None
+        teacher = fabric.to_device(build_network(recipe.teacher, len(dataset.classes), strict=strict))
+    distiller = build_distiller(recipe, dataset, teacher, fabric).train()
+    part = recipe.train.batch_size // recipe.train.accumulate // fabric.world_size
+    stream = TrainingStream(dataset, build_transform(recipe.data), recipe.seed)
+    samples = [stream[position] for position in range(min(2, max(1, part)))]
+    images, labels = (torch.stack(tensors).to(fabric.device) for tensors in zip(*samples, strict=True))
+    try:
+        with fabric.autocast():
+            distiller(images, labels).total.backward()
+    except UserError:
+        raise
+    except ValueError as error:  # batch norm's complaint of a batch of one
+        raise UserError(
+            f"a step on {part} images of {recipe.data.crop} fails: {error}; raise train.batch_size"
+        ) from None
 
 
 def run_student(
@@ -50,26 +106,23 @@ def run_student(
     Raises:
         UserError: Whatever the user can mend.
     """
-    place = RunFolder.open(folder, recipe)
+    place = RunFolder(folder, recipe)
     if place.result is not None:
         return place.result
     fabric = make_fabric(recipe.train)
     train_set, val_set = build_dataset(recipe.data, "train"), build_dataset(recipe.data, "val")
-    torch.manual_seed(recipe.seed)  # the same first weights with every method
-    student = build_network(recipe.student, len(train_set.classes), strict=False)
+    workers = recipe.data.workers
     frozen, teacher_miou = None, None
     if teacher is not None:
-        frozen, score = load_teacher(teacher, val_set, fabric)
+        frozen, score = load_teacher(teacher, val_set, fabric, workers=workers)
         teacher_miou = score.miou
-        console.print(f"teacher: {teacher_miou:.1%} mIoU on val before training", highlight=False)
-    terms = build_terms(recipe.terms if teacher is not None else {}, len(train_set.classes))
-    distiller = Distiller(student, frozen, terms).to(fabric.device)
-    if fabric.world_size > 1 and fabric.device.type == "cuda":
-        nn.SyncBatchNorm.convert_sync_batchnorm(distiller.student)  # type: ignore[no-untyped-call]
+        console.print(f"teacher: {teacher_miou:.1%} mIoU on val before training")
+    distiller = build_distiller(recipe, train_set, frozen, fabric)
+    place.claim()
     progress = _train(fabric, recipe, distiller, train_set, val_set, folder, Narrator(console, label))
     split = final_split(recipe.data)
     final_set = build_dataset(recipe.data, split)
-    workers = recipe.data.workers
+    student = distiller.student
     scored = evaluate(student, final_set, fabric, workers=workers)
     result = {
         **_record(scored, student, final_set, split),
@@ -90,20 +143,21 @@ def run_student(
     fabric.barrier()
     console.print(
         f"{label}: {scored.miou:.1%} mIoU on {split}, best on val at step {progress.best_step}, "
-        f"{clock(progress.seconds)}",
-        highlight=False,
+        f"{clock(progress.seconds)}"
     )
     return result
 
 
-def load_teacher(teacher: Teacher, val_set: SegmentationDataset, fabric: Fabric) -> tuple[nn.Module, Score]:
+def load_teacher(
+    teacher: Teacher, val_set: SegmentationDataset, fabric: Fabric, *, workers: int = 0
+) -> tuple[nn.Module, Score]:
     """Build the teacher, fill all of it with its weights, and score it before anything is learned from it.
 
     Raises:
         UserError: Weights that do not fill it, or a score below ``teacher.min_miou``.
     """
     network = fabric.to_device(build_network(teacher, len(val_set.classes), strict=True))
-    score = evaluate(network, val_set, fabric)
+    score = evaluate(network, val_set, fabric, workers=workers)
     if score.miou < teacher.min_miou:
         raise UserError(
             f"the teacher has {score.miou:.1%} mIoU on val, below teacher.min_miou={teacher.min_miou:g}: check that "
@@ -154,9 +208,9 @@ def _train(
 def _known_record(teacher: Teacher, data: Data, split: str) -> dict[str, Any] | None:
     """Return the teacher's record from its own run, where that was scored on the same data; spares a second scoring."""
     folder = Path(teacher.weights or "")
-    if not (folder / "recipe.yaml").exists() or RunFolder(folder).result is None:
+    if not (folder / "recipe.yaml").exists() or not (folder / "result.json").exists():
         return None
-    result = RunFolder(folder).result or {}
+    result = read_json(folder / "result.json", *RECORD)
     if load(folder / "recipe.yaml").data != data or result["split"] != split:
         return None
     return {key: result[key] for key in RECORD}
