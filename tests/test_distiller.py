@@ -272,3 +272,44 @@ def test_a_student_that_was_frozen_before_is_refused() -> None:
     Distiller(first, second)
     with pytest.raises(UserError, match="no parameter to train"):
         Distiller(second, sequential())
+
+
+def test_functions_are_wired_as_their_modules() -> None:
+    joined = distiller(
+        gskd=Term(losses.gskd, on="head", labels="valid"), i2ckd=Term(losses.i2ckd, on="head", labels="valid")
+    )
+    adapters = {name: wire.adapter for name, _, wire in joined.wiring().rows}
+    assert adapters["gskd"] == "-"
+    assert adapters["i2ckd"] == "conv 1x1 8→12"
+    assert not Term(losses.cross_entropy, labels="valid").needs_teacher
+
+
+def test_a_term_belongs_to_one_distiller() -> None:
+    term = Term(losses.KD())
+    distiller(kd=term)
+    with pytest.raises(UserError, match="belongs to another Distiller"):
+        distiller(kd=term)
+
+
+def test_an_error_of_a_loss_names_its_term(batch) -> None:
+    with pytest.raises(UserError, match="term 'mine': this loss needs labels"):
+        distiller(mine=Term(losses.GSKD(), on="head"))(*batch)
+
+
+def test_teacher_correct_needs_a_teacher() -> None:
+    with pytest.raises(UserError, match="term 'task' needs a teacher"):
+        Distiller(sequential(), None, terms={"task": Term(losses.CrossEntropy(), labels="teacher_correct")})
+
+
+def test_a_task_term_of_ones_own_keeps_the_auxiliary_head(batch) -> None:
+    joined = Distiller(
+        WithAux(), None, terms={"task": Term(losses.CrossEntropy(aux_weight=0.0), labels="valid", weight=2.0)}
+    )
+    plain = Distiller(WithAux(), None, terms={"task": Term(losses.CrossEntropy(), labels="valid", weight=2.0)})
+    plain.student.load_state_dict(joined.student.state_dict())
+    assert plain(*batch).total > joined(*batch).total
+
+
+def test_float64_stays_float64(batch) -> None:
+    images, labels = batch
+    assert distiller(kd=Term(losses.KD())).double()(images.double(), labels).total.dtype == torch.float64

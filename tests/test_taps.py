@@ -143,3 +143,22 @@ def test_evaluating_gives_every_module_its_mode_back_after_an_error() -> None:
         assert not network.training
         raise RuntimeError
     assert network.training
+
+
+def test_a_feature_before_an_in_place_dropout_is_copied() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 8, 1), nn.Dropout(0.9, inplace=True), nn.Conv2d(8, 4, 1)).train()
+    images = torch.ones(1, 3, 16, 16)
+    feature = FeatureReader(network, ["0"], PROBE)(images)["0"]
+    torch.testing.assert_close(feature, network[0](images))
+
+
+def test_an_input_given_by_keyword_is_read() -> None:
+    class ByKeyword(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body, self.classify = nn.Conv2d(3, 6, 1), nn.Conv2d(6, 4, 1)
+
+        def forward(self, images: Tensor) -> Tensor:
+            return self.classify(input=self.body(images))
+
+    assert FeatureReader(ByKeyword(), ["head"], PROBE).shapes["head"] == (1, 6, 32, 32)

@@ -243,3 +243,21 @@ def test_debug_shows_the_traceback(monkeypatch) -> None:
 
 def test_resume_without_a_run(fails) -> None:
     assert "nothing to resume" in fails("distill", "quickstart", *TINY, "--resume")
+
+
+def test_a_run_folder_inside_a_file(fails, images, teacher, tmp_path) -> None:
+    (tmp_path / "file").write_text("")
+    assert "Not a directory" in fails(*of(images, teacher), "--run-dir", "file/run")
+
+
+def test_two_pictures_of_one_name(fails, monkeypatch, images, teacher, tmp_path) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(monkeypatch, *of(images, teacher, "baseline=false"), "--run-dir", "done") == 0
+    Image.new("RGB", (48, 40)).save(tmp_path / "0.jpg")
+    assert "would both be written to" in fails("predict", "done", "0.jpg", str(images / "images/val/0.png"))
+
+
+def test_a_split_that_is_not_there(fails, monkeypatch, images, teacher, tmp_path) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(monkeypatch, *of(images, teacher, "baseline=false"), "--run-dir", "done") == 0
+    assert "unknown split 'vall'; did you mean 'val'?" in fails("evaluate", "done", "split=vall")

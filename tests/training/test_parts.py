@@ -1,0 +1,269 @@
+"""The parts of a training, one number at a time."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from lightning_fabric import Fabric
+from rich.console import Console
+from torch import nn
+
+from segdistill.data import Scenes
+from segdistill.errors import UserError
+from segdistill.recipes.schema import Train
+from segdistill.training.build import build_dataset, build_terms, build_transform
+from segdistill.training.console import clock
+from segdistill.training.cost import count_flops, count_parameters
+from segdistill.training.evaluation import Score, evaluate, predict
+from segdistill.training.folder import RunFolder
+from segdistill.training.loop import Training
+from segdistill.training.optimizer import build_optimizer, learning_rate
+from segdistill.training.run import alone_recipe, distill
+from segdistill.training.student import run_student
+from tests.networks import plain
+from tests.training.conftest import tiny
+
+
+def test_score_by_hand() -> None:
+    #                       predicted: road  car  sky  tree
+    confusion = torch.tensor([[3, 1, 0, 0], [2, 4, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]])
+    confusion[0, 3] = 2  # tree does not occur, but is predicted twice
+    score = Score.from_confusion(confusion, ("road", "car", "sky", "tree"))
+    assert score.iou == {"road": 3 / 8, "car": 4 / 7, "sky": None, "tree": 0.0}
+    assert score.miou == pytest.approx((3 / 8 + 4 / 7 + 0) / 3)  # sky is neither there nor predicted
+    assert score.pixel_accuracy == pytest.approx(7 / 12)
+
+
+class Truth(nn.Module):
+    """Knows the labels of the image it is shown; wrong on the top row."""
+
+    def __init__(self, dataset: Scenes) -> None:
+        super().__init__()
+        self.dataset, self.shown = dataset, 0
+        self.weight = nn.Parameter(torch.zeros(1))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        labels = self.dataset[self.shown][1].long()
+        self.shown += 1
+        labels = torch.where(labels == 255, 0, labels)
+        labels[0] = (labels[0] + 1) % 10
+        return nn.functional.one_hot(labels, 10).permute(2, 0, 1)[None].float()
+
+
+def test_evaluation_counts_every_pixel_but_void_once() -> None:
+    dataset = Scenes("val", length=3, size=(32, 48))
+    score = evaluate(Truth(dataset), dataset, Fabric(accelerator="cpu", devices=1))
+    labels = [dataset[index][1] for index in range(3)]
+    valid = sum(int((each != 255).sum()) for each in labels)
+    wrong = sum(int((each[0] != 255).sum()) for each in labels)
+    assert score.pixel_accuracy == pytest.approx(1 - wrong / valid)
+
+
+def test_evaluation_gives_every_module_its_mode_back() -> None:
+    dataset = Scenes("val", length=1, size=(32, 48))
+    network = nn.Sequential(nn.Conv2d(3, 10, 1), nn.Dropout(0.5)).train()
+    network[1].eval()
+    evaluate(network, dataset, Fabric(accelerator="cpu", devices=1))
+    assert network[0].training
+    assert not network[1].training
+
+
+def test_predictions_are_upsampled_with_aligned_corners() -> None:
+    class Two(nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return torch.tensor([[[[0.0, 0.0]], [[-7.0, 3.0]]]])  # two classes, one row, two columns
+
+    # Corners aligned, class 1 is -7, -3.67, -0.33, 3 over four columns; half-pixel centres would give 0.5 in the third.
+    assert predict(Two(), torch.zeros(1, 3, 1, 4), (1, 4)).tolist() == [[[0, 0, 0, 1]]]
+
+
+def test_learning_rate_by_hand() -> None:
+    train = Train(iterations=100, learning_rate=0.02, power=0.9)
+    assert learning_rate(train, 0) == 0.02
+    assert learning_rate(train, 50) == pytest.approx(0.02 * 0.5**0.9)
+    assert learning_rate(train, 99) == pytest.approx(0.02 * 0.01**0.9)
+    warm = train.model_copy(update={"warmup": 4})
+    assert [learning_rate(warm, step) for step in range(4)] == pytest.approx([0.005, 0.01, 0.015, 0.02])
+
+
+def test_the_optimiser_has_one_group_with_decay_on_everything() -> None:
+    train = Train(learning_rate=0.3, momentum=0.8, weight_decay=0.01)
+    network = plain(4)
+    network[0].bias.requires_grad_(False)
+    optimizer = build_optimizer(network.parameters(), train)
+    (group,) = optimizer.param_groups
+    assert (group["lr"], group["momentum"], group["weight_decay"]) == (0.3, 0.8, 0.01)
+    assert len(group["params"]) == 3
+
+
+def test_flops_and_parameters_by_hand() -> None:
+    network = nn.Conv2d(3, 5, 3, padding=1)
+    assert count_parameters(network) == 3 * 5 * 9 + 5
+    assert count_flops(network, (8, 12)) == 2 * 3 * 5 * 9 * 8 * 12
+
+
+def test_clock() -> None:
+    assert [clock(seconds) for seconds in (4.4, 190, 7500)] == ["4s", "3m10s", "2h05m"]
+
+
+def test_labels_keep_their_size_for_scoring_and_shrink_for_training() -> None:
+    data = tiny("data.scale=0.5").data
+    assert build_dataset(data, "train")[0][1].shape == (16, 24)
+    image, labels = build_dataset(data, "val")[0]
+    assert image.shape[1:] == (16, 24)
+    assert labels.shape == (32, 48)
+    with pytest.raises(UserError, match="unknown split 'tset'; did you mean 'test'"):
+        build_dataset(data, "tset")
+
+
+def test_scales_go_from_the_smallest_to_the_largest() -> None:
+    def scales(text: str) -> tuple[float, ...]:
+        transform = build_transform(tiny(f"data.scales={text}").data)
+        return tuple(round(float(scale), 3) for scale in transform.transforms[0].scales)
+
+    assert scales("[0.5, 0.8]") == (0.5, 0.6, 0.7, 0.8)
+    assert scales("[0.5, 0.56]") == (0.5,)
+
+
+def weighted(student: torch.Tensor, teacher: torch.Tensor, labels: None = None, *, power: float = 1.0) -> torch.Tensor:
+    return (student - teacher).abs().pow(power).mean()
+
+
+def test_a_function_of_ones_own_takes_hyper_parameters() -> None:
+    recipe = tiny(f"terms.mine.loss={__name__}:weighted", "terms.mine.power=3")
+    term = build_terms(recipe.terms, 10)["mine"]
+    assert term.loss(torch.full((1, 1, 1, 1), 2.0), torch.zeros(1, 1, 1, 1)) == 8.0
+
+
+# The loop.
+
+
+def last(folder: Path) -> dict[str, torch.Tensor]:
+    state: dict[str, torch.Tensor] = torch.load(folder / "checkpoints/last.pt", weights_only=True)["distiller"]
+    return state
+
+
+def test_two_halves_accumulated_are_the_whole_batch(tmp_path: Path, console: Console) -> None:
+    # Without batch norm, and with KD, a mean over all pixels, as the only pull.
+    only_kd = ("method=kd", "terms.task.weight=0", "student.model=tests.networks:plain", "baseline=false")
+    distill(tiny(*only_kd), tmp_path / "1", console=console)
+    same_teacher = ("teacher.train=null", f"teacher.weights={tmp_path}/1/teacher")
+    distill(tiny(*only_kd, *same_teacher, "train.accumulate=2"), tmp_path / "2", console=console)
+    for name, value in last(tmp_path / "1").items():
+        torch.testing.assert_close(last(tmp_path / "2")[name], value, rtol=1e-4, atol=1e-6)
+
+
+def test_clipping_bounds_what_a_step_can_change(tmp_path: Path, console: Console) -> None:
+    changes = (
+        "student.model=tests.networks:plain",
+        "train.iterations=1",
+        "train.weight_decay=0",
+        "train.learning_rate=1",
+    )
+    for name, clip in (("free", "null"), ("clipped", "0.01")):
+        run_student(alone_recipe(tiny(*changes, f"train.clip={clip}")), tmp_path / name, console=console, label="")
+    start = alone_recipe(tiny(*changes, "train.learning_rate=1e-20"))
+    run_student(start, tmp_path / "start", console=console, label="")
+
+    def moved(name: str) -> float:
+        squares = [
+            (last(tmp_path / name)[key] - value).square().sum() for key, value in last(tmp_path / "start").items()
+        ]
+        return float(torch.stack(squares).sum().sqrt())
+
+    assert moved("clipped") == pytest.approx(0.01, rel=1e-3)
+    assert moved("free") > 0.02
+
+
+def test_the_best_student_is_kept_not_the_last(
+    tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores = iter([0.2, 0.5, 0.3])
+    validate = Training._validate
+
+    def scripted(self, progress, metrics):
+        score = Score(iou={}, miou=next(scores), pixel_accuracy=0.0)
+        validate(Training(**{**vars(self), "validate": lambda network: score}), progress, metrics)
+
+    monkeypatch.setattr(Training, "_validate", scripted)
+    result = run_student(alone_recipe(tiny("train.validate_every=2")), tmp_path / "run", console=console, label="")
+    assert (result["best_step"], result["val_miou"]) == (4, 0.5)
+    assert torch.load(tmp_path / "run/checkpoints/best.pt", weights_only=True)["step"] == 4
+
+
+def test_a_diverged_student_is_never_saved(tmp_path: Path, console: Console) -> None:
+    recipe = tiny("method=none", "train.learning_rate=1e30", "train.validate_every=2", "train.log_every=4")
+    with pytest.raises(UserError, match=r"is (nan|inf) at step \d"):
+        distill(recipe, tmp_path / "run", console=console)
+    assert not (tmp_path / "run").exists()
+
+
+# A run's folder.
+
+
+def test_a_folder_of_somebody_else_is_left_alone(tmp_path: Path, console: Console) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "recipe.yaml").write_text("my own recipe")
+    (mine / "thesis.tex").write_text("years")
+    with pytest.raises(UserError, match="is not empty and holds no run"):
+        distill(tiny("teacher.min_miou=1"), mine, console=console)
+    assert (mine / "recipe.yaml").read_text() == "my own recipe"
+    assert (mine / "thesis.tex").read_text() == "years"
+
+
+def test_a_finished_run_without_checkpoints_is_still_that_run(tmp_path: Path, console: Console) -> None:
+    folder = tmp_path / "run"
+    distill(tiny("baseline=false"), folder, console=console)
+    for file in (folder / "checkpoints").iterdir():
+        file.unlink()
+    with pytest.raises(UserError, match="another recipe"):
+        distill(tiny("baseline=false", "train.learning_rate=0.5"), folder, console=console)
+
+
+def test_a_trained_teacher_survives_a_corrected_recipe(tmp_path: Path, console: Console) -> None:
+    folder = tmp_path / "run"
+    with pytest.raises(UserError, match="below teacher.min_miou"):
+        distill(tiny("teacher.min_miou=1"), folder, console=console)
+    trained = (folder / "teacher/student.safetensors").stat().st_mtime_ns
+    distill(tiny("baseline=false"), folder, console=console)
+    assert (folder / "teacher/student.safetensors").stat().st_mtime_ns == trained
+    assert RunFolder(folder, tiny("baseline=false")).result is not None
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("terms.gskd.on=hed", "unknown feature"),
+        ("terms.kd.temperature=-1", "term 'kd': temperature must be > 0"),
+        ("terms.kd.on=[head, logits]", "term 'kd': "),
+        ("terms.train.loss=kd", "a term cannot be called 'train'"),
+        ("student.model=tests.networks:pooled", r"a step on 1 images .*raise train.batch_size"),
+        ("train.accelerator=cuda", "train.accelerator=cuda, train.devices=1 cannot be had here"),
+        ("student.model=tests.networks:nothing", "unknown callable in tests.networks 'nothing'"),
+    ],
+)
+def test_wrong_words_are_found_before_the_teacher_is_trained(
+    change: str, message: str, tmp_path: Path, console: Console
+) -> None:
+    if "cuda" in change and torch.cuda.is_available():
+        pytest.skip("there is a CUDA device")
+    with pytest.raises(UserError, match=message):
+        distill(
+            tiny(change, *(["train.batch_size=1"] if "pooled" in change else [])), tmp_path / "run", console=console
+        )
+    assert not (tmp_path / "run").exists()
+
+
+def test_damaged_records_are_named(tmp_path: Path, console: Console) -> None:
+    folder = tmp_path / "run"
+    distill(tiny("baseline=false"), folder, console=console)
+    result = json.loads((folder / "result.json").read_text())
+    (folder / "result.json").write_text("{")
+    with pytest.raises(UserError, match=r"result.json is damaged"):
+        distill(tiny("baseline=false"), folder, console=console)
+    del result["miou"]
+    (folder / "result.json").write_text(json.dumps(result))
+    with pytest.raises(UserError, match=r"result.json has no 'miou'"):
+        distill(tiny("baseline=false"), folder, console=console)
