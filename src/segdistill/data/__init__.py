@@ -7,17 +7,19 @@ from segdistill.data.classes import Classes
 from segdistill.data.layouts import DATASETS, Layout, Split, open_layout
 
 if TYPE_CHECKING:
-    from segdistill.data.datasets import LabelReport, SegmentationDataset, open_dataset, scan_labels
+    from segdistill.data.datasets import SegmentationDataset
+    from segdistill.data.opening import open_dataset
+    from segdistill.data.scan import LabelReport, scan_labels
     from segdistill.data.scenes import Scenes
     from segdistill.data.stream import TrainingStream, evaluation_loader, training_loader
     from segdistill.data.transforms import denormalise, evaluation_transform, training_transform
 
 # A wrong folder must be answered at once, so whatever needs torch is imported when it is first asked for.
 _HOME = {
-    "LabelReport": "datasets",
+    "LabelReport": "scan",
     "SegmentationDataset": "datasets",
-    "open_dataset": "datasets",
-    "scan_labels": "datasets",
+    "open_dataset": "opening",
+    "scan_labels": "scan",
     "Scenes": "scenes",
     "TrainingStream": "stream",
     "evaluation_loader": "stream",

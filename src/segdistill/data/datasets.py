@@ -1,29 +1,19 @@
 """Datasets: image i with its labels, as uint8 tensors, 255 = void."""
 
-import logging
-import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import cache as remember
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional as F
 
-from segdistill.data.classes import VOID, Classes
-from segdistill.data.layouts import Layout, open_layout
-from segdistill.data.reading import Array, image_size, read_image, read_mask, read_values
+from segdistill.data.classes import Classes
+from segdistill.data.layouts import Layout
+from segdistill.data.reading import Array, image_size, read_image, read_mask
 from segdistill.errors import UserError
 
 Sample = tuple[tv_tensors.Image, tv_tensors.Mask]
-
-_log = logging.getLogger(__name__)
 
 
 class SegmentationDataset(Dataset[Sample], ABC):
@@ -141,109 +131,3 @@ class FileDataset(SegmentationDataset):
                 "(width x height, upright); a mask needs its image's size"
             )
         return labels
-
-
-def open_dataset(
-    name: str,
-    root: str | Path | None = None,
-    split: str = "train",
-    *,
-    scale: float | None = None,
-    native_labels: bool = False,
-    cache: bool = False,
-) -> SegmentationDataset:
-    """Open one split of a dataset; see :func:`~segdistill.data.layouts.open_layout` for names and layouts.
-
-    A ``folder`` without classes.json has its classes counted in the masks of all splits, and logs what it
-    found.
-
-    Args:
-        name: One of :data:`~segdistill.data.layouts.DATASETS`.
-        root: The folder that holds it; None for ``scenes``.
-        split: "train", "val" or "test".
-        scale, native_labels, cache: See :class:`SegmentationDataset`.
-
-    Raises:
-        UserError: If the files are not as the layout says. Damaged files are found when they are read.
-    """
-    layout = open_layout(name, root)
-    if name == "scenes":
-        from segdistill.data.scenes import Scenes  # scenes.py builds on this file
-
-        return Scenes(split, scale=scale, native_labels=native_labels, cache=cache)
-    layout.split(split)  # a missing split is an error before any mask is read
-    classes = layout.classes or _classes_in_masks(layout)
-    return FileDataset(layout, split, classes, scale=scale, native_labels=native_labels, cache=cache)
-
-
-@remember
-def _classes_in_masks(layout: Layout) -> Classes:
-    """Number the classes by the values that occur in the masks, which must be 0..n without a gap."""
-    masks = [path for split in layout.splits for path in split.labels]
-    with ThreadPoolExecutor(_threads()) as pool:
-        values = set[int]().union(*pool.map(lambda path: np.unique(read_values(path)).tolist(), masks))
-    found = sorted(values - {VOID})
-    root = os.path.commonpath(masks)
-    if found != list(range(max(2, len(found)))):
-        shown = ", ".join(map(str, found[:12])) + (", ..." if len(found) > 12 else "")
-        raise UserError(
-            f"the masks under '{root}' hold the values {shown or 'none'} besides {VOID} (void); expected "
-            "class indices 0, 1, ... without a gap: convert them, or name the classes in classes.json"
-        )
-    _log.warning("no classes.json: %d masks under '%s' hold classes 0..%d", len(masks), root, found[-1])
-    return Classes(tuple(f"class {index}" for index in found))
-
-
-@dataclass(frozen=True)
-class LabelReport:
-    """What a dataset's masks hold.
-
-    Attributes:
-        masks: How many were read without an error.
-        pixels: Pixels per class.
-        void: Pixels that are void.
-        problems: One line for each mask that cannot be used.
-    """
-
-    masks: int
-    pixels: tuple[int, ...]
-    void: int
-    problems: tuple[str, ...]
-
-    def check(self) -> None:
-        """Raise one UserError that shows the first problems and counts all of them, if there are any."""
-        if self.problems:
-            more = len(self.problems) - 3
-            shown = "; ".join(self.problems[:3]) + (f"; and {more} more" if more > 0 else "")
-            total = self.masks + len(self.problems)
-            raise UserError(f"{len(self.problems)} of {total} masks cannot be used: {shown}")
-
-
-def scan_labels(dataset: SegmentationDataset, indices: Iterable[int] | None = None) -> LabelReport:
-    """Read masks, of ``indices`` or all, check their values and sizes and count the pixels of each class.
-
-    Images are not decoded. Problems are collected, not raised: call :meth:`LabelReport.check`.
-    """
-
-    def count(index: int) -> NDArray[np.int64] | str:
-        try:
-            return np.bincount(dataset.read_labels(index).ravel(), minlength=VOID + 1)
-        except UserError as error:
-            return str(error)
-
-    with ThreadPoolExecutor(_threads()) as pool:
-        results = list(pool.map(count, range(len(dataset)) if indices is None else indices))
-    counts = [result for result in results if not isinstance(result, str)]
-    totals = np.zeros(VOID + 1, dtype=np.int64)
-    for counted in counts:
-        totals += counted
-    return LabelReport(
-        masks=len(counts),
-        pixels=tuple(totals[: len(dataset.classes)].tolist()),
-        void=int(totals[VOID]),
-        problems=tuple(result for result in results if isinstance(result, str)),
-    )
-
-
-def _threads() -> int:
-    return min(8, os.cpu_count() or 1)

@@ -1,5 +1,6 @@
 """Decode one image or one mask file; whatever is wrong with it is a UserError that names the file."""
 
+import os
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -129,3 +130,8 @@ def _codes(pixels: Array) -> NDArray[np.int32]:
 def _shown(found: Sequence[object], word: str = "label") -> str:
     shown = ", ".join(str(value) for value in found[:4]) + (", ..." if len(found) > 4 else "")
     return f"{word}{'s' if len(found) > 1 else ''} {shown}"
+
+
+def reading_threads() -> int:
+    """Return how many files to read at once."""
+    return min(8, os.cpu_count() or 1)

@@ -1,0 +1,67 @@
+"""Open a dataset by name."""
+
+import logging
+import os
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache as remember
+from pathlib import Path
+
+import numpy as np
+
+from segdistill.data.classes import VOID, Classes
+from segdistill.data.datasets import FileDataset, SegmentationDataset
+from segdistill.data.layouts import Layout, open_layout
+from segdistill.data.reading import read_values, reading_threads
+from segdistill.data.scenes import Scenes
+from segdistill.errors import UserError
+
+_log = logging.getLogger(__name__)
+
+
+def open_dataset(
+    name: str,
+    root: str | Path | None = None,
+    split: str = "train",
+    *,
+    scale: float | None = None,
+    native_labels: bool = False,
+    cache: bool = False,
+) -> SegmentationDataset:
+    """Open one split of a dataset; see :func:`~segdistill.data.layouts.open_layout` for names and layouts.
+
+    A ``folder`` without classes.json has its classes counted in the masks of all splits, and logs what it
+    found.
+
+    Args:
+        name: One of :data:`~segdistill.data.layouts.DATASETS`.
+        root: The folder that holds it; None for ``scenes``.
+        split: "train", "val" or "test".
+        scale, native_labels, cache: See :class:`SegmentationDataset`.
+
+    Raises:
+        UserError: If the files are not as the layout says. Damaged files are found when they are read.
+    """
+    layout = open_layout(name, root)
+    if name == "scenes":
+        return Scenes(split, scale=scale, native_labels=native_labels, cache=cache)
+    layout.split(split)  # a missing split is an error before any mask is read
+    classes = layout.classes or _classes_in_masks(layout)
+    return FileDataset(layout, split, classes, scale=scale, native_labels=native_labels, cache=cache)
+
+
+@remember
+def _classes_in_masks(layout: Layout) -> Classes:
+    """Number the classes by the values that occur in the masks, which must be 0..n without a gap."""
+    masks = [path for split in layout.splits for path in split.labels]
+    with ThreadPoolExecutor(reading_threads()) as pool:
+        values = set[int]().union(*pool.map(lambda path: np.unique(read_values(path)).tolist(), masks))
+    found = sorted(values - {VOID})
+    root = os.path.commonpath(masks)
+    if found != list(range(max(2, len(found)))):
+        shown = ", ".join(map(str, found[:12])) + (", ..." if len(found) > 12 else "")
+        raise UserError(
+            f"the masks under '{root}' hold the values {shown or 'none'} besides {VOID} (void); expected "
+            "class indices 0, 1, ... without a gap: convert them, or name the classes in classes.json"
+        )
+    _log.warning("no classes.json: %d masks under '%s' hold classes 0..%d", len(masks), root, found[-1])
+    return Classes(tuple(f"class {index}" for index in found))
