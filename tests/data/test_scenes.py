@@ -46,7 +46,7 @@ def test_long_tail() -> None:
     assert sum(report.pixels) + report.void == 50 * 96 * 160
     share = dict(zip(data.classes.names, np.array(report.pixels) / sum(report.pixels), strict=True))
     assert min(share.values()) > 0.001  # every class occurs in the first 50
-    assert max(share[name] for name in RARE) < 0.015
+    assert max(share[name] for name in RARE) < 0.025
     assert min(share[name] for name in ("building", "road")) > 0.2
     assert 0 < report.void / sum(report.pixels) < 0.06
 
