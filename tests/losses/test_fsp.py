@@ -51,21 +51,31 @@ def test_void_positions_are_left_out_of_the_pooling(rng: torch.Generator) -> Non
     student, teacher = maps(rng, (1, 3, 4, 4), (1, 2, 2, 2))
     labels = torch.zeros(1, 4, 4, dtype=torch.long)
     labels[0, 1, 1] = labels[0, 2:, 2:] = 255  # one position of the first cell, the whole of the last
+    labels[0, 0, 2] = 255  # the one that the second cell has at the smaller map's resolution
     for x in student:
         x.requires_grad_()
     value = fsp(student, teacher, labels)
     value.backward()
     void = labels[0] == 255
     assert student[0].grad[0, :, void].abs().sum() == 0
-    assert (student[0].grad[0, :, ~void] != 0).all()
-    assert student[1].grad[0, :, 1, 1].abs().sum() == 0
+    unpaired = torch.zeros_like(void)
+    unpaired[:2, 2:] = True
+    assert ((student[0].grad[0] != 0) == ~(void | unpaired)).all()
+    assert student[1].grad[0, :, :, 1].abs().sum() == 0
 
     def product(a: Tensor, b: Tensor) -> Tensor:
-        first = torch.stack([a[0, :, 0, 0], a[0, :, 0, 1], a[0, :, 1, 0]]).mean(0)
-        cells = [first, a[0, :, :2, 2:].mean((1, 2)), a[0, :, 2:, :2].mean((1, 2))]
-        return sum(torch.outer(x, b[0, :, i // 2, i % 2]) for i, x in enumerate(cells)) / 3
+        cells = [torch.stack([a[0, :, 0, 0], a[0, :, 0, 1], a[0, :, 1, 0]]).mean(0), a[0, :, 2:, :2].mean((1, 2))]
+        return sum(torch.outer(x, b[0, :, i, 0]) for i, x in enumerate(cells)) / 2
 
     torch.testing.assert_close(value, (product(*student) - product(*teacher)).square().mean())
+
+
+def test_a_cell_that_is_void_in_either_map_is_left_out(rng: torch.Generator) -> None:
+    student, teacher = maps(rng, (1, 3, 4, 3), (1, 2, 2, 6))
+    labels = torch.zeros(1, 4, 6, dtype=torch.long)
+    labels[0, :, 0] = 255  # of every second column, all that the first map sees
+    cropped = [(a[..., 1:], b[..., 2:]) for a, b in (student, teacher)]
+    torch.testing.assert_close(fsp(student, teacher, labels), fsp(*cropped))
 
 
 def test_three_maps_are_two_pairs(rng: torch.Generator) -> None:

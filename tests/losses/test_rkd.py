@@ -67,6 +67,14 @@ def test_equal_embeddings_have_no_direction_and_no_gradient(rng: torch.Generator
     assert student.grad.abs().max() < 10
 
 
+def test_embeddings_that_agree_to_rounding_are_equal(rng: torch.Generator) -> None:
+    student, teacher = torch.randn(2, 20, 8, generator=rng)
+    student[10:] = student[:10] + 1e-5 * torch.randn(10, 8, generator=rng)  # squared distances of 1e-9: noise
+    student.requires_grad_()
+    rkd(student, teacher).backward()
+    assert student.grad.abs().max() < 1
+
+
 def test_never_holds_the_differences_of_all_pairs(rng: torch.Generator) -> None:
     student, teacher = torch.randn(2, 4, 512, generator=rng)
     kept: list[int] = []
