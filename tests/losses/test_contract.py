@@ -21,19 +21,35 @@ class Case:
     module: str
     kwargs: dict[str, Any] = field(default_factory=dict)
     nonzero_at_equality: str = ""  # why it is not zero for student = teacher
+    images: int = 2  # more for a loss that compares images: one may be void, and the others must say something
+    maps: bool = False  # it takes tuples of maps: here the tensor and itself with the channels reversed
 
-    def build(self) -> nn.Module:
-        return getattr(losses, self.module)(**self.kwargs)
+    def build(self, **more: Any) -> nn.Module:
+        loss = getattr(losses, self.module)(**self.kwargs, **more)
+        return OnMaps(loss) if self.maps else loss
 
     @property
     def function(self) -> Callable[..., Tensor]:
-        return getattr(losses, next(card.name for card in CARDS if card.module == self.module))
+        function = getattr(losses, next(card.name for card in CARDS if card.module == self.module))
+        return OnMaps(function) if self.maps else function
 
     def inputs(self, dtype: torch.dtype = torch.float32, size: int = 8) -> tuple[Tensor, Tensor, Tensor]:
         rng = torch.Generator().manual_seed(0)
-        student, teacher = torch.randn(2, 2, 6, size, size, generator=rng, dtype=torch.float64).to(dtype)
-        labels = torch.randint(0, 5, (2, 2 * size, 2 * size), generator=rng)
+        student, teacher = torch.randn(2, self.images, 6, size, size, generator=rng, dtype=torch.float64).to(dtype)
+        labels = torch.randint(0, 5, (self.images, 2 * size, 2 * size), generator=rng)
         return student.requires_grad_(), teacher.requires_grad_(), labels
+
+
+class OnMaps(nn.Module):
+    """A loss of tuples of maps, as one of a single tensor."""
+
+    def __init__(self, loss: Callable[..., Tensor]) -> None:
+        super().__init__()
+        self.loss = loss
+        self.equal_channels = getattr(loss, "equal_channels", None)
+
+    def forward(self, student: Tensor, teacher: Tensor, labels: Tensor | None = None, **kwargs: Any) -> Tensor:
+        return self.loss((student, student.flip(1)), (teacher, teacher.flip(1)), labels, **kwargs)
 
 
 CASES = [
@@ -48,6 +64,16 @@ CASES = [
     Case("ICSD", {"form": "released"}),
     Case("I2CKD", {"num_classes": 4}, nonzero_at_equality="the margin is larger than the distances"),
     Case("I2CKD", nonzero_at_equality="the margin is larger than the distances"),
+    Case("SP", images=3),
+    Case("NST"),
+    Case("FSP", maps=True),
+    Case("RKD", images=4),
+    Case("RKD", {"distance": 1.0, "angle": 2.0}, images=4),
+    Case("ICKD"),
+    Case("ChannelDistillation"),
+    Case("MD"),
+    Case("MD", {"zero": 0.5, "first": 2.0}),
+    Case("CSC"),
 ]
 HALF, QUARTER = 8, 4  # columns of the labels, and of the maps, in the left half of the image
 
@@ -108,7 +134,7 @@ def test_ignore_index_is_what_it_says(case: Case) -> None:
     labels[..., :HALF] = 255
     labels[labels == 2] = 255
     other = labels.where(labels != 255, 2)  # within the classes
-    loss = getattr(losses, case.module)(**case.kwargs, ignore_index=2)
+    loss = case.build(ignore_index=2)
     torch.testing.assert_close(run(loss, student, teacher, other), run(case.build(), student, teacher, labels))
 
 
@@ -134,9 +160,9 @@ def test_mismatched_shapes_are_an_error_not_a_broadcast(case: Case) -> None:
     student, teacher, labels = case.inputs()
     loss = case.build()
     for wrong in (teacher[:1], teacher[..., :1], teacher[:, :, :1], teacher[0], teacher.flatten(2)):
-        with pytest.raises(ValueError, match=rf"student \(2, 6, 8, 8\).*teacher \({wrong.shape[0]}, "):
+        with pytest.raises(ValueError, match=rf"student \({case.images}, 6, 8, 8\).*teacher \({wrong.shape[0]}, "):
             run(loss, student, wrong, labels)
-    with pytest.raises(ValueError, match=r"labels \(1, 16, 16\) and student \(2, 6, 8, 8\)"):
+    with pytest.raises(ValueError, match=rf"labels \(1, 16, 16\) and student \({case.images}, 6, 8, 8\)"):
         run(loss, student, teacher, labels[:1])
 
 

@@ -28,6 +28,19 @@ def test_aicsd_code_averages_over_the_classes_too(agrees_with_golden: Callable[.
     agrees_with_golden("aicsd_kd_mean_case0", kd, times=1 / 5)
 
 
+def test_guided_distillation_is_kd_where_the_teacher_is_right(golden: Callable[[str], dict[str, Tensor]]) -> None:
+    data = golden("channel_distillation_gkd_case0")
+    student, teacher = data["student_logits"].requires_grad_(), data["teacher_logits"]
+    right = teacher.argmax(dim=1) == data["labels"]
+    assert 0 < right.sum() < len(right), "the case would not tell"
+    value = kd(student, teacher, data["labels"].where(right, 255), temperature=data["T"].item())
+    value.backward()
+    torch.testing.assert_close(value, data["loss"], rtol=1e-9, atol=0)
+    torch.testing.assert_close(student.grad, data["grad_student_logits"], rtol=1e-9, atol=1e-12)
+    # The released code divides by zero where the teacher is wrong everywhere.
+    assert kd(student, teacher, torch.full_like(data["labels"], 255)) == 0
+
+
 def test_pixels_are_samples(rng: torch.Generator) -> None:
     student, teacher = torch.randn(2, 3, 5, 4, 4, generator=rng)
     labels = torch.randint(0, 5, (3, 4, 4), generator=rng)

@@ -42,6 +42,13 @@ def test_golden(agrees_with_golden: Callable[..., None]) -> None:
     agrees_with_golden("skd_pairwise_case1", SKDPairwise(), kind="features")
 
 
+def test_aicsd_code_by_value(golden: Callable[[str], dict[str, Tensor]]) -> None:
+    # It pools to 2 x 2 cells and holds the norms constant, which changes the gradient.
+    data = golden("aicsd_pairwise_skd_case0")
+    student, teacher = (torch.nn.functional.max_pool2d(data[f"{x}_features"], (4, 6)) for x in ("student", "teacher"))
+    assert skd_pairwise(student, teacher, pool=1).item() == pytest.approx(data["loss"].item(), rel=1e-5)
+
+
 def test_many_positions_are_exact_in_float32(rng: torch.Generator) -> None:
     teacher = torch.randn(1, 32, 40, 40, generator=rng, dtype=torch.float64).relu()  # similar, as features are
     student = (teacher + 0.3 * torch.randn(teacher.shape, generator=rng)).requires_grad_()

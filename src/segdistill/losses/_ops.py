@@ -114,6 +114,11 @@ def hide_void(maps: Tensor, valid: Tensor) -> Tensor:
     return maps.masked_fill(~valid[:, None], torch.finfo(maps.dtype).min / 2)
 
 
+def zero_void(maps: Tensor, valid: Tensor) -> Tensor:
+    """Set ``maps`` (N, C, H, W) to zero outside ``valid`` (N, H, W), so that sums over positions pass it over."""
+    return maps.masked_fill(~valid[:, None], 0)
+
+
 def unit(vectors: Tensor, dim: int) -> Tensor:
     """L2-normalise along ``dim``; a zero vector stays zero and gets no gradient."""
     norm: Tensor = torch.linalg.vector_norm(vectors, dim=dim, keepdim=True)
@@ -125,3 +130,13 @@ def kl_divergence(student: Tensor, teacher: Tensor, dim: int) -> Tensor:
     """KL(softmax(teacher) || softmax(student)) along ``dim``, in nats; ``dim`` is summed away."""
     log_p, log_q = F.log_softmax(student, dim), F.log_softmax(teacher, dim)
     return F.kl_div(log_p, log_q, reduction="none", log_target=True).sum(dim)
+
+
+def gram_distance(s: Tensor, t: Tensor) -> Tensor:
+    """Per image, the squared Frobenius norm of s^T s - t^T t for ``s`` (N, d, n) and ``t`` (N, d', n)."""
+    if s.shape[2] <= s.shape[1] + t.shape[1]:
+        return (s.mT @ s - t.mT @ t).square().sum(dim=(1, 2))
+    # Many columns: the same number from d x d products, |s s^T|^2 + |t t^T|^2 - 2 |s t^T|^2, so that no (n, n)
+    # map is ever held. Rounding may leave a negative zero.
+    ss, tt, st = ((a @ b.mT).square().sum(dim=(1, 2)) for a, b in ((s, s), (t, t), (s, t)))
+    return (ss + tt - 2 * st).clamp(min=0)

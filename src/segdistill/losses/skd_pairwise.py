@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from segdistill.losses._ops import (
     check_positive,
     check_shapes,
+    gram_distance,
     hide_void,
     loss_function,
     masked_mean,
@@ -50,17 +51,7 @@ def skd_pairwise(
     pooled = [F.max_pool2d(hide_void(x, valid), pool, ceil_mode=True) for x in (student, teacher)]
     # A void cell becomes the zero vector: its similarity to every cell is 0 on both sides.
     s, t = (unit(x.masked_fill(~cells, 0).flatten(2), dim=1) for x in pooled)  # (N, C, h * w)
-    return masked_mean(_squared_distance(s, t) / count.clamp(min=1) ** 2, count > 0)
-
-
-def _squared_distance(s: Tensor, t: Tensor) -> Tensor:
-    """Per image, the squared Frobenius norm of s^T s - t^T t for ``s`` (N, d, n) and ``t`` (N, d', n)."""
-    if s.shape[2] <= s.shape[1] + t.shape[1]:
-        return (s.mT @ s - t.mT @ t).square().sum(dim=(1, 2))
-    # Many cells: the same number from d x d products, |s s^T|^2 + |t t^T|^2 - 2 |s t^T|^2, so that no (n, n)
-    # map is ever held. Rounding may leave a negative zero.
-    ss, tt, st = ((a @ b.mT).square().sum(dim=(1, 2)) for a, b in ((s, s), (t, t), (s, t)))
-    return (ss + tt - 2 * st).clamp(min=0)
+    return masked_mean(gram_distance(s, t) / count.clamp(min=1) ** 2, count > 0)
 
 
 class SKDPairwise(nn.Module):

@@ -1,0 +1,50 @@
+"""Channel distillation: match the mean activation of every channel."""
+
+from torch import Tensor, nn
+
+from segdistill.losses._ops import check_shapes, loss_function, masked_mean, valid_at, zero_void
+
+
+@loss_function
+def channel_distillation(
+    student: Tensor, teacher: Tensor, labels: Tensor | None = None, *, ignore_index: int = 255
+) -> Tensor:
+    r"""Mean over images and channels of the squared difference of the channel's mean over positions.
+
+    With :math:`w_{nc}` the mean of channel c of image n,
+
+    .. math:: \frac{1}{N C} \sum_{n,c} (w^S_{nc} - w^T_{nc})^2
+
+    Args:
+        student: Features, shape (N, C, H, W).
+        teacher: Same shape; no gradient reaches it.
+        labels: Class indices, shape (N, H', W'): void positions are left out of the means; None counts all.
+        ignore_index: Label of the positions that do not count.
+
+    Raises:
+        ValueError: If the shapes differ or have no positions.
+
+    Reference: Zhou et al., 2020, https://arxiv.org/abs/2006.01683. The value is that of the released code behind
+    its connector (1x1 convolution, batch norm, ReLU; also where the channels are equal), for one of the four stages
+    that it sums. The paper's guided distillation is :func:`~segdistill.losses.kd` on ``labels="teacher_correct"``;
+    its decay over the epochs is a schedule.
+    """
+    check_shapes(student, teacher)
+    valid = valid_at(labels, student, ignore_index)  # (N, H, W)
+    count = valid.flatten(1).sum(dim=1)  # (N,)
+    difference = zero_void(student - teacher, valid).sum(dim=(2, 3)) / count.clamp(min=1)[:, None]
+    return masked_mean(difference.square().mean(dim=1), count > 0)
+
+
+class ChannelDistillation(nn.Module):
+    """Module form of :func:`channel_distillation`."""
+
+    equal_channels = True
+
+    def __init__(self, *, ignore_index: int = 255) -> None:
+        super().__init__()
+        self.ignore_index = ignore_index
+
+    def forward(self, student: Tensor, teacher: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Return the loss, a scalar."""
+        return channel_distillation(student, teacher, labels, ignore_index=self.ignore_index)

@@ -1,0 +1,52 @@
+"""CSC, channel and spatial correlations: match, channel by channel, how every two positions act together."""
+
+from torch import Tensor, nn
+
+from segdistill.losses._ops import check_shapes, loss_function, masked_mean, valid_at, zero_void
+
+
+@loss_function
+def csc(student: Tensor, teacher: Tensor, labels: Tensor | None = None, *, ignore_index: int = 255) -> Tensor:
+    r"""Mean squared difference of the products of every two positions, of every channel.
+
+    With :math:`f_c` the map of channel c of an image at its n valid positions, the mean over the images of
+
+    .. math:: \frac{1}{C n^2} \sum_c \big\Vert f^S_c {f^S_c}^\top - f^T_c {f^T_c}^\top \big\Vert_F^2
+
+    No n x n matrix is held: with :math:`u = f^S_c - f^T_c` and :math:`v = f^S_c + f^T_c` the norm is
+    :math:`\tfrac{1}{2} (|u|^2 |v|^2 + (u^\top v)^2)`, which also rounds well where the two are close.
+
+    Args:
+        student: Features, shape (N, C, H, W).
+        teacher: Same shape; no gradient reaches it.
+        labels: Class indices, shape (N, H', W'): void positions are left out of the products; None counts all.
+        ignore_index: Label of the positions that do not count.
+
+    Raises:
+        ValueError: If the shapes differ or have no positions.
+
+    Reference: Park and Heo, 2020, https://doi.org/10.3390/s20164616, as Table I and section II of AICSD tell it ("set
+    of channel correlations", the products f_c(i, j) of each channel, compared by L2): neither the paper's own
+    equations nor any code were at hand. That features are not normalised and that the mean is taken over all entries
+    are choices made here. The paper's second part, adaptive cross-entropy, is not included.
+    """
+    check_shapes(student, teacher)
+    valid = valid_at(labels, student, ignore_index)  # (N, H, W)
+    count = valid.flatten(1).sum(dim=1)  # (N,)
+    u, v = (zero_void(x, valid).flatten(2) for x in (student - teacher, student + teacher))  # (N, C, H * W)
+    squared = (u.square().sum(dim=2) * v.square().sum(dim=2) + (u * v).sum(dim=2).square()) / 2  # (N, C)
+    return masked_mean(squared.mean(dim=1) / count.clamp(min=1) ** 2, count > 0)
+
+
+class CSC(nn.Module):
+    """Module form of :func:`csc`."""
+
+    equal_channels = True
+
+    def __init__(self, *, ignore_index: int = 255) -> None:
+        super().__init__()
+        self.ignore_index = ignore_index
+
+    def forward(self, student: Tensor, teacher: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Return the loss, a scalar."""
+        return csc(student, teacher, labels, ignore_index=self.ignore_index)

@@ -1,0 +1,96 @@
+"""FSP, flow of solution procedure: match how the channels of one layer relate to those of the next."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from segdistill.losses._ops import check_shapes, loss_function, masked_mean, valid_at, zero_void
+
+
+@loss_function
+def fsp(
+    student: tuple[Tensor, ...],
+    teacher: tuple[Tensor, ...],
+    labels: Tensor | None = None,
+    *,
+    ignore_index: int = 255,
+) -> Tensor:
+    r"""Mean squared difference of the matrices of products between two layers' channels.
+
+    With :math:`F_1` (d, n) and :math:`F_2` (d', n) an image's features of two layers at the same n positions,
+
+    .. math:: G = \frac{1}{n} F_1 F_2^\top, \qquad \frac{1}{N d d'} \sum \Vert G_S - G_T \Vert_F^2
+
+    Of two maps of different sizes the larger is average-pooled to the smaller. More than two maps give the sum over
+    consecutive pairs.
+
+    Args:
+        student: Features of consecutive layers, a tuple of at least two, each of shape (N, C, H, W) with its own
+            C, H and W.
+        teacher: As many, of the same shapes; no gradient reaches it.
+        labels: Class indices, shape (N, H', W'): void positions are left out of the products and of the pooling;
+            None counts all.
+        ignore_index: Label of the positions that do not count.
+
+    Raises:
+        ValueError: If these are no tuples of at least two maps and as many, or the shapes differ.
+
+    Reference: Yim et al., CVPR 2017,
+    https://openaccess.thecvf.com/content_cvpr_2017/html/Yim_A_Gift_From_CVPR_2017_paper.html.
+    The value is that of RepDistiller's code, which pools to square maps whatever their shape, and trains with this
+    loss alone in a first phase, then without it.
+    """
+    _check_tuples(student, teacher)
+    pairs = zip(student[:-1], student[1:], teacher[:-1], teacher[1:], strict=True)
+    return torch.stack([_pair(*pair, labels, ignore_index) for pair in pairs]).sum()
+
+
+def _check_tuples(student: tuple[Tensor, ...], teacher: tuple[Tensor, ...]) -> None:
+    for side, maps in (("student", student), ("teacher", teacher)):
+        if not isinstance(maps, tuple) or len(maps) < 2:
+            got = f"a tuple of {len(maps)}" if isinstance(maps, tuple) else f"a {type(maps).__name__}"
+            raise ValueError(
+                f"{side} must be a tuple of at least two maps, of consecutive layers, got {got}; "
+                'give the Term a list, as on=["stage3", "stage4"]'
+            )
+    if len(student) != len(teacher):
+        raise ValueError(f"student and teacher must have as many maps, got {len(student)} and {len(teacher)}")
+    for s, t in zip(student, teacher, strict=True):
+        check_shapes(s, t)
+    if len({len(s) for s in student}) > 1:
+        raise ValueError(f"all maps must have the same N, got {[tuple(s.shape) for s in student]}")
+
+
+def _pair(s1: Tensor, s2: Tensor, t1: Tensor, t2: Tensor, labels: Tensor | None, ignore_index: int) -> Tensor:
+    size = (min(s1.shape[2], s2.shape[2]), min(s1.shape[3], s2.shape[3]))
+    (s1, valid1), (s2, valid2), (t1, _), (t2, _) = (
+        _pool(x, valid_at(labels, x, ignore_index), size) for x in (s1, s2, t1, t2)
+    )
+    valid = (valid1 & valid2).flatten(1)  # (N, H * W)
+    count = valid.sum(dim=1).clamp(min=1)[:, None, None]
+    # Zero in one of the two maps takes a position out of the products.
+    ours, theirs = ((a.flatten(2) * valid[:, None]) @ b.flatten(2).mT / count for a, b in ((s1, s2), (t1, t2)))
+    return masked_mean((ours - theirs).square().mean(dim=(1, 2)), valid.any(dim=1))
+
+
+def _pool(maps: Tensor, valid: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Average the valid positions of every cell; return the cells (N, C, h, w) and which have any (N, h, w)."""
+    maps = zero_void(maps, valid)
+    if maps.shape[2:] == size:
+        return maps, valid
+    share = F.adaptive_avg_pool2d(valid[:, None].to(maps.dtype), size)
+    return F.adaptive_avg_pool2d(maps, size) / share.masked_fill(share == 0, 1), share[:, 0] > 0
+
+
+class FSP(nn.Module):
+    """Module form of :func:`fsp`."""
+
+    equal_channels = True
+
+    def __init__(self, *, ignore_index: int = 255) -> None:
+        super().__init__()
+        self.ignore_index = ignore_index
+
+    def forward(self, student: tuple[Tensor, ...], teacher: tuple[Tensor, ...], labels: Tensor | None = None) -> Tensor:
+        """Return the loss, a scalar."""
+        return fsp(student, teacher, labels, ignore_index=self.ignore_index)

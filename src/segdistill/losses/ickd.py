@@ -1,0 +1,52 @@
+"""ICKD: match how the channels of a map correlate with one another."""
+
+from torch import Tensor, nn
+
+from segdistill.losses._ops import check_shapes, loss_function, masked_mean, unit, valid_at, zero_void
+
+
+@loss_function
+def ickd(student: Tensor, teacher: Tensor, labels: Tensor | None = None, *, ignore_index: int = 255) -> Tensor:
+    r"""Mean over images and channels of the squared distance of the channel's normalised correlations.
+
+    With :math:`F` (C, n) an image's features and every row of :math:`G = F F^\top` divided by its L2 norm,
+
+    .. math:: \frac{1}{N C} \sum \Vert G_S - G_T \Vert_F^2
+
+    Args:
+        student: Features or logits, shape (N, C, H, W).
+        teacher: Same shape; no gradient reaches it.
+        labels: Class indices, shape (N, H', W'): void positions are left out of the products; None counts all.
+        ignore_index: Label of the positions that do not count.
+
+    Raises:
+        ValueError: If the shapes differ or have no positions.
+
+    Reference: Liu et al., 2021, https://arxiv.org/abs/2202.03680. This is the value of the
+    authors' CIFAR code, behind its embedding of the student (a 1x1 convolution with batch norm), and of AICSD's on
+    logits. Their ImageNet code divides by N once more, so a weight from there is times 1 / N here. Their
+    segmentation code is not released; the README speaks of a grid of patches with one matrix each, 32 x 32 at best.
+    """
+    check_shapes(student, teacher)
+    valid = valid_at(labels, student, ignore_index)  # (N, H, W)
+    s, t = (_correlations(zero_void(x, valid)) for x in (student, teacher))  # (N, C, C)
+    return masked_mean((s - t).square().sum(dim=2).mean(dim=1), valid.flatten(1).any(dim=1))
+
+
+def _correlations(features: Tensor) -> Tensor:
+    rows = features.flatten(2)
+    return unit(rows @ rows.mT, dim=2)
+
+
+class ICKD(nn.Module):
+    """Module form of :func:`ickd`."""
+
+    equal_channels = True
+
+    def __init__(self, *, ignore_index: int = 255) -> None:
+        super().__init__()
+        self.ignore_index = ignore_index
+
+    def forward(self, student: Tensor, teacher: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Return the loss, a scalar."""
+        return ickd(student, teacher, labels, ignore_index=self.ignore_index)

@@ -1,0 +1,82 @@
+"""MD: match the class probabilities, and how much they change from each pixel to its neighbours."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from segdistill.losses._ops import check_shapes, loss_function, masked_mean, valid_at
+
+# Half of the eight neighbours, as (rows down, columns right); each pair of pixels counts for both of them.
+NEIGHBOURS = ((0, 1), (1, -1), (1, 0), (1, 1))
+
+
+@loss_function
+def md(
+    student: Tensor,
+    teacher: Tensor,
+    labels: Tensor | None = None,
+    *,
+    zero: float = 1.0,
+    first: float = 1.0,
+    ignore_index: int = 255,
+) -> Tensor:
+    r"""Mean over valid pixels of the squared distances of the probabilities and of the consistency maps.
+
+    With :math:`p_i` the softmax of pixel i's logits and :math:`B(i)` its neighbours among the eight that lie in the
+    image and are valid,
+
+    .. math:: \frac{1}{|V|} \sum_{i \in V} \Big[ \lambda_0 \Vert p^S_i - p^T_i \Vert_2^2
+        + \lambda_1 (c^S_i - c^T_i)^2 \Big], \qquad c_i = \sum_{j \in B(i)} \Vert p_i - p_j \Vert_2
+
+    Args:
+        student: Logits, shape (N, C, H, W).
+        teacher: Logits, same shape; no gradient reaches it.
+        labels: Class indices, shape (N, H', W'): void pixels count neither themselves nor as neighbours; None
+            counts all.
+        zero: Weight :math:`\lambda_0` of the zero-order consistency, the probabilities.
+        first: Weight :math:`\lambda_1` of the first-order consistency, the changes.
+        ignore_index: Label of the pixels that do not count.
+
+    Raises:
+        ValueError: If the shapes differ or have no positions.
+
+    Reference: Xie et al., 2018, https://arxiv.org/abs/1810.08476, as two later papers tell it, in Table I and
+    section II of AICSD and in the related work of I2CKD: neither the paper's own equations nor any code were at
+    hand. That the distances are those of softmax maps, squared and averaged, and both weights are choices made here.
+    """
+    check_shapes(student, teacher)
+    valid = valid_at(labels, student, ignore_index)  # (N, H, W)
+    p, q = (F.softmax(x, dim=1) for x in (student, teacher))
+    probabilities = masked_mean((p - q).square().sum(dim=1), valid)
+    changes = masked_mean((_consistency(p, valid) - _consistency(q, valid)).square(), valid)
+    return zero * probabilities + first * changes
+
+
+def _consistency(p: Tensor, valid: Tensor) -> Tensor:
+    """Sum over the neighbours of the distance to each, (N, H, W)."""
+    total = torch.zeros_like(p[:, 0])
+    h, w = total.shape[1:]
+    for down, right in NEIGHBOURS:
+        here = (..., slice(0, h - down), slice(max(-right, 0), w - max(right, 0)))
+        there = (..., slice(down, h), slice(max(right, 0), w - max(-right, 0)))
+        distance = torch.linalg.vector_norm(p[here] - p[there], dim=1)
+        distance = distance.masked_fill(~(valid[here] & valid[there]), 0)
+        total[here] += distance
+        total[there] += distance
+    return total
+
+
+class MD(nn.Module):
+    """Module form of :func:`md`."""
+
+    equal_channels = True
+
+    def __init__(self, *, zero: float = 1.0, first: float = 1.0, ignore_index: int = 255) -> None:
+        super().__init__()
+        self.zero = zero
+        self.first = first
+        self.ignore_index = ignore_index
+
+    def forward(self, student: Tensor, teacher: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Return the loss, a scalar."""
+        return md(student, teacher, labels, zero=self.zero, first=self.first, ignore_index=self.ignore_index)

@@ -1,0 +1,58 @@
+"""NST, neuron selectivity transfer: match the distribution of the channels' activation patterns."""
+
+from torch import Tensor, nn
+
+from segdistill.losses._ops import (
+    check_shapes,
+    gram_distance,
+    loss_function,
+    masked_mean,
+    unit,
+    valid_at,
+    zero_void,
+)
+
+
+@loss_function
+def nst(student: Tensor, teacher: Tensor, labels: Tensor | None = None, *, ignore_index: int = 255) -> Tensor:
+    r"""Mean over images of the squared maximum mean discrepancy between the channels of the two maps.
+
+    With :math:`f_c` the map of channel c over all positions, divided by its L2 norm, and the kernel
+    :math:`k(a, b) = (a^\top b)^2`,
+
+    .. math:: \frac{1}{C^2} \sum_{c,c'} k(f^S_c, f^S_{c'}) + \frac{1}{C'^2} \sum_{c,c'} k(f^T_c, f^T_{c'})
+        - \frac{2}{C C'} \sum_{c,c'} k(f^S_c, f^T_{c'})
+
+    It is computed as :math:`\Vert F_S^\top F_S / C - F_T^\top F_T / C' \Vert_F^2`, the same number, from whichever
+    matrices are smaller: those between channels or those between positions.
+
+    Args:
+        student: Features, shape (N, C, H, W).
+        teacher: Features, shape (N, C', H, W), any number of channels; no gradient reaches it.
+        labels: Class indices, shape (N, H', W'): void positions are left out of the patterns; None counts all.
+        ignore_index: Label of the positions that do not count.
+
+    Raises:
+        ValueError: If N, H or W differ.
+
+    Reference: Huang and Wang, 2017, https://arxiv.org/abs/1707.01219, with the polynomial kernel of degree 2. The
+    value is that of RepDistiller's code, which pools the larger of two maps to a square one.
+    """
+    check_shapes(student, teacher, any_channels=True)
+    valid = valid_at(labels, student, ignore_index)  # (N, H, W)
+    s, t = (unit(zero_void(x, valid).flatten(2), dim=2) / x.shape[1] ** 0.5 for x in (student, teacher))
+    return masked_mean(gram_distance(s, t), valid.flatten(1).any(dim=1))
+
+
+class NST(nn.Module):
+    """Module form of :func:`nst`."""
+
+    equal_channels = False
+
+    def __init__(self, *, ignore_index: int = 255) -> None:
+        super().__init__()
+        self.ignore_index = ignore_index
+
+    def forward(self, student: Tensor, teacher: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Return the loss, a scalar."""
+        return nst(student, teacher, labels, ignore_index=self.ignore_index)

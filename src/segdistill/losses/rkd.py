@@ -1,0 +1,96 @@
+"""RKD, relational distillation: match the distances and angles between the images of a batch."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from segdistill.losses._ops import check_shapes, loss_function, valid_at, zero_void
+
+
+@loss_function
+def rkd(
+    student: Tensor,
+    teacher: Tensor,
+    labels: Tensor | None = None,
+    *,
+    distance: float = 25.0,
+    angle: float = 50.0,
+    ignore_index: int = 255,
+) -> Tensor:
+    r"""Huber distance between the two sides' distances of every two images, and between the angles of every three.
+
+    With :math:`d_{ij} = |x_i - x_j|` between the embeddings, :math:`\mu` the mean of all distances but the zeros, and
+    :math:`\ell` the Huber loss with threshold 1,
+
+    .. math:: \frac{\lambda_d}{N^2} \sum_{i,j} \ell\big(d^S_{ij} / \mu_S, d^T_{ij} / \mu_T\big)
+        + \frac{\lambda_a}{N^3} \sum_{i,j,k} \ell\big(\cos \angle_S(j, i, k), \cos \angle_T(j, i, k)\big)
+
+    Fewer than three images give zero. All comes from the N x N matrix of products, so that no tensor of
+    N x N x C differences is held. Two embeddings that agree to rounding have distance 0 and no direction.
+
+    Args:
+        student: Embeddings, shape (N, C); or features (N, C, H, W), whose embedding is the mean over positions.
+        teacher: The same with any number of channels C'; no gradient reaches it.
+        labels: Class indices, shape (N,), or (N, H', W'): void images are left out, void positions out of the mean;
+            None counts all.
+        distance: Weight :math:`\lambda_d` of the distances.
+        angle: Weight :math:`\lambda_a` of the angles.
+        ignore_index: Label of the images or positions that do not count.
+
+    Raises:
+        ValueError: If N, H or W differ.
+
+    Reference: Park et al., 2019, https://arxiv.org/abs/1904.05068. The weights 25 and 50 are RepDistiller's, whose
+    value this is; the authors' for metric learning are 1 and 2. In several processes N is the batch of one.
+    """
+    check_shapes(student, teacher, dims=(4, 2), any_channels=True)
+    valid = valid_at(labels, student, ignore_index)  # (N, H, W), or (N,)
+    images = valid.reshape(len(valid), -1).any(dim=1)  # (N,)
+    count = images.sum().clamp(min=1)
+    (s_distance, s_cosine), (t_distance, t_cosine) = (
+        _relations(_embeddings(x, valid), images) for x in (student, teacher)
+    )
+    # What involves a void image is 0 on both sides.
+    distances = F.smooth_l1_loss(s_distance, t_distance, reduction="sum") / count**2
+    angles = F.smooth_l1_loss(s_cosine, t_cosine, reduction="sum") / count**3
+    return distance * distances + angle * angles
+
+
+def _embeddings(features: Tensor, valid: Tensor) -> Tensor:
+    kept = zero_void(features, valid)
+    if kept.dim() == 2:
+        return kept
+    return kept.sum(dim=(2, 3)) / valid.sum(dim=(1, 2)).clamp(min=1)[:, None]
+
+
+def _relations(x: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
+    """Distances (N, N) over their mean, and the cosine [i, j, k] of the angle at i between j and k."""
+    # Neither changes with the origin; close to the embeddings the products lose least to rounding.
+    x = x - x.sum(dim=0).detach() / images.sum().clamp(min=1)  # void images are zero so far
+    products = x @ x.mT
+    norms = products.diagonal()
+    squares = norms[:, None] + norms - 2 * products
+    # A square below its rounding error is noise, whose root would have a huge gradient.
+    rounding = 8 * torch.finfo(x.dtype).eps * (norms[:, None] + norms)
+    apart = (squares > rounding) & images[:, None] & images
+    inverse = squares.masked_fill(~apart, torch.inf).rsqrt()  # 0 where not apart
+    distances = squares.masked_fill(~apart, 0) * inverse
+    mean = distances.sum() / apart.sum().clamp(min=1)
+    between = products - products[:, :, None] - products[:, None] + norms[:, None, None]
+    return distances / mean.masked_fill(mean == 0, 1), between * inverse[:, :, None] * inverse[:, None]
+
+
+class RKD(nn.Module):
+    """Module form of :func:`rkd`."""
+
+    equal_channels = False
+
+    def __init__(self, *, distance: float = 25.0, angle: float = 50.0, ignore_index: int = 255) -> None:
+        super().__init__()
+        self.distance = distance
+        self.angle = angle
+        self.ignore_index = ignore_index
+
+    def forward(self, student: Tensor, teacher: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Return the loss, a scalar."""
+        return rkd(student, teacher, labels, distance=self.distance, angle=self.angle, ignore_index=self.ignore_index)

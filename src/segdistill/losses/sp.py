@@ -1,0 +1,55 @@
+"""SP, similarity preserving: match how similar every two images of the batch are."""
+
+from torch import Tensor, nn
+
+from segdistill.losses._ops import check_shapes, loss_function, unit, valid_at, zero_void
+
+
+@loss_function
+def sp(student: Tensor, teacher: Tensor, labels: Tensor | None = None, *, ignore_index: int = 255) -> Tensor:
+    r"""Mean squared difference of the row-normalised matrices of similarities between images.
+
+    With the rows of :math:`F` the flattened features of each of the N images and every row of
+    :math:`G = F F^\top` divided by its L2 norm,
+
+    .. math:: \frac{1}{N^2} \Vert G_S - G_T \Vert_F^2
+
+    A batch of one image gives zero, and two images little more: their rows are all diagonal.
+
+    Args:
+        student: Features, shape (N, C, H, W), or (N, C).
+        teacher: Features with any number of channels C', else the same shape; no gradient reaches it.
+        labels: Class indices, shape (N, H', W'), or (N,): void positions are left out of the products, and
+            images without a valid one out of N; None counts all.
+        ignore_index: Label of the positions that do not count.
+
+    Raises:
+        ValueError: If N, H or W differ.
+
+    Reference: Tung and Mori, 2019, https://arxiv.org/abs/1907.09682. The value is that of RepDistiller's code,
+    which also takes maps of different sizes. In several processes N is the batch of one.
+    """
+    check_shapes(student, teacher, dims=(4, 2), any_channels=True)
+    valid = valid_at(labels, student, ignore_index)  # (N, H, W), or (N,)
+    images = valid.reshape(len(valid), -1).any(dim=1).sum()
+    s, t = (_similarities(zero_void(x, valid)) for x in (student, teacher))
+    return (s - t).square().sum() / images.clamp(min=1) ** 2
+
+
+def _similarities(features: Tensor) -> Tensor:
+    rows = features.flatten(1)
+    return unit(rows @ rows.mT, dim=1)
+
+
+class SP(nn.Module):
+    """Module form of :func:`sp`."""
+
+    equal_channels = False
+
+    def __init__(self, *, ignore_index: int = 255) -> None:
+        super().__init__()
+        self.ignore_index = ignore_index
+
+    def forward(self, student: Tensor, teacher: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Return the loss, a scalar."""
+        return sp(student, teacher, labels, ignore_index=self.ignore_index)

@@ -1,0 +1,41 @@
+"""sp: a number by hand, the released code's numbers, then properties of its own."""
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from segdistill.losses import SP, sp
+
+
+def test_two_images_by_hand() -> None:
+    student = torch.tensor([[2.0, 0.0], [0.0, 5.0]])  # orthogonal: rows (1, 0) and (0, 1)
+    teacher = torch.tensor([[3.0], [3.0]])  # the same: rows (1, 1) / sqrt(2)
+    half = math.sqrt(0.5)
+    assert sp(student, teacher).item() == pytest.approx((2 * (1 - half) ** 2 + 2 * half**2) / 4)
+
+
+def test_golden(agrees_with_golden: Callable[..., None]) -> None:
+    agrees_with_golden("sp_case0", SP(), kind="features")
+
+
+def test_a_void_sample_is_as_good_as_absent(rng: torch.Generator) -> None:
+    student, teacher = torch.randn(2, 5, 3, generator=rng)
+    value = sp(student, teacher, torch.tensor([1, 255, 0, 255, 2]))
+    torch.testing.assert_close(value, sp(student[::2], teacher[::2]))
+
+
+def test_ignores_the_scale_of_the_features(rng: torch.Generator) -> None:
+    student, teacher = torch.randn(2, 4, 3, 2, 2, generator=rng)
+    torch.testing.assert_close(sp(3 * student, teacher), sp(student, teacher))
+
+
+def test_one_image_has_nothing_to_compare(rng: torch.Generator) -> None:
+    student, teacher = torch.randn(2, 1, 3, 2, 2, generator=rng)
+    assert sp(student, teacher).item() == pytest.approx(0, abs=1e-12)
+
+
+def test_three_dimensions_are_an_error() -> None:
+    with pytest.raises(ValueError, match=r"must be \(N, C, H, W\) or \(N, C\), got student \(2, 5, 4\)"):
+        sp(torch.zeros(2, 5, 4), torch.zeros(2, 5, 4))
