@@ -41,7 +41,7 @@ class LossCard:
     labels: Literal["required", "optional"] = "optional"
     any_channels: bool = False
     teacher: bool = True
-    on: str
+    on: str | tuple[str, ...]
     hyperparameters: Mapping[str, object] = field(default_factory=dict)
     weight: float
     weight_source: str
@@ -222,7 +222,7 @@ CARDS: tuple[LossCard, ...] = (
         paper="FSP (Yim et al., CVPR 2017)",
         url="https://openaccess.thecvf.com/content_cvpr_2017/html/Yim_A_Gift_From_CVPR_2017_paper.html",
         needs=("features",),
-        on="head",
+        on=("stage3", "stage4"),
         weight=50.0,
         weight_source="RepDistiller code, in a first phase of its own; needs a list of at least two features",
         cost="time N d d' h w, memory N (d h w + d d')",

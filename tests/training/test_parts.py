@@ -9,6 +9,7 @@ from lightning_fabric import Fabric
 from rich.console import Console
 from torch import nn
 
+from segdistill.catalogue import CARDS, LossCard
 from segdistill.data import Scenes
 from segdistill.errors import UserError
 from segdistill.recipes.schema import Train
@@ -267,3 +268,12 @@ def test_damaged_records_are_named(tmp_path: Path, console: Console) -> None:
     (folder / "result.json").write_text(json.dumps(result))
     with pytest.raises(UserError, match=r"result.json has no 'miou'"):
         distill(tiny("baseline=false"), folder, console=console)
+
+
+@pytest.mark.parametrize("card", CARDS, ids=lambda card: card.name)
+def test_every_loss_is_a_term_by_its_name_alone(card: LossCard) -> None:
+    recipe = tiny("method=none", f"terms.one.loss={card.name}")
+    term = build_terms(recipe.terms, 10)["one"]
+    assert type(term.loss).__name__ == card.module
+    assert term.weight == card.weight
+    assert term.needs_teacher == card.teacher

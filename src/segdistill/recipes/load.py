@@ -160,7 +160,8 @@ def _complete(name: str, term: Any) -> Any:
     _check_types(name, term, card)
     defaults = {key: value for key, value in card.hyperparameters.items() if value is not None}
     labels = {"labels": "valid"} if card.labels == "required" else {}
-    complete = {"on": card.on, "weight": card.weight, **labels, **defaults, **term, "loss": loss}
+    on = card.on if isinstance(card.on, str) else list(card.on)
+    complete = {"on": on, "weight": card.weight, **labels, **defaults, **term, "loss": loss}
     if card.labels == "required" and complete["labels"] is None and complete.get("sampling") != "random":
         raise UserError(f"terms.{name}.labels: {loss} needs labels; give 'valid' or 'teacher_correct'")
     return complete
