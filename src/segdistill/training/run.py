@@ -1,5 +1,6 @@
 """A whole run, from recipe to table: the teacher, the distilled student, the student alone beside it."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,11 @@ def distill(recipe: Recipe, folder: Path, *, console: Console, must_exist: bool 
         teacher = _checked_teacher(recipe)
         _check_labels(recipe)
         if not place.has_begun:
-            rehearse(recipe)
+            logging.disable(logging.INFO)  # the run itself says what it loads
+            try:
+                rehearse(recipe)
+            finally:
+                logging.disable(logging.NOTSET)
         place.claim()
         try:
             _run(recipe, teacher, folder, console)
