@@ -48,6 +48,11 @@ CASES = [
     Case("ICSD", {"form": "released"}),
     Case("I2CKD", {"num_classes": 4}, nonzero_at_equality="the margin is larger than the distances"),
     Case("I2CKD", nonzero_at_equality="the margin is larger than the distances"),
+    Case("AT"),
+    Case("AT", {"p": 1}),
+    Case("FitNet"),
+    Case("IFVD"),
+    Case("IFVD", {"num_classes": 4}),
 ]
 HALF, QUARTER = 8, 4  # columns of the labels, and of the maps, in the left half of the image
 

@@ -103,6 +103,24 @@ def valid_at(labels: Tensor | None, like: Tensor, ignore_index: int) -> Tensor:
     return labels_at(labels, like) != ignore_index
 
 
+def class_members(labels: Tensor | None, like: Tensor, *, num_classes: int | None, ignore_index: int) -> Tensor:
+    """Boolean (N, H * W, classes): which position of ``like`` (N, C, H, W) is of which class.
+
+    The classes are 0 to ``num_classes`` - 1, or with None those present, ascending. A product with these instead of
+    index_add gives the sums over the classes in an order that never changes.
+
+    Raises:
+        ValueError: As :func:`labels_at`.
+    """
+    labels = labels_at(labels, like).flatten(1)
+    valid = labels != ignore_index
+    if num_classes is None:
+        classes: Tensor = torch.unique(labels[valid])
+    else:
+        classes = torch.arange(num_classes, device=labels.device)
+    return (labels[..., None] == classes) & valid[..., None]
+
+
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     """Mean of the ``values`` where ``mask`` holds; a zero that still carries a graph where it never does."""
     return values.masked_fill(~mask, 0).sum() / mask.sum().clamp(min=1)
@@ -114,11 +132,11 @@ def hide_void(maps: Tensor, valid: Tensor) -> Tensor:
     return maps.masked_fill(~valid[:, None], torch.finfo(maps.dtype).min / 2)
 
 
-def unit(vectors: Tensor, dim: int) -> Tensor:
-    """L2-normalise along ``dim``; a zero vector stays zero and gets no gradient."""
+def unit(vectors: Tensor, dim: int, *, smallest: float = 1e-12) -> Tensor:
+    """L2-normalise along ``dim``; a vector shorter than ``smallest`` becomes zero and gets no gradient."""
     norm: Tensor = torch.linalg.vector_norm(vectors, dim=dim, keepdim=True)
     # F.normalize divides a zero vector by 1e-12 and so multiplies its gradient by 1e12.
-    return vectors / norm.masked_fill(norm < 1e-12, torch.inf)
+    return vectors / norm.masked_fill(norm < smallest, torch.inf)
 
 
 def kl_divergence(student: Tensor, teacher: Tensor, dim: int) -> Tensor:
