@@ -8,6 +8,8 @@ from segdistill.losses.at import AT, at
 from segdistill.losses.cross_entropy import CrossEntropy, cross_entropy
 from segdistill.losses.cwd import CWD, cwd
 from segdistill.losses.dist import DIST, dist
+from segdistill.losses.dsd_category import DSDCategory, dsd_category
+from segdistill.losses.dsd_pixel import DSDPixel, dsd_pixel
 from segdistill.losses.fitnet import FitNet, fitnet
 from segdistill.losses.gskd import GSKD, gskd, sub_image_descriptor_kl
 from segdistill.losses.i2ckd import I2CKD, i2ckd
@@ -26,12 +28,16 @@ __all__ = [
     "IFVD",
     "KD",
     "CrossEntropy",
+    "DSDCategory",
+    "DSDPixel",
     "FitNet",
     "SKDPairwise",
     "at",
     "cross_entropy",
     "cwd",
     "dist",
+    "dsd_category",
+    "dsd_pixel",
     "fitnet",
     "gskd",
     "i2ckd",
