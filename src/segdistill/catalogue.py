@@ -261,6 +261,22 @@ CARDS: tuple[LossCard, ...] = (
         cost="time N C^2 h w, memory N (C h w + C^2)",
         evidence="golden numbers (CIRKD code)",
     ),
+    LossCard(
+        name="cirkd_minibatch",
+        module="CIRKDMiniBatch",
+        idea="match the similarity of every position to those of every image of the batch",
+        equation="mean_(i,j,r) KL(softmax(A_T,ijr / T) || softmax(A_S,ijr / T)), A_ij = cosines of images i and j",
+        paper="CIRKD (Yang et al., CVPR 2022)",
+        url="https://arxiv.org/abs/2204.06986",
+        needs=("features",),
+        any_channels=True,
+        on="head",
+        hyperparameters={"temperature": 0.1, "pool": None},
+        weight=1.0,
+        weight_source="CIRKD code, beside 1 kd and 0.1 cirkd_memory",
+        cost="time N^2 (h w)^2 d, twice for the student; memory N h w d and a fixed block",
+        evidence="golden numbers (CIRKD code) and the equation taken literally",
+    ),
 )
 
 BY_NAME: dict[str, LossCard] = {card.name: card for card in CARDS}

@@ -71,6 +71,8 @@ CASES = [
     Case("DSDPixel", takes_tuples=True),
     Case("DSDCategory"),
     Case("DSDCategory", {"temperature": 1.0, "pool": 1}),
+    Case("CIRKDMiniBatch"),
+    Case("CIRKDMiniBatch", {"temperature": 0.5, "pool": 2}),
 ]
 HALF, QUARTER = 8, 4  # columns of the labels, and of the maps, in the left half of the image
 

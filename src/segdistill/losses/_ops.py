@@ -8,6 +8,7 @@ from typing import Any, ParamSpec, cast
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 P = ParamSpec("P")
 
@@ -143,3 +144,40 @@ def kl_divergence(student: Tensor, teacher: Tensor, dim: int) -> Tensor:
     """KL(softmax(teacher) || softmax(student)) along ``dim``, in nats; ``dim`` is summed away."""
     log_p, log_q = F.log_softmax(student, dim), F.log_softmax(teacher, dim)
     return F.kl_div(log_p, log_q, reduction="none", log_target=True).sum(dim)
+
+
+# Similarities held at a time by similarity_divergence, for each of student and teacher: 64 MB in float32.
+SIMILARITIES_AT_A_TIME = 2**24
+
+
+def similarity_divergence(
+    student: tuple[Tensor, Tensor], teacher: tuple[Tensor, Tensor], *, hidden: Tensor | None = None
+) -> Tensor:
+    """Divergence of the softmaxes over each row's similarities to the columns of each group, in nats.
+
+    The similarities (rows, groups, n) are never all held: rows go through in blocks, computed again in the backward
+    pass.
+
+    Args:
+        student: Rows (rows, d) and columns (d, groups, n).
+        teacher: The same of another width.
+        hidden: Boolean (groups, n): columns that are left out of the softmax.
+
+    Returns:
+        KL(teacher || student), shape (rows, groups).
+    """
+
+    def block(student_rows: Tensor, teacher_rows: Tensor) -> Tensor:
+        s, t = (
+            (rows @ columns.flatten(1)).view(-1, *columns.shape[1:])
+            for rows, columns in ((student_rows, student[1]), (teacher_rows, teacher[1]))
+        )
+        if hidden is not None:
+            s, t = (x.masked_fill(hidden, torch.finfo(x.dtype).min / 2) for x in (s, t))
+        return kl_divergence(s, t, dim=2)
+
+    size = max(1, SIMILARITIES_AT_A_TIME // student[1][0].numel())
+    if len(student[0]) <= size:
+        return block(student[0], teacher[0])
+    blocks = zip(torch.split(student[0], size), torch.split(teacher[0], size), strict=True)
+    return torch.cat([checkpoint(block, s, t, use_reentrant=False, preserve_rng_state=False) for s, t in blocks])

@@ -30,7 +30,7 @@ def at(
     Raises:
         ValueError: If N, H or W differ.
 
-    Reference: Zagoruyko and Komodakis, 2017, https://arxiv.org/abs/1612.03928, Eq. 2, with the mean of squares of
+    Reference: Zagoruyko and Komodakis, 2017, https://arxiv.org/abs/1612.03928, with the mean of squares of
     the released code in place of the norm: the published weights belong to it. That code counts void positions.
     """
     check_shapes(student, teacher, any_channels=True)

@@ -26,7 +26,7 @@ def fitnet(
     Raises:
         ValueError: If the shapes differ.
 
-    Reference: Romero et al., 2015, https://arxiv.org/abs/1412.6550, Eq. 3, with a mean in place of half the sum:
+    Reference: Romero et al., 2015, https://arxiv.org/abs/1412.6550, with a mean in place of half the sum:
     the published weight for segmentation belongs to it (CIRKD's code, which counts void positions and passes the
     student through a 1x1 convolution even where the widths agree).
     """
