@@ -14,6 +14,7 @@ class LossCard:
     Attributes:
         name: Function, and file, in ``segdistill.losses``.
         module: Class in ``segdistill.losses``.
+        module_only: It has parameters or a memory, and so no function.
         idea: What it does, in a line.
         equation: Plain text; S and T are student and teacher, softmax_c runs over classes, softmax_hw over
             positions.
@@ -24,7 +25,8 @@ class LossCard:
         any_channels: Student and teacher may have different numbers of channels.
         teacher: False for a loss of student and labels alone.
         on: The feature it is applied to by default.
-        hyperparameters: Name to default, as the signature has them; ``ignore_index`` and ``generator`` aside.
+        hyperparameters: Name to default, as the signature has them, None where it has none; ``ignore_index`` and
+            ``generator`` aside.
         weight: Default weight of its term.
         weight_source: Where that comes from.
         cost: How time and extra memory grow, with N images of h x w positions, d channels and C classes.
@@ -33,6 +35,7 @@ class LossCard:
 
     name: str
     module: str
+    module_only: bool = False
     idea: str
     equation: str
     paper: str
@@ -276,6 +279,32 @@ CARDS: tuple[LossCard, ...] = (
         weight_source="CIRKD code, beside 1 kd and 0.1 cirkd_memory",
         cost="time N^2 (h w)^2 d, twice for the student; memory N h w d and a fixed block",
         evidence="golden numbers (CIRKD code) and the equation taken literally",
+    ),
+    LossCard(
+        name="cirkd_memory",
+        module="CIRKDMemory",
+        module_only=True,
+        idea="match the similarity of every position to the teacher's pixels and regions of past batches",
+        equation="mean_i KL(softmax(V f_T,i / T) || softmax(V f_S,i / T)), V = queue of pixels; plus that of regions",
+        paper="CIRKD (Yang et al., CVPR 2022)",
+        url="https://arxiv.org/abs/2204.06986",
+        needs=("features",),
+        labels="required",
+        on="head",
+        hyperparameters={
+            "num_classes": None,
+            "channels": None,
+            "student_channels": None,
+            "pixel_size": 20000,
+            "region_size": 2000,
+            "pixel_contrast": 4096,
+            "region_contrast": 1024,
+            "temperature": 0.1,
+        },
+        weight=0.1,
+        weight_source="CIRKD code, both terms, beside 1 kd and 1 cirkd_minibatch; 0.01 on VOC",
+        cost="time N h w V d for V entries drawn, twice for the student; memory N h w d, the queues and a fixed block",
+        evidence="golden numbers (CIRKD code)",
     ),
 )
 

@@ -5,6 +5,7 @@ teacher, leave out void pixels (label 255) and compute in float32 at least.
 """
 
 from segdistill.losses.at import AT, at
+from segdistill.losses.cirkd_memory import CIRKDMemory
 from segdistill.losses.cirkd_minibatch import CIRKDMiniBatch, cirkd_minibatch
 from segdistill.losses.cross_entropy import CrossEntropy, cross_entropy
 from segdistill.losses.cwd import CWD, cwd
@@ -28,6 +29,7 @@ __all__ = [
     "ICSD",
     "IFVD",
     "KD",
+    "CIRKDMemory",
     "CIRKDMiniBatch",
     "CrossEntropy",
     "DSDCategory",
