@@ -52,12 +52,11 @@ def cirkd_minibatch(
     check_shapes(student, teacher, any_channels=True)
     valid = valid_at(labels, student, ignore_index)  # (N, H, W)
     if pool is not None:
-        share = F.avg_pool2d(valid[:, None].to(student.dtype), pool, ceil_mode=True)  # of valid positions in a cell
+        # Not divided by the number of valid positions in a cell: only the direction of the mean counts.
         student, teacher = (
-            F.avg_pool2d(x.masked_fill(~valid[:, None], 0), pool, ceil_mode=True) / share.masked_fill(share == 0, 1)
-            for x in (student, teacher)
+            F.avg_pool2d(x.masked_fill(~valid[:, None], 0), pool, ceil_mode=True) for x in (student, teacher)
         )
-        valid = share[:, 0] > 0
+        valid = F.max_pool2d(valid[:, None].to(student.dtype), pool, ceil_mode=True)[:, 0] > 0
     valid = valid.flatten(1)  # (N, n)
     present = valid.any(dim=1)  # (N,)
     s, t = (_rows_and_columns(x, temperature) for x in (student, teacher))
