@@ -14,6 +14,7 @@ class LossCard:
     Attributes:
         name: Function, and file, in ``segdistill.losses``.
         module: Class in ``segdistill.losses``.
+        module_only: It has parameters or a memory, and so no function.
         idea: What it does, in a line.
         equation: Plain text; S and T are student and teacher, softmax_c runs over classes, softmax_hw over
             positions.
@@ -24,7 +25,8 @@ class LossCard:
         any_channels: Student and teacher may have different numbers of channels.
         teacher: False for a loss of student and labels alone.
         on: The feature it is applied to by default.
-        hyperparameters: Name to default, as the signature has them; ``ignore_index`` and ``generator`` aside.
+        hyperparameters: Name to default, as the signature has them, None where it has none; ``ignore_index`` and
+            ``generator`` aside.
         weight: Default weight of its term.
         weight_source: Where that comes from.
         cost: How time and extra memory grow, with N images of h x w positions, d channels and C classes.
@@ -33,6 +35,7 @@ class LossCard:
 
     name: str
     module: str
+    module_only: bool = False
     idea: str
     equation: str
     paper: str
@@ -300,6 +303,125 @@ CARDS: tuple[LossCard, ...] = (
         weight_source="none published that was at hand",
         cost="time and memory N d h w",
         evidence="the formula as that table gives it, with its matrices; no equation of the paper, no code",
+    ),
+    LossCard(
+        name="at",
+        module="AT",
+        idea="match where in the image the features are strong",
+        equation="mean_i (q_S,i - q_T,i)^2, q = mean_c |f|^p with unit length over the image",
+        paper="AT (Zagoruyko and Komodakis, ICLR 2017)",
+        url="https://arxiv.org/abs/1612.03928",
+        needs=("features",),
+        any_channels=True,
+        on="head",
+        hyperparameters={"p": 2},
+        weight=10000.0,
+        weight_source="CIRKD code",
+        cost="time and memory N d h w",
+        evidence="golden numbers (CIRKD and RepDistiller code)",
+    ),
+    LossCard(
+        name="fitnet",
+        module="FitNet",
+        idea="match the features themselves",
+        equation="mean_(i,c) (f_S,i,c - f_T,i,c)^2",
+        paper="FitNets (Romero et al., ICLR 2015)",
+        url="https://arxiv.org/abs/1412.6550",
+        needs=("features",),
+        on="head",
+        weight=10.0,
+        weight_source="CIRKD code",
+        cost="time and memory N d h w",
+        evidence="golden numbers (CIRKD code)",
+    ),
+    LossCard(
+        name="ifvd",
+        module="IFVD",
+        idea="match how far every position lies from the centre of its class",
+        equation="mean_i (cos(f_S,i , m_S,y_i) - cos(f_T,i , m_T,y_i))^2, m_c = centre of class c in the image",
+        paper="IFVD (Wang et al., ECCV 2020)",
+        url="https://www.ecva.net/papers/eccv_2020/papers_ECCV/html/230_ECCV_2020_paper.php",
+        needs=("features",),
+        labels="required",
+        any_channels=True,
+        on="head",
+        hyperparameters={"num_classes": None},
+        weight=20.0,
+        weight_source="CIRKD code",
+        cost="time N h w d C, memory N h w (d + C)",
+        evidence="golden numbers (CIRKD code) and the equation taken literally",
+    ),
+    LossCard(
+        name="dsd_pixel",
+        module="DSDPixel",
+        idea="match how attention changes between layers; takes two features or more",
+        equation="mean_(m<n,i) (r_S,mn,i - r_T,mn,i)^2, r_mn = q_n - q_m, q = mean_c f^2, all with unit length",
+        paper="DSD (Feng et al., TIP 2021)",
+        url="https://arxiv.org/abs/2107.08591",
+        needs=("features", "logits"),
+        any_channels=True,
+        on=("aux", "head", "logits"),
+        weight=1000.0,
+        weight_source="CIRKD code, on aux, head and logits beside 10 dsd_category and no kd",
+        cost="time and memory N h w (d + pairs)",
+        evidence="golden numbers (CIRKD code)",
+    ),
+    LossCard(
+        name="dsd_category",
+        module="DSDCategory",
+        idea="match how much every two classes share their places in the image",
+        equation="mean_(n,c,k) ((P_S P_S^T)_ck - (P_T P_T^T)_ck)^2, P = softmax_hw(z / T) after average pooling",
+        paper="DSD (Feng et al., TIP 2021)",
+        url="https://arxiv.org/abs/2107.08591",
+        needs=("logits",),
+        on="logits",
+        hyperparameters={"temperature": 4.0, "pool": 2},
+        weight=10.0,
+        weight_source="CIRKD code, beside 1000 dsd_pixel and no kd",
+        cost="time N C^2 h w, memory N (C h w + C^2)",
+        evidence="golden numbers (CIRKD code)",
+    ),
+    LossCard(
+        name="cirkd_minibatch",
+        module="CIRKDMiniBatch",
+        idea="match the similarity of every position to those of every image of the batch",
+        equation="mean_(i,j,r) KL(softmax(A_T,ijr / T) || softmax(A_S,ijr / T)), A_ij = cosines of images i and j",
+        paper="CIRKD (Yang et al., CVPR 2022)",
+        url="https://arxiv.org/abs/2204.06986",
+        needs=("features",),
+        any_channels=True,
+        on="head",
+        hyperparameters={"temperature": 0.1, "pool": None},
+        weight=1.0,
+        weight_source="CIRKD code, beside 1 kd and 0.1 cirkd_memory",
+        cost="time N^2 (h w)^2 d, twice for the student; memory N h w d and a fixed block",
+        evidence="golden numbers (CIRKD code) and the equation taken literally",
+    ),
+    LossCard(
+        name="cirkd_memory",
+        module="CIRKDMemory",
+        module_only=True,
+        idea="match the similarity of every position to the teacher's pixels and regions of past batches",
+        equation="mean_i KL(softmax(V f_T,i / T) || softmax(V f_S,i / T)), V = queue of pixels; plus that of regions",
+        paper="CIRKD (Yang et al., CVPR 2022)",
+        url="https://arxiv.org/abs/2204.06986",
+        needs=("features",),
+        labels="required",
+        on="head",
+        hyperparameters={
+            "num_classes": None,
+            "channels": None,
+            "student_channels": None,
+            "pixel_size": 20000,
+            "region_size": 2000,
+            "pixel_contrast": 4096,
+            "region_contrast": 1024,
+            "temperature": 0.1,
+        },
+        weight=0.1,
+        weight_source="CIRKD code, both terms, beside 1 kd and 1 cirkd_minibatch; 0.01 on VOC",
+        cost="time N h w V d for V entries drawn, twice for the student; memory N h w d, the queues and a fixed block",
+        evidence="golden numbers (CIRKD code)",
     ),
 )
 

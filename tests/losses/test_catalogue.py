@@ -4,6 +4,7 @@ import inspect
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,20 +15,26 @@ from segdistill.errors import UserError
 EVERYWHERE = {"ignore_index", "generator"}  # the same for every loss, and no recipe's business
 
 
+def forms(card: LossCard) -> list[Any]:
+    """The module, and the function where there is one."""
+    return [getattr(losses, name) for name in (card.module, *([] if card.module_only else [card.name]))]
+
+
 @pytest.mark.parametrize("card", CARDS, ids=lambda card: card.name)
 class TestCard:
     def test_hyperparameters_are_the_signatures(self, card: LossCard) -> None:
-        for callable_ in (getattr(losses, card.name), getattr(losses, card.module)):
+        for callable_ in forms(card):
             defaults = {
-                name: parameter.default
+                name: None if parameter.default is parameter.empty else parameter.default
                 for name, parameter in inspect.signature(callable_).parameters.items()
                 if parameter.kind is parameter.KEYWORD_ONLY and name not in EVERYWHERE
             }
             assert defaults == dict(card.hyperparameters)
 
     def test_student_teacher_labels_come_first(self, card: LossCard) -> None:
-        for callable_ in (getattr(losses, card.name), getattr(losses, card.module)().forward):
-            assert list(inspect.signature(callable_).parameters)[:3] == ["student", "teacher", "labels"]
+        for form in forms(card):
+            parameters = list(inspect.signature(getattr(form, "forward", form)).parameters)
+            assert [name for name in parameters if name != "self"][:3] == ["student", "teacher", "labels"]
 
     def test_class_attributes(self, card: LossCard) -> None:
         module = getattr(losses, card.module)

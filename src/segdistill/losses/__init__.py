@@ -4,16 +4,23 @@ All are called ``loss(student, teacher, labels=None)``, return an unweighted sca
 teacher, leave out void pixels (label 255) and compute in float32 at least.
 """
 
+from segdistill.losses.at import AT, at
 from segdistill.losses.channel_distillation import ChannelDistillation, channel_distillation
+from segdistill.losses.cirkd_memory import CIRKDMemory
+from segdistill.losses.cirkd_minibatch import CIRKDMiniBatch, cirkd_minibatch
 from segdistill.losses.cross_entropy import CrossEntropy, cross_entropy
 from segdistill.losses.csc import CSC, csc
 from segdistill.losses.cwd import CWD, cwd
 from segdistill.losses.dist import DIST, dist
+from segdistill.losses.dsd_category import DSDCategory, dsd_category
+from segdistill.losses.dsd_pixel import DSDPixel, dsd_pixel
+from segdistill.losses.fitnet import FitNet, fitnet
 from segdistill.losses.fsp import FSP, fsp
 from segdistill.losses.gskd import GSKD, gskd, sub_image_descriptor_kl
 from segdistill.losses.i2ckd import I2CKD, i2ckd
 from segdistill.losses.ickd import ICKD, ickd
 from segdistill.losses.icsd import ICSD, icsd
+from segdistill.losses.ifvd import IFVD, ifvd
 from segdistill.losses.kd import KD, kd
 from segdistill.losses.md import MD, md
 from segdistill.losses.nst import NST, nst
@@ -22,6 +29,7 @@ from segdistill.losses.skd_pairwise import SKDPairwise, skd_pairwise
 from segdistill.losses.sp import SP, sp
 
 __all__ = [
+    "AT",
     "CSC",
     "CWD",
     "DIST",
@@ -30,24 +38,36 @@ __all__ = [
     "I2CKD",
     "ICKD",
     "ICSD",
+    "IFVD",
     "KD",
     "MD",
     "NST",
     "RKD",
     "SP",
+    "CIRKDMemory",
+    "CIRKDMiniBatch",
     "ChannelDistillation",
     "CrossEntropy",
+    "DSDCategory",
+    "DSDPixel",
+    "FitNet",
     "SKDPairwise",
+    "at",
     "channel_distillation",
+    "cirkd_minibatch",
     "cross_entropy",
     "csc",
     "cwd",
     "dist",
+    "dsd_category",
+    "dsd_pixel",
+    "fitnet",
     "fsp",
     "gskd",
     "i2ckd",
     "ickd",
     "icsd",
+    "ifvd",
     "kd",
     "md",
     "nst",

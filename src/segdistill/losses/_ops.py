@@ -8,6 +8,7 @@ from typing import Any, ParamSpec, cast
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 P = ParamSpec("P")
 
@@ -103,6 +104,24 @@ def valid_at(labels: Tensor | None, like: Tensor, ignore_index: int) -> Tensor:
     return labels_at(labels, like) != ignore_index
 
 
+def class_members(labels: Tensor | None, like: Tensor, *, num_classes: int | None, ignore_index: int) -> Tensor:
+    """Boolean (N, H * W, classes): which position of ``like`` (N, C, H, W) is of which class.
+
+    The classes are 0 to ``num_classes`` - 1, or with None those present, ascending. A product with these instead of
+    index_add gives the sums over the classes in an order that never changes.
+
+    Raises:
+        ValueError: As :func:`labels_at`.
+    """
+    labels = labels_at(labels, like).flatten(1)
+    valid = labels != ignore_index
+    if num_classes is None:
+        classes: Tensor = torch.unique(labels[valid])
+    else:
+        classes = torch.arange(num_classes, device=labels.device)
+    return (labels[..., None] == classes) & valid[..., None]
+
+
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     """Mean of the ``values`` where ``mask`` holds; a zero that still carries a graph where it never does."""
     return values.masked_fill(~mask, 0).sum() / mask.sum().clamp(min=1)
@@ -119,11 +138,11 @@ def zero_void(maps: Tensor, valid: Tensor) -> Tensor:
     return maps.masked_fill(~valid[:, None], 0)
 
 
-def unit(vectors: Tensor, dim: int) -> Tensor:
-    """L2-normalise along ``dim``; a zero vector stays zero and gets no gradient."""
+def unit(vectors: Tensor, dim: int, *, smallest: float = 1e-12) -> Tensor:
+    """L2-normalise along ``dim``; a vector shorter than ``smallest`` becomes zero and gets no gradient."""
     norm: Tensor = torch.linalg.vector_norm(vectors, dim=dim, keepdim=True)
     # F.normalize divides a zero vector by 1e-12 and so multiplies its gradient by 1e12.
-    return vectors / norm.masked_fill(norm < 1e-12, torch.inf)
+    return vectors / norm.masked_fill(norm < smallest, torch.inf)
 
 
 def kl_divergence(student: Tensor, teacher: Tensor, dim: int) -> Tensor:
@@ -140,3 +159,40 @@ def gram_distance(s: Tensor, t: Tensor) -> Tensor:
     # map is ever held. Rounding may leave a negative zero.
     ss, tt, st = ((a @ b.mT).square().sum(dim=(1, 2)) for a, b in ((s, s), (t, t), (s, t)))
     return (ss + tt - 2 * st).clamp(min=0)
+
+
+# Similarities held at a time by similarity_divergence, for each of student and teacher: 64 MB in float32.
+SIMILARITIES_AT_A_TIME = 2**24
+
+
+def similarity_divergence(
+    student: tuple[Tensor, Tensor], teacher: tuple[Tensor, Tensor], *, hidden: Tensor | None = None
+) -> Tensor:
+    """Divergence of the softmaxes over each row's similarities to the columns of each group, in nats.
+
+    The similarities (rows, groups, n) are never all held: rows go through in blocks, computed again in the backward
+    pass.
+
+    Args:
+        student: Rows (rows, d) and columns (d, groups, n).
+        teacher: The same of another width.
+        hidden: Boolean (groups, n): columns that are left out of the softmax.
+
+    Returns:
+        KL(teacher || student), shape (rows, groups).
+    """
+
+    def block(student_rows: Tensor, teacher_rows: Tensor) -> Tensor:
+        s, t = (
+            (rows @ columns.flatten(1)).view(-1, *columns.shape[1:])
+            for rows, columns in ((student_rows, student[1]), (teacher_rows, teacher[1]))
+        )
+        if hidden is not None:
+            s, t = (x.masked_fill(hidden, torch.finfo(x.dtype).min / 2) for x in (s, t))
+        return kl_divergence(s, t, dim=2)
+
+    size = max(1, SIMILARITIES_AT_A_TIME // student[1][0].numel())
+    if len(student[0]) <= size:
+        return block(student[0], teacher[0])
+    blocks = zip(torch.split(student[0], size), torch.split(teacher[0], size), strict=True)
+    return torch.cat([checkpoint(block, s, t, use_reentrant=False, preserve_rng_state=False) for s, t in blocks])

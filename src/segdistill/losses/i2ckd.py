@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from segdistill.losses._ops import check_positive, check_shapes, labels_at, loss_function, masked_mean
+from segdistill.losses._ops import check_positive, check_shapes, class_members, loss_function, masked_mean
 
 
 @loss_function
@@ -42,14 +42,8 @@ def i2ckd(
     features' resolution and present classes only are choices made here. Fewer than two classes give zero.
     """
     check_shapes(student, teacher)
-    labels = labels_at(labels, student).flatten(1)  # (N, H * W)
-    valid = labels != ignore_index
-    if num_classes is None:
-        classes: Tensor = torch.unique(labels[valid])
-    else:
-        classes = torch.arange(num_classes, device=labels.device)
-    # A product with the membership instead of index_add: the same sums, in an order that never changes.
-    member = ((labels[..., None] == classes) & valid[..., None]).to(student.dtype)  # (N, H * W, classes)
+    members = class_members(labels, student, num_classes=num_classes, ignore_index=ignore_index)
+    member = members.to(student.dtype)  # (N, H * W, classes)
     count = member.sum(dim=(0, 1))  # (classes,)
     s, t = (
         (x.flatten(2) @ member).sum(dim=0).mT / count.clamp(min=1)[:, None] for x in (student, teacher)

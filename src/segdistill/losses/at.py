@@ -1,0 +1,63 @@
+"""Attention transfer: match where in the image the features are strong."""
+
+from torch import Tensor, nn
+
+from segdistill.losses._ops import check_shapes, loss_function, masked_mean, unit, valid_at
+
+
+@loss_function
+def at(
+    student: Tensor,
+    teacher: Tensor,
+    labels: Tensor | None = None,
+    *,
+    p: float = 2,
+    ignore_index: int = 255,
+) -> Tensor:
+    r"""Mean over images and positions of the squared difference of the two attention maps.
+
+    With :math:`q` (H W,) an image's mean over channels of :math:`|f|^p`, L2-normalised over positions,
+
+    .. math:: \frac{1}{H W} \Vert q_S - q_T \Vert_2^2
+
+    Args:
+        student: Features, shape (N, C, H, W).
+        teacher: Features, shape (N, C', H, W), any number of channels; no gradient reaches it.
+        labels: Class indices, shape (N, H', W'): void positions are left out of the maps; None counts all.
+        p: Power of the features, >= 1.
+        ignore_index: Label of the positions that do not count.
+
+    Raises:
+        ValueError: If N, H or W differ.
+
+    Reference: Zagoruyko and Komodakis, 2017, https://arxiv.org/abs/1612.03928, with the mean of squares of
+    the released code in place of the norm: the published weights belong to it. That code counts void positions.
+    """
+    check_shapes(student, teacher, any_channels=True)
+    valid = valid_at(labels, student, ignore_index).flatten(1)  # (N, H * W)
+    s, t = (_attention(x, valid, p) for x in (student, teacher))
+    count = valid.sum(dim=1)  # (N,)
+    return masked_mean((s - t).square().sum(dim=1) / count.clamp(min=1), count > 0)
+
+
+def _attention(features: Tensor, valid: Tensor, p: float) -> Tensor:
+    """Attention map of each image, (N, H * W), zero outside ``valid``."""
+    strength = features.abs().pow(p).mean(dim=1).flatten(1)
+    return unit(strength.masked_fill(~valid, 0), dim=1)
+
+
+class AT(nn.Module):
+    """Module form of :func:`at`."""
+
+    equal_channels = False
+
+    def __init__(self, *, p: float = 2, ignore_index: int = 255) -> None:
+        super().__init__()
+        if p < 1:
+            raise ValueError(f"p must be >= 1, got {p}")
+        self.p = p
+        self.ignore_index = ignore_index
+
+    def forward(self, student: Tensor, teacher: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Return the loss, a scalar."""
+        return at(student, teacher, labels, p=self.p, ignore_index=self.ignore_index)

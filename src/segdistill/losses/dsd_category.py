@@ -1,0 +1,81 @@
+"""DSD, category-wise term: match how much every two classes share their places in the image."""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from segdistill.losses._ops import check_positive, check_shapes, hide_void, loss_function, masked_mean, valid_at
+
+
+@loss_function
+def dsd_category(
+    student: Tensor,
+    teacher: Tensor,
+    labels: Tensor | None = None,
+    *,
+    temperature: float = 4.0,
+    pool: int = 2,
+    ignore_index: int = 255,
+) -> Tensor:
+    r"""Mean over images and pairs of classes of the squared difference of the correlations.
+
+    With :math:`P` (C, n) an image's average-pooled logits, softmax over positions for each class,
+
+    .. math:: \frac{1}{C^2} \big\Vert P_S P_S^\top - P_T P_T^\top \big\Vert_F^2,
+        \quad P = \sigma_{hw}(z / \tau)
+
+    Small by nature, about 1 / n squared, and the more so the larger the map.
+
+    Args:
+        student: Logits, shape (N, C, H, W).
+        teacher: Same shape; no gradient reaches it.
+        labels: Class indices, shape (N, H', W'): void positions are left out of the pooling and the softmax; None
+            counts all.
+        temperature: Of both softmaxes, > 0.
+        pool: Kernel and stride of the average pooling, in positions; 1 leaves it out.
+        ignore_index: Label of the positions that do not count.
+
+    Raises:
+        ValueError: If the shapes differ or have no positions.
+
+    Reference: Feng et al., 2021, https://arxiv.org/abs/2107.08591, as CIRKD's code has it, the only one released, which
+    counts void positions.
+    """
+    check_shapes(student, teacher)
+    valid = valid_at(labels, student, ignore_index)  # (N, H, W)
+    share = F.avg_pool2d(valid[:, None].to(student.dtype), pool, ceil_mode=True)  # of valid positions in a cell
+    cells = share[:, 0] > 0  # (N, h, w)
+    s, t = (_correlation(x, valid, share, temperature, pool) for x in (student, teacher))
+    return masked_mean((s - t).square().mean(dim=(1, 2)), cells.flatten(1).any(dim=1))
+
+
+def _correlation(logits: Tensor, valid: Tensor, share: Tensor, temperature: float, pool: int) -> Tensor:
+    """Overlap of the places of every two classes, (N, C, C)."""
+    pooled = F.avg_pool2d(logits.masked_fill(~valid[:, None], 0), pool, ceil_mode=True)
+    cells = share > 0
+    mean = hide_void(pooled / share.masked_fill(~cells, 1), cells[:, 0])
+    places = (mean / temperature).flatten(2).softmax(dim=2)  # (N, C, h * w)
+    return places @ places.mT
+
+
+class DSDCategory(nn.Module):
+    """Module form of :func:`dsd_category`."""
+
+    equal_channels = True
+
+    def __init__(self, *, temperature: float = 4.0, pool: int = 2, ignore_index: int = 255) -> None:
+        super().__init__()
+        check_positive(temperature=temperature, pool=pool)
+        self.temperature = temperature
+        self.pool = pool
+        self.ignore_index = ignore_index
+
+    def forward(self, student: Tensor, teacher: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Return the loss, a scalar."""
+        return dsd_category(
+            student,
+            teacher,
+            labels,
+            temperature=self.temperature,
+            pool=self.pool,
+            ignore_index=self.ignore_index,
+        )

@@ -1,0 +1,69 @@
+"""IFVD: match how far every position lies from the centre of its class."""
+
+from torch import Tensor, nn
+
+from segdistill.losses._ops import check_positive, check_shapes, class_members, loss_function, masked_mean, unit
+
+
+@loss_function
+def ifvd(
+    student: Tensor,
+    teacher: Tensor,
+    labels: Tensor | None = None,
+    *,
+    num_classes: int | None = None,
+    ignore_index: int = 255,
+) -> Tensor:
+    r"""Mean over valid positions of the squared difference of the similarities to the own class's centre.
+
+    With :math:`m_c` the mean of an image's features at the positions of class c, and :math:`y_i` the class of
+    position i,
+
+    .. math:: \frac{1}{|V|} \sum_{i \in V} \big( \cos(f^S_i, m^S_{y_i}) - \cos(f^T_i, m^T_{y_i}) \big)^2
+
+    Gradient flows through the centres too.
+
+    Args:
+        student: Features, shape (N, C, H, W).
+        teacher: Features, shape (N, C', H, W), any number of channels; no gradient reaches it.
+        labels: Class indices, shape (N, H', W'); required.
+        num_classes: Labels from this number up do not count; None reads the classes from the labels, which
+            waits for the device.
+        ignore_index: Label of the positions that do not count.
+
+    Raises:
+        ValueError: If N, H or W differ, or labels are missing.
+
+    Reference: Wang et al., ECCV 2020,
+    https://www.ecva.net/papers/eccv_2020/papers_ECCV/html/230_ECCV_2020_paper.php. The released code adds nothing at
+    void positions but divides by all positions: its value is this one times the share of valid positions.
+    """
+    check_shapes(student, teacher, any_channels=True)
+    member = class_members(labels, student, num_classes=num_classes, ignore_index=ignore_index)
+    s, t = (_similarity_to_centre(x.flatten(2), member) for x in (student, teacher))
+    return masked_mean((s - t).square(), member.any(dim=2))
+
+
+def _similarity_to_centre(features: Tensor, member: Tensor) -> Tensor:
+    """Cosine similarity of each of ``features`` (N, C, H * W) to its class's centre, (N, H * W)."""
+    one_hot = member.to(features.dtype)
+    centres = unit(features @ one_hot, dim=1)  # (N, C, classes); the length of a centre does not matter
+    similarity = unit(features, dim=1).mT @ centres  # (N, H * W, classes)
+    return (similarity * one_hot).sum(dim=2)
+
+
+class IFVD(nn.Module):
+    """Module form of :func:`ifvd`."""
+
+    equal_channels = False
+
+    def __init__(self, *, num_classes: int | None = None, ignore_index: int = 255) -> None:
+        super().__init__()
+        if num_classes is not None:
+            check_positive(num_classes=num_classes)
+        self.num_classes = num_classes
+        self.ignore_index = ignore_index
+
+    def forward(self, student: Tensor, teacher: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Return the loss, a scalar."""
+        return ifvd(student, teacher, labels, num_classes=self.num_classes, ignore_index=self.ignore_index)

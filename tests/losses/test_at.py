@@ -1,0 +1,48 @@
+"""at: a number by hand, the released codes' numbers, then properties of its own."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from segdistill.losses import AT, at
+
+
+def test_two_positions_by_hand() -> None:
+    student = torch.tensor([[1.0, 0.0], [1.0, 0.0]]).view(1, 2, 1, 2)  # squares (1, 0): attention (1, 0)
+    teacher = torch.tensor([1.0, -2.0]).view(1, 1, 1, 2)  # squares (1, 4)
+    length = (1**2 + 4**2) ** 0.5
+    expected = ((1 - 1 / length) ** 2 + (4 / length) ** 2) / 2
+    assert at(student, teacher).item() == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("name", ["at_case1", "at_mean_case0"])
+def test_golden(agrees_with_golden: Callable[..., None], name: str) -> None:
+    agrees_with_golden(name, AT(), kind="features")
+
+
+def test_power(rng: torch.Generator) -> None:
+    student, teacher = torch.randn(2, 2, 5, 3, 4, generator=rng)
+    squares = [x.square() for x in (student, teacher)]
+    torch.testing.assert_close(at(student, teacher, p=4), at(*squares, p=2))
+    torch.testing.assert_close(at(student, teacher, p=2), at(*squares, p=1))
+
+
+def test_ignores_sign_scale_and_order_of_channels(rng: torch.Generator) -> None:
+    student, teacher = torch.randn(2, 2, 5, 3, 4, generator=rng)
+    scale = torch.tensor([-3.0, 0.5]).view(2, 1, 1, 1)  # one for each image
+    torch.testing.assert_close(at(scale * student.flip(1), teacher), at(student, teacher))
+
+
+def test_dead_features_get_no_gradient(rng: torch.Generator) -> None:
+    student, teacher = torch.randn(2, 2, 5, 3, 4, generator=rng)
+    student[0] = 0  # nothing is strong anywhere: no direction to be normalised
+    student.requires_grad_()
+    at(student, teacher).backward()
+    assert student.grad[0].abs().sum() == 0
+    assert 0 < student.grad.abs().max() < 1
+
+
+def test_p_must_be_at_least_one() -> None:
+    with pytest.raises(ValueError, match=r"p must be >= 1, got 0\.5"):
+        AT(p=0.5)
