@@ -47,7 +47,3 @@ def test_the_classes_file_it_shows_is_one() -> None:
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_is_listed(method: str) -> None:
     assert f"`{method}`" in README
-
-
-def test_it_names_no_placeholder() -> None:
-    assert "RESULTS" not in README

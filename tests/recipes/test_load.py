@@ -25,7 +25,7 @@ def test_every_method_fits_the_schema(method: str) -> None:
 
 def test_changes_reach_nested_keys_and_terms() -> None:
     changes = ["train.iterations=7", "data.root=/somewhere", "terms.gskd.weight=5", "terms.gskd.samples=4"]
-    recipe = load("quickstart", changes)
+    recipe = load("quickstart", ["method=gskd", *changes])
     assert recipe.train.iterations == 7
     assert recipe.data.root == "/somewhere"
     assert recipe.terms["gskd"].weight == 5
@@ -34,7 +34,7 @@ def test_changes_reach_nested_keys_and_terms() -> None:
 
 
 def test_a_null_takes_a_term_out_and_a_new_one_gets_its_cards_defaults() -> None:
-    recipe = load("quickstart", ["terms.gskd=null", "terms.i2ckd={}"])
+    recipe = load("quickstart", ["method=gskd", "terms.gskd=null", "terms.i2ckd={}"])
     assert set(recipe.terms) == {"task", "kd", "i2ckd"}
     added = recipe.terms["i2ckd"]
     assert (added.loss, added.on, added.labels, added.weight) == ("i2ckd", "head", "valid", 0.6)

@@ -8,6 +8,7 @@ from rich.console import Console
 from segdistill.recipes import Recipe, load
 
 TINY = (
+    "method=gskd",
     "data.size=[32,48]",
     "data.crop=[32,32]",
     "data.images=[12,3,3]",
