@@ -38,9 +38,10 @@ def build_library(name: str, num_classes: int, options: dict[str, object]) -> Se
     network_class = smp.MODEL_ARCHITECTURES_MAPPING[architecture]
     parameters = inspect.signature(network_class).parameters.values()
     known = {p.name for p in parameters if p.kind is not p.VAR_KEYWORD} - _DECIDED
-    for option in options:
-        # smp drops unknown options silently; with timm's encoders it hands them on, and timm checks them.
-        if option not in known and (option in _DECIDED or not encoder.startswith("tu-")):
+    for option, value in options.items():
+        # smp drops unknown options silently; with timm's encoders it hands them on, and timm checks all but None.
+        unchecked = option in _DECIDED or value is None or not encoder.startswith("tu-")
+        if option not in known and unchecked:
             raise unknown(f"option of {name}", option, known)
     try:
         network = network_class(
