@@ -68,7 +68,11 @@ def test_sides_that_the_encoder_cannot_halve_are_padded_and_cropped(name: str, s
             "option of unet/resnet18 .*did you mean 'decoder_channels'?",
         ),
         ("unet/tu-resnet18", {"decoder_chanels": 8}, "cannot build unet/tu-resnet18 .*decoder_chanels"),
-        ("unet/tu-resnet18", {"decoder_chanels": None}, "unknown option of unet/tu-resnet18 .*did you mean 'decoder_channels'"),
+        (
+            "unet/tu-resnet18",
+            {"decoder_chanels": None},
+            "unknown option of unet/tu-resnet18 .*did you mean 'decoder_channels'",
+        ),
         ("unet/tu-resnet18", {"encoder_weights": "imagenet"}, "unknown option of unet/tu-resnet18"),
         ("deeplabv3/vgg16", {}, "cannot build deeplabv3/vgg16 with no options: .*dilated"),
     ],
