@@ -26,7 +26,7 @@ def recipes(name: str | None) -> None:
 
 def losses() -> None:
     """List losses and methods."""
-    table = Table("loss", "on", "labels", "hyper-parameters", "idea", box=None, pad_edge=False)
+    table = Table("loss", "on", "labels", "hyper-parameters", "idea", "paper", box=None, pad_edge=False)
     for card in CARDS:
         defaults = ", ".join(f"{key}={value}" for key, value in card.hyperparameters.items())
         table.add_row(
