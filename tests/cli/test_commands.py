@@ -53,6 +53,7 @@ def test_losses_lists_losses_and_methods(monkeypatch, capsys) -> None:
     assert run(monkeypatch, "losses") == 0
     said = capsys.readouterr().out
     assert all(name in said for name in ("skd_pairwise", "icsd", *METHODS))
+    assert "CWD (Shu et al., ICCV 2021)" in said
 
 
 def test_models_and_taps(monkeypatch, capsys) -> None:

@@ -29,9 +29,8 @@ def losses() -> None:
     table = Table("loss", "on", "labels", "hyper-parameters", "idea", "paper", box=None, pad_edge=False)
     for card in CARDS:
         defaults = ", ".join(f"{key}={value}" for key, value in card.hyperparameters.items())
-        table.add_row(
-            card.name, card.on if isinstance(card.on, str) else ", ".join(card.on), card.labels, defaults, card.idea
-        )
+        on = card.on if isinstance(card.on, str) else ", ".join(card.on)
+        table.add_row(card.name, on, card.labels, defaults, card.idea, card.paper)
     console.print(table)
     console.print()
     table = Table("method", "terms beside the task loss: weight x name", box=None, pad_edge=False)
