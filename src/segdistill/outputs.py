@@ -55,3 +55,10 @@ class DistillerOutput(NamedTuple):
     terms: dict[str, Tensor]
     weights: dict[str, float]
     gradients: dict[str, float]
+
+    @property
+    def gradient_shares(self) -> dict[str, float]:
+        """Each weighted term's part of all the gradients at the student, by name; empty unless measured."""
+        pulls = {name: abs(self.weights[name]) * norm for name, norm in self.gradients.items()}
+        total = sum(pulls.values()) or 1.0
+        return {name: pull / total for name, pull in pulls.items()}

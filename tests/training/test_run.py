@@ -146,9 +146,7 @@ def test_student_alone_and_distilled_begin_with_the_same_weights(tmp_path: Path,
     torch.testing.assert_close(distilled["network.stem.weight"], alone["network.stem.weight"], rtol=1e-6, atol=1e-6)
 
 
-def test_accumulation_takes_the_mean_gradient_of_the_same_images(tmp_path: Path, console: Console) -> None:
-    # In one step without batch statistics, two halves are the whole; here the networks have batch norm, so only
-    # the data and the number of optimiser steps can be the same.
+def test_accumulation_counts_optimiser_steps(tmp_path: Path, console: Console) -> None:
     recipe = alone_recipe(tiny("train.accumulate=2"))
     result = run_student(recipe, tmp_path / "run", console=console, label="student alone")
     assert result["iterations"] == 6

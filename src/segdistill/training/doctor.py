@@ -51,10 +51,9 @@ def examine(recipe: Recipe, console: Console) -> None:
         with fabric.autocast():
             out = distiller(images.to(fabric.device), labels.to(fabric.device))
         if not times:
-            total_pull = sum(abs(out.weights[name]) * norm for name, norm in out.gradients.items()) or 1.0
-            for name, norm in out.gradients.items():
-                share = abs(out.weights[name]) * norm / total_pull
-                said = "no gradient!" if norm == 0 else f"{share:.0%} of the gradient at the student"
+            for name, share in out.gradient_shares.items():
+                silent = out.gradients[name] == 0
+                said = "no gradient!" if silent else f"{share:.0%} of the gradient at the student"
                 console.print(f"step 1: {name} {float(out.terms[name].detach()):.4g}, {said}")
             began = time.perf_counter()
         out.total.backward()
@@ -63,10 +62,7 @@ def examine(recipe: Recipe, console: Console) -> None:
         times.append(time.perf_counter() - began)
         began = time.perf_counter()
     seconds = min(times[1:]) * parts * recipe.train.iterations
-    console.print(
-        f"a step takes {min(times[1:]) * parts:.2f}s, {recipe.train.iterations} of them {clock(seconds)}",
-        highlight=False,
-    )
+    console.print(f"a step takes {min(times[1:]) * parts:.2f}s, {recipe.train.iterations} of them {clock(seconds)}")
 
 
 def _table(distiller: Distiller) -> Table:

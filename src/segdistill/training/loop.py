@@ -111,11 +111,12 @@ class Training:
                     if out.gradients:
                         self._check_gradients(out, progress, metrics)
                     step, last = progress.step, progress.step == train.iterations
-                    if step == 1 or step % train.log_every == 0 or last:
-                        self._log(out, progress, metrics)
+                    tells = step == 1 or step % train.log_every == 0 or last
                     due, stops = step % every == 0 or last, self._any(interrupted())
-                    if due or stops:
+                    if tells or due or stops:
                         self._check_finite(out, step)
+                    if tells:
+                        self._log(out, progress, metrics)
                     if due:
                         self._validate(progress, metrics)
                     if due or stops:
@@ -176,10 +177,8 @@ class Training:
 
     def _check_gradients(self, out: DistillerOutput, progress: Progress, metrics: Metrics | None) -> None:
         """Log each term's share of the gradient at the student, and refuse a term that sends none."""
-        pulls = {name: abs(out.weights[name]) * norm for name, norm in out.gradients.items()}
-        total = sum(pulls.values()) or 1.0
         if metrics is not None and progress.step == 1:
-            metrics.log(1, "gradient_share", **{name: pull / total for name, pull in pulls.items()})
+            metrics.log(1, "gradient_share", **out.gradient_shares)
         for name, norm in out.gradients.items():
             if norm != 0:
                 progress.silent.pop(name, None)
@@ -203,7 +202,6 @@ class Training:
                 )
 
     def _log(self, out: DistillerOutput, progress: Progress, metrics: Metrics | None) -> None:
-        self._check_finite(out, progress.step)
         if metrics is None:
             return
         values = {
