@@ -64,7 +64,7 @@ def our_step(student: torch.nn.Module, teacher: torch.nn.Module, train: Train) -
     )  # type: ignore[arg-type]  # fmt: skip
     distiller.train()
     source, progress = batches(), Progress(step=1)
-    return lambda: training.take_step(module, optimizer, source, progress) and None
+    return lambda: training.take_step(module, [optimizer], source, progress) and None
 
 
 def main() -> None:

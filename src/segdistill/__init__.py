@@ -8,14 +8,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
-__all__ = ["Distiller", "Term", "losses", "models", "schedules"]
+__all__ = ["Distiller", "Ensemble", "Term", "losses", "models", "schedules"]
 
 if TYPE_CHECKING:
     from segdistill import losses, models, schedules
     from segdistill.distiller import Distiller
+    from segdistill.ensemble import Ensemble
     from segdistill.term import Term
 
-_CLASSES = {"Distiller": "segdistill.distiller", "Term": "segdistill.term"}
+_CLASSES = {"Distiller": "segdistill.distiller", "Ensemble": "segdistill.ensemble", "Term": "segdistill.term"}
 
 
 def __getattr__(name: str) -> object:

@@ -1,6 +1,7 @@
 """The Distiller: joins student, teacher and terms into one module that any training loop can call."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Self
 
 import torch
@@ -8,8 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segdistill import losses
+from segdistill.ensemble import Ensemble
 from segdistill.errors import UserError
 from segdistill.gradients import AutoWeight, gradient_norms
+from segdistill.losses.self_taught import SelfTaught
 from segdistill.outputs import DistillerOutput
 from segdistill.taps import FeatureReader, probe_for
 from segdistill.term import Term, Wire
@@ -22,12 +25,18 @@ class Distiller(nn.Module):
     ``state_dict()``; it still follows ``.to()``. Student, adapters and losses with parameters are trained, so give
     the optimiser ``distiller.parameters()`` and wrap the Distiller, not the student, in DDP.
 
+    A loss may have parts that learn from an objective of their own: a discriminator, beside the student, or mask
+    tokens, before it. The former needs nothing (its objective is in ``out.total``), but learns as its paper says with
+    an optimiser of its own: give the student's :meth:`main_parameters`, and step those of :meth:`own_optimizers` too.
+    The latter need a first stage: see :attr:`first_stage_share`.
+
     The task loss is a term like the others, named ``"task"``: cross-entropy with ``ignore_index`` on the logits, the
     student's auxiliary head with 0.4 where it has one. Give a term of that name to change it.
 
     Args:
         student: Any module with dense class scores; trained.
-        teacher: Any such module; frozen here. None trains the student alone.
+        teacher: Any such module; frozen here. Several, as a list or by name, teach together: see
+            :class:`segdistill.Ensemble`. None trains the student alone.
         terms: The distillation terms by name.
         probe: An image batch (N, 3, H, W) for the one forward pass at construction that decides the wiring; a black
             128x128 image by default.
@@ -46,14 +55,16 @@ class Distiller(nn.Module):
     def __init__(
         self,
         student: nn.Module,
-        teacher: nn.Module | None,
+        teacher: nn.Module | Sequence[nn.Module] | Mapping[str, nn.Module] | None,
         terms: Mapping[str, Term] | None = None,
         *,
         probe: Tensor | None = None,
         ignore_index: int = 255,
     ) -> None:
         super().__init__()
-        if student is teacher:
+        if isinstance(teacher, Mapping | Sequence):
+            teacher = Ensemble(teacher)
+        if teacher is not None and any(module is student for module in teacher.modules()):
             raise UserError("student and teacher are the same module; give the teacher as a copy of its own")
         if not any(parameter.requires_grad for parameter in student.parameters()):
             raise UserError("the student has no parameter to train; was it frozen, or given as a teacher before?")
@@ -69,7 +80,9 @@ class Distiller(nn.Module):
             for name, term in chosen.items():
                 if term.needs_teacher or term.labels == "teacher_correct":
                     raise UserError(f"term '{name}' needs a teacher, and there is none")
-        for name in chosen:
+        for name, term in chosen.items():
+            if isinstance(teacher, Ensemble):
+                _check_member(name, term, teacher)
             if not name.isidentifier() or hasattr(nn.ModuleDict, name):
                 raise UserError(f"a term cannot be called '{name}'; give it another name, of letters and _")
         self._read_student = _reader(student, "student", chosen, probe)
@@ -111,33 +124,82 @@ class Distiller(nn.Module):
             images: Shape (N, 3, H, W), as the student expects them.
             labels: Class indices, shape (N, H', W'), or (N,) for classification.
         """
-        theirs: dict[str, Tensor] = {}
-        if self._read_teacher is not None:
-            assert self.teacher is not None
-            if self.teacher.training:  # somebody called train() on it from outside
-                self.teacher.eval()
-            with torch.no_grad():
-                theirs = self._read_teacher(images)
+        theirs = self._teacher_features(images)
         ours = self._read_student(images)
         views = self._label_views(labels, theirs)
-        values = {name: self._value(name, term, ours, theirs, views[term.labels]) for name, term in self._named_terms()}
+        values, own = {}, {}
+        for name, term in self._named_terms():
+            with _named(name):
+                values[name], objective = term(ours, theirs, views[term.labels])
+            if objective is not None:
+                own[name] = objective
         gradients = self._measured(values)
         weights = {name: term.weight_at(self.progress) for name, term in self._named_terms()}
-        total = torch.stack([weights[name] * _at_least_float32(value) for name, value in values.items()]).sum()
-        return DistillerOutput(total, values, weights, gradients)
+        weighted = [weights[name] * _at_least_float32(value) for name, value in values.items()]
+        total = torch.stack([*weighted, *map(_at_least_float32, own.values())]).sum()
+        return DistillerOutput(total, values, weights, gradients, own)
+
+    def _teacher_features(self, images: Tensor) -> dict[str, Tensor]:
+        if self.teacher is None or self._read_teacher is None:
+            return {}
+        if self.teacher.training:  # somebody called train() on it from outside
+            self.teacher.eval()
+        with torch.no_grad():
+            return self._read_teacher(images)
 
     def _named_terms(self) -> list[tuple[str, Term]]:
         return [(name, term) for name, term in self.terms.items() if isinstance(term, Term)]
 
-    @staticmethod
-    def _value(
-        name: str, term: Term, student: dict[str, Tensor], teacher: dict[str, Tensor], labels: Tensor | None
-    ) -> Tensor:
-        try:
-            value: Tensor = term(student, teacher, labels)
-        except (TypeError, ValueError, AttributeError) as error:
-            raise UserError(f"term '{name}': {error}") from error
-        return value
+    def _self_taught(self) -> dict[str, SelfTaught]:
+        return {name: term.self_taught for name, term in self._named_terms() if term.self_taught is not None}
+
+    def main_parameters(self) -> list[nn.Parameter]:
+        """Return what the student's optimiser trains: all parameters but those with an objective of their own."""
+        own = {id(parameter) for loss in self._self_taught().values() for parameter in loss.own_parameters()}
+        return [parameter for parameter in self.parameters() if id(parameter) not in own]
+
+    def own_optimizers(self, *, first_stage: bool = False) -> dict[str, torch.optim.Optimizer]:
+        """Return a new optimiser for each loss with parts of its own, by term, with its paper's settings.
+
+        Args:
+            first_stage: Those of parts that learn before the student, instead of those that learn beside it.
+        """
+        return {
+            name: loss.own_optimizer()
+            for name, loss in self._self_taught().items()
+            if bool(loss.first_stage) == first_stage
+        }
+
+    @property
+    def first_stage_share(self) -> float:
+        """How many steps some losses' parts must learn before the student does, as a share of the student's steps.
+
+        0 where there are none. Otherwise minimise :meth:`first_stage` for that long with the optimisers of
+        ``own_optimizers(first_stage=True)``, then call :meth:`finish_first_stage`.
+        """
+        return max((loss.first_stage for loss in self._self_taught().values()), default=0.0)
+
+    def first_stage(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Return the objective of the parts that learn before the student; the student is not run.
+
+        Args:
+            images, labels: As for a step.
+        """
+        theirs = self._teacher_features(images)
+        views = self._label_views(labels, theirs)
+        objectives = []
+        for name, term in self._named_terms():
+            if term.self_taught is not None and term.self_taught.first_stage:
+                with _named(name):
+                    objectives.append(_at_least_float32(term.first_stage(theirs, views[term.labels])))
+        return torch.stack(objectives).sum()
+
+    def finish_first_stage(self) -> None:
+        """Freeze the parts that learned before the student; call it before wrapping in DDP."""
+        for loss in self._self_taught().values():
+            if loss.first_stage:
+                for parameter in loss.own_parameters():
+                    parameter.requires_grad_(False)
 
     def _label_views(self, labels: Tensor, teacher: dict[str, Tensor]) -> dict[str | None, Tensor | None]:
         """Return the labels in each of the forms that a term may ask for."""
@@ -250,6 +312,25 @@ def _reader(network: nn.Module, side: str, terms: Mapping[str, Term], probe: Ten
             except UserError as error:
                 raise UserError(f"term '{name}', {side}: {error}") from None
         raise
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Say whose error it was."""
+    try:
+        yield
+    except (TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"term '{name}': {error}") from error
+
+
+def _check_member(name: str, term: Term, teachers: Ensemble) -> None:
+    """Only logits can be averaged over teachers: any other feature must be one teacher's."""
+    for feature in term.teacher_names if term.needs_teacher else ():
+        if feature != "logits" and feature.partition(".")[0] not in teachers.names:
+            raise UserError(
+                f"term '{name}': there are several teachers; say whose '{feature}' with "
+                f"teacher={' or '.join(repr(member) for member in teachers.names)}"
+            )
 
 
 def _at_least_float32(value: Tensor) -> Tensor:

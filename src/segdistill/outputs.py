@@ -49,12 +49,15 @@ class DistillerOutput(NamedTuple):
         terms: Every term's value before its weight, by name; ``"task"`` among them.
         weights: The weights of this step, by name.
         gradients: The norm of each unweighted term's gradient at the student, by name; empty unless measured.
+        own: The objectives of parts that learn beside the student (a discriminator), by term; they are in the total
+            with weight 1 and send the student no gradient.
     """
 
     total: Tensor
     terms: dict[str, Tensor]
     weights: dict[str, float]
     gradients: dict[str, float]
+    own: dict[str, Tensor]
 
     @property
     def gradient_shares(self) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -11,10 +11,34 @@ from torch import Tensor, nn
 from segdistill.catalogue import BY_NAME
 from segdistill.errors import UserError
 from segdistill.gradients import AutoWeight
+from segdistill.losses.self_taught import SelfTaught
 from segdistill.schedules import Schedule
 
 Feature = str | tuple[str, str]
 Labels = Literal["valid", "teacher_correct"]
+
+
+@dataclass(frozen=True)
+class FeatureNames:
+    """What ``on`` of a :class:`Term` says, taken apart.
+
+    Attributes:
+        student, teacher: The features' names in either network, in order.
+        is_single: One feature, which the loss takes as a tensor, instead of a list of them, taken as a tuple.
+    """
+
+    student: tuple[str, ...]
+    teacher: tuple[str, ...]
+    is_single: bool
+
+    @classmethod
+    def of(cls, on: Feature | Sequence[Feature], teacher: str | None = None) -> "FeatureNames":
+        """Read ``on``, with the name of one of several teachers."""
+        is_single = isinstance(on, str | tuple)
+        features: Sequence[Feature] = [on] if isinstance(on, str | tuple) else list(on)
+        member = "" if teacher is None else f"{teacher}."
+        pairs = [(f, f) if isinstance(f, str) else f for f in features]
+        return cls(tuple(ours for ours, _ in pairs), tuple(member + theirs for _, theirs in pairs), is_single)
 
 
 class Term(nn.Module):
@@ -30,6 +54,8 @@ class Term(nn.Module):
             steps, so that the term's gradient at the student is 0.2 times the task's.
         adapter: A module for the student's feature, instead of the 1x1 convolution that is added where the
             channels differ and the loss needs them equal. For a list of features, a list of as many.
+        teacher: The name of one of several teachers, whose features these are; by default the logits are those of
+            all teachers together, their class probabilities averaged.
 
     Raises:
         UserError: For labels or a weight of another form.
@@ -43,29 +69,33 @@ class Term(nn.Module):
         labels: Labels | None = None,
         weight: float | Schedule | str = 1.0,
         adapter: nn.Module | Sequence[nn.Module] | None = None,
+        teacher: str | None = None,
     ) -> None:
         super().__init__()
         if labels not in (None, "valid", "teacher_correct"):
             raise UserError(f"labels is 'valid', 'teacher_correct' or None, got {labels!r}")
         self.loss = loss
         self.labels = labels
-        self.is_single = isinstance(on, str | tuple)
-        features: Sequence[Feature] = [on] if isinstance(on, str | tuple) else list(on)
-        self.student_names = tuple(f if isinstance(f, str) else f[0] for f in features)
-        self.teacher_names = tuple(f if isinstance(f, str) else f[1] for f in features)
+        names = FeatureNames.of(on, teacher)
+        self.student_names, self.teacher_names, self.is_single = names.student, names.teacher, names.is_single
         self.weight = AutoWeight.parse(weight) if isinstance(weight, str) else weight
         given = [adapter] if isinstance(adapter, nn.Module) else adapter
         self.adapters = None if given is None else nn.ModuleList(given)
-        if not features:
+        if not names.student:
             raise UserError("on names no feature; give one, as in on='logits'")
-        if self.adapters is not None and len(self.adapters) != len(features):
-            raise UserError(f"{len(features)} features need as many adapters, got {len(self.adapters)}")
+        if self.adapters is not None and len(self.adapters) != len(names.student):
+            raise UserError(f"{len(names.student)} features need as many adapters, got {len(self.adapters)}")
         self._is_wired = False
 
     @property
     def needs_teacher(self) -> bool:
         """False for a loss that looks at the student and the labels alone, as the task loss."""
         return _trait(self.loss, "needs_teacher")
+
+    @property
+    def self_taught(self) -> SelfTaught | None:
+        """The loss, where it has parts that learn from an objective of their own."""
+        return self.loss if isinstance(self.loss, SelfTaught) else None
 
     def take_in_aux(self) -> None:
         """Let a loss that also takes an auxiliary head's logits, on ``logits``, have them."""
@@ -111,21 +141,37 @@ class Term(nn.Module):
             return nn.Linear(ours[1], theirs[1], bias=False)
         return nn.Conv2d(ours[1], theirs[1], 1, bias=False)
 
-    def forward(self, student: dict[str, Tensor], teacher: dict[str, Tensor], labels: Tensor | None) -> Tensor:
-        """Return the unweighted loss on the named features."""
+    def forward(
+        self, student: dict[str, Tensor], teacher: dict[str, Tensor], labels: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return the unweighted loss on the named features.
+
+        Returns:
+            The loss and, in training, for parts that learn beside the student, their own objective.
+        """
         ours = [student[name] for name in self.student_names]
         if not self.needs_teacher:
-            return self._compare(ours, [None] * len(ours), labels)
+            return self.loss(self._packed(ours), self._packed([None] * len(ours)), labels), None
         theirs = [teacher[name] for name in self.teacher_names]
         assert self.adapters is not None, "wire() comes first"
         adapted = [adapter(x) for adapter, x in zip(self.adapters, ours, strict=True)]
-        resized = [_resize_to(x, y) for x, y in zip(adapted, theirs, strict=True)]
-        return self._compare(resized, theirs, labels)
+        packed = self._packed([_resize_to(x, y) for x, y in zip(adapted, theirs, strict=True)]), self._packed(theirs)
+        value = self.loss(*packed, labels)
+        taught = self.self_taught
+        if taught is None or taught.first_stage or not self.training:
+            return value, None
+        return value, taught.own_objective(*packed, labels)
 
-    def _compare(self, ours: list[Tensor], theirs: Sequence[Tensor | None], labels: Tensor | None) -> Tensor:
-        if self.is_single:
-            return self.loss(ours[0], theirs[0], labels)
-        return self.loss(tuple(ours), tuple(theirs), labels)
+    def first_stage(self, teacher: dict[str, Tensor], labels: Tensor | None) -> Tensor:
+        """Return the objective of parts that learn before the student."""
+        assert self.self_taught is not None
+        return self.self_taught.own_objective(
+            None, self._packed([teacher[name] for name in self.teacher_names]), labels
+        )
+
+    def _packed(self, maps: Sequence[Any]) -> Any:
+        """Return one map as it is, several as a tuple."""
+        return maps[0] if self.is_single else tuple(maps)
 
     def weight_at(self, progress: float) -> float:
         """Return the weight at this point of the run, from 0 to 1."""

@@ -12,7 +12,9 @@ from torch import nn
 from segdistill.catalogue import CARDS, LossCard
 from segdistill.data import Scenes
 from segdistill.errors import UserError
+from segdistill.models import build
 from segdistill.recipes.schema import Train
+from segdistill.term import FeatureNames
 from segdistill.training.build import build_dataset, build_terms, build_transform
 from segdistill.training.console import clock
 from segdistill.training.cost import count_flops, count_parameters
@@ -20,6 +22,7 @@ from segdistill.training.evaluation import Score, evaluate, predict
 from segdistill.training.folder import RunFolder
 from segdistill.training.loop import Training
 from segdistill.training.optimizer import build_optimizer, learning_rate
+from segdistill.training.pair import NetworkPair
 from segdistill.training.run import alone_recipe, distill
 from segdistill.training.student import run_student
 from tests.networks import plain
@@ -133,8 +136,26 @@ def weighted(student: torch.Tensor, teacher: torch.Tensor, labels: None = None, 
 
 def test_a_function_of_ones_own_takes_hyper_parameters() -> None:
     recipe = tiny(f"terms.mine.loss={__name__}:weighted", "terms.mine.power=3")
-    term = build_terms(recipe.terms, 10)["mine"]
+    term = build_terms(recipe.terms, pair())["mine"]
     assert term.loss(torch.full((1, 1, 1, 1), 2.0), torch.zeros(1, 1, 1, 1)) == 8.0
+
+
+def pair() -> NetworkPair:
+    return NetworkPair(
+        build("deeplabv3_resnet18", 10), build("deeplabv3_mobilenetv2", 10), 10, torch.zeros(1, 3, 32, 32)
+    )
+
+
+def test_what_a_loss_must_know_of_the_networks_is_filled_in() -> None:
+    networks = pair()
+    head = FeatureNames.of("head")
+    assert networks.fact("student_channels", head) == 128
+    assert networks.fact("channels", FeatureNames.of("stage4")) == 320
+    assert networks.fact("teacher_channels", FeatureNames.of(["stage1", "head"])) == (24, 128)
+    assert networks.fact("num_classes", head) == 10
+    assert networks.fact("classifier", head).out_channels == 10
+    with pytest.raises(UserError, match="needs a teacher"):
+        NetworkPair(networks.student, None, 10, networks.probe).fact("channels", head)
 
 
 # The loop.
@@ -272,9 +293,8 @@ def test_damaged_records_are_named(tmp_path: Path, console: Console) -> None:
 
 @pytest.mark.parametrize("card", CARDS, ids=lambda card: card.name)
 def test_every_loss_is_a_term_by_its_name_alone(card: LossCard) -> None:
-    needed = ["terms.one.channels=8"] if card.name == "cirkd_memory" else []  # the width of its queues
-    recipe = tiny("method=none", f"terms.one.loss={card.name}", *needed)
-    term = build_terms(recipe.terms, 10)["one"]
+    recipe = tiny("method=none", f"terms.one.loss={card.name}")
+    term = build_terms(recipe.terms, pair())["one"]
     assert type(term.loss).__name__ == card.module
     assert term.weight == card.weight
     assert term.needs_teacher == card.teacher

@@ -77,13 +77,14 @@ class Teacher(Network):
 
 
 class TermRecipe(BaseModel):
-    """One term. Every key beside these four is a hyper-parameter of the loss."""
+    """One term. Every key beside these five is a hyper-parameter of the loss."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
     loss: str = Field(description="a name that `segdistill losses` lists, or package.module:callable")
     on: str | dict[Literal["student", "teacher"], str] | list[str | dict[Literal["student", "teacher"], str]]
     labels: Literal["valid", "teacher_correct"] | None = None
+    teacher: str | None = Field(None, description="the name of one of several teachers")
     weight: float | str | dict[Literal["constant", "linear", "exponential", "steps"], dict[str, Any]] = 1.0
 
     @property

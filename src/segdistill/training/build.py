@@ -18,7 +18,8 @@ from segdistill.data.stream import Transform
 from segdistill.errors import UserError, unknown
 from segdistill.recipes.schema import Data, Network, TermRecipe
 from segdistill.schedules import Schedule
-from segdistill.term import Feature, Term
+from segdistill.term import Feature, FeatureNames, Term
+from segdistill.training.pair import FACTS, NetworkPair
 
 SPLITS = ("train", "val", "test")
 
@@ -71,28 +72,29 @@ def build_network(network: Network, num_classes: int, *, strict: bool) -> nn.Mod
     return built
 
 
-def build_terms(terms: Mapping[str, TermRecipe], num_classes: int) -> dict[str, Term]:
-    """Build every term.
+def build_terms(terms: Mapping[str, TermRecipe], pair: NetworkPair) -> dict[str, Term]:
+    """Build every term; what a loss needs to know of the networks is asked of the pair.
 
     Raises:
         UserError: A hyper-parameter or weight that the loss or schedule refuses; names the term.
     """
-    return {name: _term(name, term, num_classes) for name, term in terms.items()}
+    return {name: _term(name, term, pair) for name, term in terms.items()}
 
 
-def _term(name: str, term: TermRecipe, num_classes: int) -> Term:
+def _term(name: str, term: TermRecipe, pair: NetworkPair) -> Term:
     try:
-        loss = _loss(term, num_classes)
-        return Term(loss, on=_features(term), labels=term.labels, weight=_weight(term))
+        on, weight = _features(term), _weight(term)
+        loss = _loss(term, pair, FeatureNames.of(on, term.teacher))
+        return Term(loss, on=on, labels=term.labels, weight=weight, teacher=term.teacher)
     except (TypeError, ValueError) as error:
         raise UserError(f"term '{name}': {error}") from None
 
 
-def _loss(term: TermRecipe, num_classes: int) -> Any:
+def _loss(term: TermRecipe, pair: NetworkPair, features: FeatureNames) -> Any:
     arguments = term.hyperparameters
     make = _imported(term.loss) if ":" in term.loss else getattr(losses, card_of(term.loss).module)
-    if "num_classes" in signature(make).parameters:
-        arguments.setdefault("num_classes", num_classes)
+    for fact in FACTS.intersection(signature(make).parameters) - set(arguments):
+        arguments[fact] = pair.fact(fact, features)
     if next(iter(signature(make).parameters), None) == "student":  # a function that is the loss itself
         return partial(make, **arguments) if arguments else make
     return make(**arguments)

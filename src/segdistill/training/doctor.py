@@ -41,7 +41,8 @@ def examine(recipe: Recipe, console: Console) -> None:
     distiller = build_distiller(recipe, sets["train"], frozen, fabric).train()
     console.print(_table(distiller))
     stream = TrainingStream(sets["train"], build_transform(recipe.data), recipe.seed)
-    optimizer = build_optimizer(distiller.parameters(), recipe.train)
+    main = build_optimizer(distiller.main_parameters(), recipe.train)
+    optimizers = [main, *distiller.own_optimizers().values()]
     parts = recipe.train.accumulate
     times: list[float] = []
     loader = training_loader(stream, recipe.train.batch_size // parts, steps=3, workers=recipe.data.workers)
@@ -57,8 +58,9 @@ def examine(recipe: Recipe, console: Console) -> None:
                 console.print(f"step 1: {name} {float(out.terms[name].detach()):.4g}, {said}")
             began = time.perf_counter()
         out.total.backward()
-        optimizer.step()
-        optimizer.zero_grad()
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
         times.append(time.perf_counter() - began)
         began = time.perf_counter()
     seconds = min(times[1:]) * parts * recipe.train.iterations

@@ -45,8 +45,9 @@ class RunFolder:
 
     @property
     def has_begun(self) -> bool:
-        """True once the student has a checkpoint or a result."""
-        return (self.path / "checkpoints" / "last.pt").exists() or (self.path / "result.json").exists()
+        """True once the student, or a loss that learns before it, has a checkpoint, or there is a result."""
+        kept = ("checkpoints/last.pt", "checkpoints/first_stage.pt", "result.json")
+        return any((self.path / file).exists() for file in kept)
 
     @property
     def result(self) -> dict[str, Any] | None:
@@ -62,7 +63,7 @@ class RunFolder:
 
     def abandon(self) -> None:
         """Leave nothing behind of a new run that failed before it had anything to go on from."""
-        if self._is_new and not any(self.path.rglob("last.pt")):
+        if self._is_new and not any(self.path.rglob("*.pt")):
             shutil.rmtree(self.path, ignore_errors=True)
 
     def _check_same_recipe(self) -> None:

@@ -1,13 +1,10 @@
 """The training loop: by iterations, resumable to the bit, the same with a teacher and without."""
 
 import math
-import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -23,8 +20,11 @@ from segdistill.recipes.schema import Train
 from segdistill.training import checkpoint
 from segdistill.training.console import Narrator
 from segdistill.training.evaluation import Score
+from segdistill.training.first_stage import FirstStage
+from segdistill.training.interrupt import deferred_interrupt, on_any
 from segdistill.training.optimizer import build_optimizer, learning_rate, set_learning_rate
 from segdistill.training.records import Metrics
+from segdistill.training.seeding import seed_step
 
 # A term may have nothing to compare in one batch (no pixel that the teacher gets right); not in this many.
 PATIENCE = 5
@@ -86,16 +86,20 @@ class Training:
             UserError: A term that sends the student no gradient, or a loss that is not finite; both are named.
             Stopped: Ctrl-C or SIGTERM, after a checkpoint was written.
         """
-        optimizer = build_optimizer(self.distiller.parameters(), self.train)
-        progress = self._resume(optimizer)
-        module, wrapped = self.fabric.setup(self.distiller, optimizer)
+        if self.distiller.first_stage_share and not self.last.exists():
+            self._first_stage().run()
+        self.distiller.finish_first_stage()
+        main = build_optimizer(self.distiller.main_parameters(), self.train)
+        optimizers = [main, *self.distiller.own_optimizers().values()]
+        progress = self._resume(optimizers)
+        module, *wrapped = self.fabric.setup(self.distiller, *optimizers)
         if progress.step < self.train.iterations:
             self._steps(module, wrapped, progress)
         self.fabric.barrier()  # the first process has written the best student
         self.distiller.student.load_state_dict(checkpoint.load(self.best)["student"])
         return progress
 
-    def _steps(self, module: _FabricModule, optimizer: Any, progress: Progress) -> None:
+    def _steps(self, module: _FabricModule, optimizers: Sequence[Any], progress: Progress) -> None:
         train, distiller = self.train, self.distiller
         metrics = Metrics(self.folder, step=progress.step, tensorboard=train.tensorboard) if self._is_first else None
         if self._is_first:
@@ -105,14 +109,14 @@ class Training:
         distiller.train()
         began = time.monotonic() - progress.seconds
         try:
-            with _deferred_interrupt() as interrupted:
+            with deferred_interrupt() as interrupted:
                 while progress.step < train.iterations:
-                    out = self.take_step(module, optimizer, batches, progress)
+                    out = self.take_step(module, optimizers, batches, progress)
                     if out.gradients:
                         self._check_gradients(out, progress, metrics)
                     step, last = progress.step, progress.step == train.iterations
                     tells = step == 1 or step % train.log_every == 0 or last
-                    due, stops = step % every == 0 or last, self._any(interrupted())
+                    due, stops = step % every == 0 or last, on_any(self.fabric, interrupted())
                     if tells or due or stops:
                         self._check_finite(out, step)
                     if tells:
@@ -121,7 +125,7 @@ class Training:
                         self._validate(progress, metrics)
                     if due or stops:
                         progress.seconds = time.monotonic() - began
-                        self._save(optimizer, progress)
+                        self._save(optimizers, progress)
                     if stops:
                         raise Stopped
         finally:
@@ -129,17 +133,21 @@ class Training:
             if metrics is not None:
                 metrics.close()
 
+    def _first_stage(self) -> FirstStage:
+        return FirstStage(
+            fabric=self.fabric,
+            distiller=self.distiller,
+            batches=self._batches,
+            steps=math.ceil(self.distiller.first_stage_share * self.train.iterations),
+            seed=self.seed,
+            file=self.folder / "checkpoints" / "first_stage.pt",
+            narrator=Narrator(self.narrator.console, f"{self.narrator.label}, first stage"),
+            log_every=self.train.log_every,
+        )
+
     @property
     def _is_first(self) -> bool:
         return self.fabric.global_rank == 0
-
-    def _any(self, here: bool) -> bool:
-        """Tell whether something is so on any process, where there are several."""
-        if self.fabric.world_size == 1:
-            return here
-        flag = self.fabric.all_reduce(torch.tensor(float(here), device=self.fabric.device), reduce_op="sum")
-        assert isinstance(flag, torch.Tensor)
-        return bool(flag > 0)
 
     def _batches(self, step: int) -> Iterator[Any]:
         parts = self.train.accumulate
@@ -155,12 +163,12 @@ class Training:
         return iter(loader)
 
     def take_step(
-        self, module: _FabricModule, optimizer: Any, batches: Iterator[Any], progress: Progress
+        self, module: _FabricModule, optimizers: Sequence[Any], batches: Iterator[Any], progress: Progress
     ) -> DistillerOutput:
-        """Take one optimiser step; return the output of its last part."""
+        """Take one step of every optimiser, the student's first; return the output of the step's last part."""
         step, parts = progress.step, self.train.accumulate
-        torch.manual_seed(_seed(self.seed, step, self.fabric.global_rank))
-        set_learning_rate(optimizer, learning_rate(self.train, step))
+        seed_step(self.seed, step, self.fabric.global_rank)
+        set_learning_rate(optimizers[0], learning_rate(self.train, step))
         self.distiller.progress = step / max(1, self.train.iterations - 1)
         for part in range(parts):
             images, labels = (tensor.to(self.fabric.device, non_blocking=True) for tensor in next(batches))
@@ -169,9 +177,10 @@ class Training:
                 out: DistillerOutput = module(images, labels)
                 self.fabric.backward(out.total / parts)
         if self.train.clip is not None:
-            self.fabric.clip_gradients(module, optimizer, max_norm=self.train.clip)
-        optimizer.step()
-        optimizer.zero_grad()
+            self.fabric.clip_gradients(module, optimizers[0], max_norm=self.train.clip)
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
         progress.step = step + 1
         return out
 
@@ -229,13 +238,13 @@ class Training:
                 checkpoint.save(state, self.best)
                 self.save_student(self.distiller.student)
 
-    def _save(self, optimizer: Any, progress: Progress) -> None:
+    def _save(self, optimizers: Sequence[Any], progress: Progress) -> None:
         if not self._is_first:
             return
         state = {
             **vars(progress),
             "distiller": self.distiller.state_dict(),
-            "optimizer": optimizer.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in optimizers],
             "precision": self.fabric.strategy.precision.state_dict(),
         }
         checkpoint.save(state, self.last)
@@ -243,13 +252,14 @@ class Training:
             checkpoint.save({"step": progress.step, "student": self.distiller.student.state_dict()}, self.best)
             self.save_student(self.distiller.student)
 
-    def _resume(self, optimizer: torch.optim.Optimizer) -> Progress:
+    def _resume(self, optimizers: Sequence[torch.optim.Optimizer]) -> Progress:
         if not self.last.exists():
             return Progress()
         state = checkpoint.load(self.last)
         try:
             self.distiller.load_state_dict(state.pop("distiller"))
-            optimizer.load_state_dict(state.pop("optimizer"))
+            for optimizer, values in zip(optimizers, state.pop("optimizers"), strict=True):
+                optimizer.load_state_dict(values)
             self.fabric.strategy.precision.load_state_dict(state.pop("precision"))
             return Progress(**state)
         except (KeyError, RuntimeError, ValueError, TypeError) as error:
@@ -258,29 +268,3 @@ class Training:
                 f"{self.last} does not fit this recipe's networks ({reason[:100]}); "
                 "give another --run-dir, or delete the folder"
             ) from None
-
-
-def _seed(seed: int, step: int, rank: int) -> int:
-    """Mix into one seed; Knuth's multiplicative constants keep neighbouring steps apart."""
-    return (seed * 2_654_435_761 + step * 40_503 + rank * 97) % 2**63
-
-
-@contextmanager
-def _deferred_interrupt() -> Iterator[Callable[[], bool]]:
-    """Let a step finish before Ctrl-C or SIGTERM takes effect; a second one takes effect at once."""
-    caught: list[int] = []
-
-    def catch(number: int, frame: FrameType | None) -> None:
-        if caught:
-            raise KeyboardInterrupt
-        caught.append(number)
-
-    try:
-        before = {number: signal.signal(number, catch) for number in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # not the main thread, which alone may catch signals
-        before = {}
-    try:
-        yield lambda: bool(caught)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

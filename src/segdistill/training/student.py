@@ -22,6 +22,7 @@ from segdistill.training.cost import count_flops, count_parameters
 from segdistill.training.evaluation import Score, evaluate
 from segdistill.training.folder import RunFolder
 from segdistill.training.loop import Progress, Training
+from segdistill.training.pair import NetworkPair
 from segdistill.training.records import write_json
 
 RECORD = ("miou", "iou", "pixel_accuracy", "split", "params", "flops", "flops_size")
@@ -58,8 +59,9 @@ def build_distiller(
     student = build_network(recipe.student, len(dataset.classes), strict=False).to(fabric.device)
     if fabric.world_size > 1 and fabric.device.type == "cuda":  # before the Distiller, whose hooks it would drop
         student = nn.SyncBatchNorm.convert_sync_batchnorm(student)  # type: ignore[no-untyped-call]
-    terms = build_terms(recipe.terms, len(dataset.classes))
-    return Distiller(student, teacher, terms, probe=torch.zeros(1, 3, *recipe.data.crop)).to(fabric.device)
+    probe = torch.zeros(1, 3, *recipe.data.crop)
+    pair = NetworkPair(student, teacher, len(dataset.classes), probe.to(fabric.device))
+    return Distiller(student, teacher, build_terms(recipe.terms, pair), probe=probe).to(fabric.device)
 
 
 def rehearse(recipe: Recipe) -> None:

@@ -1,0 +1,72 @@
+"""Several teachers as one network: their class probabilities are averaged, their features keep their names."""
+
+import math
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from segdistill.errors import UserError
+from segdistill.outputs import SegOutput, read_output
+from segdistill.taps import classifier_path, probe_for, roles
+
+
+class Ensemble(nn.Module):
+    """Several networks with the same classes as one.
+
+    Its logits are :math:`\\log \\frac1M \\sum_m \\mathrm{softmax}(z_m)`, whose softmax is the mean of the members'
+    probabilities, at the first member's resolution (the others are resized, bilinear). A feature of one member is
+    named ``MEMBER.FEATURE``: ``big.head``, ``big.logits``, ``big.backbone.layer4``.
+
+    Args:
+        members: The networks by name, or a list, whose names are then ``"0"``, ``"1"``, ...
+
+    Raises:
+        UserError: No network, or a name with a dot in it.
+    """
+
+    def __init__(self, members: Mapping[str, nn.Module] | Sequence[nn.Module]) -> None:
+        super().__init__()
+        named = members if isinstance(members, Mapping) else {str(i): member for i, member in enumerate(members)}
+        if not named:
+            raise UserError("no teacher is given; give at least one, or None to train the student alone")
+        for name in named:
+            if not name or "." in name or hasattr(nn.ModuleDict, name):
+                raise UserError(f"a teacher cannot be called '{name}'; give it another name, without a dot")
+        self.names = tuple(named)
+        self.members = nn.ModuleDict(named)
+        # Every member's logits pass through a module of their own, so that they can be tapped like any feature.
+        self.scores = nn.ModuleDict({name: nn.Identity() for name in named})
+        self.roles = self._member_roles()
+
+    def _member_roles(self) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for name, member in self.members.items():
+            own = roles(member)
+            if "head" not in own:
+                with suppress(UserError):  # a member without a head to name still has its other features
+                    own["head"] = f"{classifier_path(member, probe_for(member))}:input"
+            found |= {f"{name}.{role}": f"members.{name}.{tap}" for role, tap in own.items()}
+            found[f"{name}.logits"] = f"scores.{name}"
+        return found
+
+    def forward(self, images: Tensor) -> SegOutput:
+        """Return the members' averaged probabilities, as logits."""
+        scores = {name: self.scores[name](read_output(self.members[name](images)).logits) for name in self.names}
+        first = scores[self.names[0]]
+        for name, score in scores.items():
+            if score.shape[1] != first.shape[1] or score.dim() != first.dim():
+                raise UserError(
+                    f"several teachers must have the same classes, but '{name}' gives scores {tuple(score.shape)} and "
+                    f"'{self.names[0]}' {tuple(first.shape)}"
+                )
+        summed = torch.stack([F.log_softmax(_resized(score, first).float(), 1) for score in scores.values()])
+        return SegOutput(summed.logsumexp(0) - math.log(len(scores)))
+
+
+def _resized(score: Tensor, like: Tensor) -> Tensor:
+    if score.shape[2:] == like.shape[2:]:
+        return score
+    return F.interpolate(score, like.shape[2:], mode="bilinear", align_corners=False)

@@ -1,0 +1,119 @@
+"""The stage before the student's first step, for losses whose parts learn first: mask tokens, an autoencoder."""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+
+from segdistill.distiller import Distiller
+from segdistill.errors import Stopped, UserError
+from segdistill.training import checkpoint
+from segdistill.training.console import Narrator
+from segdistill.training.interrupt import deferred_interrupt, on_any
+from segdistill.training.seeding import seed_step
+
+
+@dataclass(frozen=True)
+class FirstStage:
+    """Teaches the losses' own parts on the teacher's features; the student is not run and loses none of its steps.
+
+    Attributes:
+        fabric: The engine.
+        distiller: Whose losses learn; not yet wrapped for several processes.
+        batches: The run's batches from a step on; the stage sees those that the student's first steps will see.
+        steps: How many.
+        seed: The run's.
+        file: Where a stopped stage is kept.
+        narrator: Tells how it goes.
+        log_every: Steps between two lines.
+    """
+
+    fabric: Fabric
+    distiller: Distiller
+    batches: Callable[[int], Iterator[Any]]
+    steps: int
+    seed: int
+    file: Path
+    narrator: Narrator
+    log_every: int
+
+    def run(self) -> None:
+        """Take all steps, from where a stopped stage was left.
+
+        Raises:
+            UserError: The objective is not finite.
+            Stopped: Ctrl-C or SIGTERM, after a checkpoint was written.
+        """
+        optimizers = self.distiller.own_optimizers(first_stage=True)
+        begun = self._resume(optimizers)
+        if begun == self.steps:
+            return
+        is_first = self.fabric.global_rank == 0
+        if is_first:
+            self.narrator.begin(begun, self.steps)
+        batches = self.batches(begun)
+        self.distiller.train()
+        try:
+            with deferred_interrupt() as interrupted:
+                for step in range(begun, self.steps):
+                    objective = self._take_step(optimizers, batches, step)
+                    last, stops = step + 1 == self.steps, on_any(self.fabric, interrupted())
+                    if step == begun or (step + 1) % self.log_every == 0 or last or stops:
+                        value = float(objective.detach())
+                        if not math.isfinite(value):
+                            raise UserError(
+                                f"the losses' own objective is {value} at step {step + 1} of their first stage"
+                            )
+                        if is_first:
+                            self.narrator.step(step + 1, {"objective": value}, None)
+                    if last or stops:
+                        self._save(optimizers, step + 1)
+                    if stops:
+                        raise Stopped
+        finally:
+            self.narrator.close()
+
+    def _take_step(
+        self, optimizers: dict[str, torch.optim.Optimizer], batches: Iterator[Any], step: int
+    ) -> torch.Tensor:
+        seed_step(self.seed, step - self.steps, self.fabric.global_rank)
+        images, labels = (tensor.to(self.fabric.device, non_blocking=True) for tensor in next(batches))
+        with self.fabric.autocast():
+            objective = self.distiller.first_stage(images, labels)
+        torch.autograd.backward(objective)
+        for optimizer in optimizers.values():
+            if self.fabric.world_size > 1:
+                self._average(optimizer)
+            optimizer.step()
+            optimizer.zero_grad()
+        return objective
+
+    def _average(self, optimizer: torch.optim.Optimizer) -> None:
+        """Average the gradients over the processes, as a wrapped module would."""
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    parameter.grad = self.fabric.all_reduce(parameter.grad, reduce_op="mean")
+
+    def _save(self, optimizers: dict[str, torch.optim.Optimizer], step: int) -> None:
+        if self.fabric.global_rank == 0:
+            states = {name: optimizer.state_dict() for name, optimizer in optimizers.items()}
+            checkpoint.save({"step": step, "terms": self.distiller.terms.state_dict(), "optimizers": states}, self.file)
+
+    def _resume(self, optimizers: dict[str, torch.optim.Optimizer]) -> int:
+        if not self.file.exists():
+            return 0
+        state = checkpoint.load(self.file)
+        try:
+            self.distiller.terms.load_state_dict(state["terms"])
+            for name, optimizer in optimizers.items():
+                optimizer.load_state_dict(state["optimizers"][name])
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise UserError(
+                f"{self.file} does not fit this recipe's terms ({str(error).splitlines()[0][:100]}); delete it"
+            ) from None
+        return int(state["step"])

@@ -1,0 +1,92 @@
+"""Losses with parts of their own: before the student and beside it, stopped and resumed."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from rich.console import Console
+from torch import Tensor, nn
+
+from segdistill.errors import Stopped, UserError
+from segdistill.losses.self_taught import SelfTaught
+from segdistill.training import first_stage
+from segdistill.training.run import distill
+from tests.training.conftest import said, tiny
+
+
+class Scale(SelfTaught):
+    """Learns the teacher's mean logit; its value then compares the student's with it."""
+
+    def __init__(self, share: float = 0.0) -> None:
+        super().__init__()
+        self.first_stage = share
+        self.mean = nn.Parameter(torch.tensor(5.0))
+
+    def forward(self, student: Tensor, teacher: Tensor, labels: Tensor | None = None) -> Tensor:
+        return (student - self.mean.detach()).square().mean()
+
+    def own_parameters(self) -> Iterator[nn.Parameter]:
+        yield self.mean
+
+    def own_objective(self, student: Tensor | None, teacher: Tensor, labels: Tensor | None = None) -> Tensor:
+        assert (student is None) == (self.first_stage > 0)
+        return (teacher.detach().mean() - self.mean).square()
+
+    def own_optimizer(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD([self.mean], lr=0.05)
+
+
+class Broken(Scale):
+    def own_objective(self, student: Tensor | None, teacher: Tensor, labels: Tensor | None = None) -> Tensor:
+        return super().own_objective(student, teacher, labels) * float("nan")
+
+
+def recipe(share: float, loss: str = "Scale", *more: str):
+    term = (f"terms.mine.loss={__name__}:{loss}", f"terms.mine.share={share}")
+    return tiny("method=none", "baseline=false", *term, *more)
+
+
+def state(folder: Path) -> dict[str, Tensor]:
+    return torch.load(folder / "checkpoints/last.pt", weights_only=True)["distiller"]
+
+
+def test_a_first_stage_comes_before_the_student_and_ends(tmp_path: Path, console: Console) -> None:
+    distill(recipe(0.75), tmp_path / "a", console=console)
+    steps = [line for line in said(console).splitlines() if "first stage" in line]
+    assert steps[-1].startswith("distilled, first stage 5/5  objective")  # 0.75 of the tiny recipe's 6 steps
+    learned = state(tmp_path / "a")["terms.mine.loss.mean"]
+    assert learned < 5 * 0.9**5 + 1  # gradient descent towards a mean near 0
+    kept = torch.load(tmp_path / "a/checkpoints/first_stage.pt", weights_only=True)
+    torch.testing.assert_close(kept["terms"]["mine.loss.mean"], learned)  # frozen beside the student
+
+
+def test_parts_beside_the_student_have_an_optimiser_of_their_own(tmp_path: Path, console: Console) -> None:
+    distill(recipe(0.0), tmp_path / "a", console=console)
+    saved = torch.load(tmp_path / "a/checkpoints/last.pt", weights_only=True)
+    assert [len(each["param_groups"][0]["params"]) for each in saved["optimizers"]][1:] == [1]
+    assert saved["optimizers"][1]["param_groups"][0]["lr"] == 0.05
+    assert saved["distiller"]["terms.mine.loss.mean"] < 5 * 0.9**6 + 1
+
+
+@pytest.mark.parametrize("share", [1.0, 0.0])
+def test_a_stopped_run_goes_on_to_the_same_weights(
+    share: float, tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    distill(recipe(share), tmp_path / "whole", console=console)
+    if share:
+        monkeypatch.setattr(first_stage, "on_any", lambda fabric, here: True)
+        with pytest.raises(Stopped):
+            distill(recipe(share), tmp_path / "parts", console=console)
+        monkeypatch.undo()
+        kept = torch.load(tmp_path / "parts/checkpoints/first_stage.pt", weights_only=True)
+        assert kept["step"] == 1
+    distill(recipe(share), tmp_path / "parts", console=console)
+    whole, parts = state(tmp_path / "whole"), state(tmp_path / "parts")
+    for name, value in whole.items():
+        torch.testing.assert_close(parts[name], value, rtol=0, atol=0)
+
+
+def test_an_objective_that_is_not_finite_is_named(tmp_path: Path, console: Console) -> None:
+    with pytest.raises(UserError, match="own objective is nan at step 1 of their first stage"):
+        distill(recipe(0.5, "Broken"), tmp_path / "a", console=console)
