@@ -13,8 +13,8 @@ SOURCE = Path(__file__).parents[1] / "src" / "segdistill"
 MAY_IMPORT = {
     "cli": {"catalogue", "data", "errors", "models", "processes", "recipes", "reports", "taps", "training", ""},
     "__main__": {"cli"},
-    "training": {"catalogue", "data", "distiller", "errors", "losses", "models", "outputs", "processes", "recipes",
-                 "reports", "schedules", "taps", "term"},
+    "training": {"catalogue", "data", "distiller", "ensemble", "errors", "losses", "models", "outputs", "processes",
+                 "recipes", "reports", "schedules", "taps", "term"},
     "reports": {"data", "errors"},
     "recipes": {"catalogue", "errors"},
     "data": {"errors"},

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from segdistill import Distiller, Term, losses, schedules
 from segdistill.errors import UserError
 from segdistill.gradients import AutoWeight, gradient_norms
+from segdistill.losses.self_taught import SelfTaught
 from tests.networks import WithAux, sequential
 
 
@@ -313,3 +315,55 @@ def test_a_task_term_of_ones_own_keeps_the_auxiliary_head(batch) -> None:
 def test_float64_stays_float64(batch) -> None:
     images, labels = batch
     assert distiller(kd=Term(losses.KD())).double()(images.double(), labels).total.dtype == torch.float64
+
+
+class Judge(SelfTaught):
+    """A discriminator in one number: scores logits by their product with it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.direction = nn.Parameter(torch.tensor([1.0, -1.0, 0.5, 2.0])[:, None, None])
+
+    def score(self, logits: Tensor, direction: Tensor) -> Tensor:
+        return (logits * direction).mean()
+
+    def forward(self, student: Tensor, teacher: Tensor, labels: Tensor | None = None) -> Tensor:
+        return -self.score(student, self.direction.detach())
+
+    def own_parameters(self) -> Iterator[nn.Parameter]:
+        yield self.direction
+
+    def own_objective(self, student: Tensor | None, teacher: Tensor, labels: Tensor | None = None) -> Tensor:
+        return self.score(student.detach(), self.direction) - self.score(teacher.detach(), self.direction)
+
+    def own_optimizer(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD([self.direction], lr=0.1)
+
+
+def test_a_part_with_an_objective_of_its_own_learns_from_that_alone(batch) -> None:
+    images, labels = batch
+    judge = Judge()
+    joined = distiller(judge=Term(judge, weight=7.0)).eval()
+    joined.terms.train()  # dropout off, so that the pass can be repeated
+    out = joined(images, labels)
+    out.total.backward()
+    ours, theirs = joined.student(images).detach(), joined.teacher(images)
+    torch.testing.assert_close(judge.direction.grad, (ours - theirs).mean((0, 2, 3))[:, None, None] / 4)
+    torch.testing.assert_close(out.total, out.terms["task"] + 7 * out.terms["judge"] + out.own["judge"])
+    assert set(joined.own_optimizers()) == {"judge"}
+    assert judge.direction not in set(joined.main_parameters())
+    assert len(joined.main_parameters()) == len(list(joined.parameters())) - 1
+
+
+def test_no_objective_of_its_own_in_evaluation_or_before_a_first_stage_ends(batch) -> None:
+    judge = Judge()
+    joined = distiller(judge=Term(judge))
+    assert joined.eval()(*batch).own == {}
+    assert joined.first_stage_share == 0
+    judge.first_stage = 0.25
+    assert joined.train()(*batch).own == {}
+    assert joined.first_stage_share == 0.25
+    assert joined.own_optimizers() == {}
+    assert set(joined.own_optimizers(first_stage=True)) == {"judge"}
+    joined.finish_first_stage()
+    assert not judge.direction.requires_grad

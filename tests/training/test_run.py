@@ -241,3 +241,30 @@ def test_the_teachers_own_recipe_is_a_student_of_its_own() -> None:
     assert recipe.student.model == "tests.networks:large"
     assert recipe.train.iterations == 3
     assert set(recipe.terms) == {"task"}
+
+
+def test_several_teachers_are_each_trained_and_teach_together(tmp_path: Path, console: Console) -> None:
+    teachers = {
+        "members": {
+            "big": {"model": "tests.networks:large", "train": {"iterations": 2}},
+            "small": {"model": "tests.networks:small", "train": {}},
+        }
+    }
+    terms = ("method=kd", "terms.at={teacher: big, on: head}")
+    recipe = tiny(*terms, f"teacher={json.dumps(teachers)}", "baseline=false")
+    folder = tmp_path / "run"
+    result = distill(recipe, folder, console=console)
+    assert json.loads((folder / "teachers/big/result.json").read_text())["iterations"] == 2
+    assert json.loads((folder / "teachers/small/result.json").read_text())["iterations"] == 6
+    params = [json.loads((folder / f"teachers/{name}/result.json").read_text())["params"] for name in ("big", "small")]
+    assert result["teacher"]["params"] == sum(params)
+    assert load(folder / "recipe.yaml").teacher == recipe.teacher
+    distill(recipe, folder, console=console)
+    assert "is finished" in said(console)
+
+
+def test_a_teacher_is_one_or_several() -> None:
+    with pytest.raises(UserError, match="a teacher is one model, or several in members"):
+        tiny("teacher.members={a: {model: 'tests.networks:large', weights: x}}")
+    with pytest.raises(UserError, match="options, weights and train belong to each of the members"):
+        tiny("teacher={members: {a: {model: 'tests.networks:large', weights: x}}, weights: y}")

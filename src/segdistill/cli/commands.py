@@ -94,10 +94,11 @@ def _checked(source: str, changes: Sequence[str]) -> Recipe:
     """Load a recipe and check every word of it that can be checked in milliseconds."""
     recipe = load(source, changes)
     check_name(recipe.student.model)
-    if recipe.teacher is not None:
-        check_name(recipe.teacher.model)
-        if recipe.teacher.weights is not None and not Path(recipe.teacher.weights).expanduser().exists():
-            raise UserError(f"teacher.weights: no such file or run folder: {recipe.teacher.weights}")
+    for name, teacher in (recipe.teacher.each if recipe.teacher is not None else {}).items():
+        check_name(teacher.model)
+        if teacher.weights is not None and not Path(teacher.weights).expanduser().exists():
+            key = "teacher" if recipe.teacher is teacher else f"teacher.members.{name}"
+            raise UserError(f"{key}.weights: no such file or run folder: {teacher.weights}")
     if recipe.student.weights is not None and not Path(recipe.student.weights).expanduser().exists():
         raise UserError(f"student.weights: no such file: {recipe.student.weights}")
     _check_layout(recipe)

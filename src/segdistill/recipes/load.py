@@ -186,9 +186,20 @@ def _check_types(name: str, term: Draft, card: LossCard) -> None:
 
 def _inherit_training(draft: Draft) -> None:
     """Give the teacher's training the student's settings where it has none of its own."""
-    teacher, train = draft.get("teacher"), draft.get("train")
-    if isinstance(teacher, dict) and isinstance(teacher.get("train"), dict) and isinstance(train, dict):
-        draft["teacher"] = {**teacher, "train": {**train, **teacher["train"]}}
+    train = draft.get("train")
+    if isinstance(train, dict):
+        draft["teacher"] = _with_training(draft.get("teacher"), train)
+
+
+def _with_training(teacher: Any, train: Draft) -> Any:
+    if not isinstance(teacher, dict):
+        return teacher
+    own, members = teacher.get("train"), teacher.get("members")
+    if isinstance(own, dict):
+        teacher = {**teacher, "train": {**train, **own}}
+    if isinstance(members, dict):
+        teacher = {**teacher, "members": {name: _with_training(member, train) for name, member in members.items()}}
+    return teacher
 
 
 def _checked(draft: Draft) -> Recipe:
@@ -220,7 +231,7 @@ def _keys(model: type[BaseModel], prefix: str = "") -> list[str]:
     for name, field in model.model_fields.items():
         keys.append(prefix + name)
         for inner in _models_in(field.annotation):
-            if inner is not TermRecipe:
+            if inner not in (TermRecipe, model):  # its keys are open; a teacher's members are teachers
                 keys += _keys(inner, f"{prefix}{name}.")
     return keys
 

@@ -70,10 +70,25 @@ class Train(_Strict):
 
 
 class Teacher(Network):
-    """The teacher: from ``weights``, or trained first where ``train`` is given."""
+    """The teacher: from ``weights``, or trained first where ``train`` is given; or several, by name, in ``members``."""
 
+    model: str = ""
+    members: dict[str, "Teacher"] = Field({}, description="several teachers, whose class probabilities are averaged")
     min_miou: float = Field(0.0, ge=0, le=1, description="a teacher below this on the validation set is an error")
     train: Train | None = Field(None, description="train it first; keys that are left out are the student's")
+
+    @model_validator(mode="after")
+    def _one_or_several(self) -> "Teacher":
+        if bool(self.model) == bool(self.members):
+            raise ValueError("a teacher is one model, or several in members")
+        if self.members and (self.options or self.weights or self.train):
+            raise ValueError("options, weights and train belong to each of the members")
+        return self
+
+    @property
+    def each(self) -> dict[str, "Teacher"]:
+        """All teachers by name; a single one is called ``teacher``."""
+        return self.members or {"teacher": self}
 
 
 class TermRecipe(BaseModel):

@@ -15,8 +15,9 @@ from segdistill.catalogue import card_of
 from segdistill.data import SegmentationDataset, open_dataset, open_layout, training_transform
 from segdistill.data.scenes import Scenes
 from segdistill.data.stream import Transform
+from segdistill.ensemble import Ensemble
 from segdistill.errors import UserError, unknown
-from segdistill.recipes.schema import Data, Network, TermRecipe
+from segdistill.recipes.schema import Data, Network, Teacher, TermRecipe
 from segdistill.schedules import Schedule
 from segdistill.term import Feature, FeatureNames, Term
 from segdistill.training.pair import FACTS, NetworkPair
@@ -70,6 +71,17 @@ def build_network(network: Network, num_classes: int, *, strict: bool) -> nn.Mod
         report = models.load_weights(built, Path(network.weights).expanduser(), strict=strict)
         logging.getLogger(__name__).info("%s", report)
     return built
+
+
+def build_teacher(teacher: Teacher, num_classes: int) -> nn.Module:
+    """Build the teacher, or several as one; weights must fill all of it unless it has yet to be trained.
+
+    Raises:
+        UserError: See :func:`build_network`.
+    """
+    if teacher.members:
+        return Ensemble({name: build_teacher(member, num_classes) for name, member in teacher.members.items()})
+    return build_network(teacher, num_classes, strict=teacher.weights is not None and teacher.train is None)
 
 
 def build_terms(terms: Mapping[str, TermRecipe], pair: NetworkPair) -> dict[str, Term]:

@@ -8,7 +8,7 @@ from rich.table import Table
 from segdistill.data import TrainingStream, scan_labels, training_loader
 from segdistill.distiller import Distiller, Wiring
 from segdistill.recipes import Recipe
-from segdistill.training.build import build_dataset, build_network, build_transform
+from segdistill.training.build import build_dataset, build_teacher, build_transform
 from segdistill.training.console import clock
 from segdistill.training.optimizer import build_optimizer
 from segdistill.training.student import build_distiller, load_teacher, make_fabric
@@ -32,8 +32,8 @@ def examine(recipe: Recipe, console: Console) -> None:
         console.print(f"{split}: {len(dataset)} images, void {void:.1f}%; {said}")
     frozen = None
     if recipe.teacher is not None and recipe.distils:
-        if recipe.teacher.weights is None or recipe.teacher.train is not None:
-            frozen = build_network(recipe.teacher, len(sets["train"].classes), strict=False).to(fabric.device)
+        if any(teacher.weights is None or teacher.train is not None for teacher in recipe.teacher.each.values()):
+            frozen = build_teacher(recipe.teacher, len(sets["train"].classes)).to(fabric.device)
             console.print("teacher: not trained yet; a run trains it first")
         else:
             frozen, score = load_teacher(recipe.teacher, sets["val"], fabric, workers=recipe.data.workers)

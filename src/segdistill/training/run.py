@@ -14,7 +14,7 @@ from segdistill.recipes import Recipe, task_term
 from segdistill.recipes.schema import Network, Teacher
 from segdistill.reports.table import comparison
 from segdistill.training import pictures
-from segdistill.training.build import build_dataset, build_network, final_split
+from segdistill.training.build import build_dataset, build_teacher, final_split
 from segdistill.training.folder import RunFolder
 from segdistill.training.student import make_fabric, rehearse, run_student
 
@@ -66,14 +66,25 @@ def distill(recipe: Recipe, folder: Path, *, console: Console, must_exist: bool 
 
 
 def _run(recipe: Recipe, teacher: Teacher | None, folder: Path, console: Console) -> None:
-    if teacher is not None and teacher.train is not None:
-        run_student(teacher_recipe(recipe), folder / "teacher", console=console, label="teacher")
-        teacher = teacher.model_copy(update={"weights": str(folder / "teacher")})
+    if teacher is not None:
+        teacher = trained_teacher(recipe, teacher, folder, console)
     label = "distilled" if teacher is not None else "student alone"
     run_student(recipe, folder, console=console, label=label, teacher=teacher)
     if teacher is not None and recipe.baseline:
         run_student(alone_recipe(recipe), folder / "alone", console=console, label="student alone")
     _draw(recipe, folder, teacher)
+
+
+def trained_teacher(recipe: Recipe, teacher: Teacher, folder: Path, console: Console) -> Teacher:
+    """Return the teacher with weights: what has yet to be trained is trained, in ``teacher/`` or ``teachers/NAME/``."""
+    ready = {}
+    for name, each in teacher.each.items():
+        if each.train is not None:
+            place = folder / "teachers" / name if teacher.members else folder / "teacher"
+            run_student(teacher_recipe(recipe, name), place, console=console, label=name)
+            each = each.model_copy(update={"weights": str(place), "train": None})
+        ready[name] = each
+    return teacher.model_copy(update={"members": ready}) if teacher.members else ready["teacher"]
 
 
 def alone_recipe(recipe: Recipe) -> Recipe:
@@ -82,11 +93,13 @@ def alone_recipe(recipe: Recipe) -> Recipe:
     return recipe.model_copy(update={"teacher": None, "terms": terms, "method": "none", "baseline": False})
 
 
-def teacher_recipe(recipe: Recipe) -> Recipe:
-    """Return the recipe that trains the teacher as a student of its own."""
-    teacher = recipe.teacher
-    if teacher is None:
+def teacher_recipe(recipe: Recipe, name: str = "teacher") -> Recipe:
+    """Return the recipe that trains the teacher, or one of several, as a student of its own."""
+    if recipe.teacher is None:
         raise UserError(f"recipe '{recipe.name}' has no teacher to train")
+    if name not in recipe.teacher.each:
+        raise UserError(f"there are several teachers, {', '.join(recipe.teacher.each)}; train each by its own recipe")
+    teacher = recipe.teacher.each[name]
     network = Network(model=teacher.model, options=teacher.options, weights=teacher.weights)
     return alone_recipe(recipe).model_copy(update={"student": network, "train": teacher.train or recipe.train})
 
@@ -98,11 +111,13 @@ def _checked_teacher(recipe: Recipe) -> Teacher | None:
         return None
     if teacher is None:
         raise UserError(f"method '{recipe.method}' needs a teacher: give teacher.model and teacher.weights")
-    if teacher.train is None and teacher.weights is None:
-        raise UserError(
-            "teacher.weights is not set, and random weights teach nothing: give teacher.weights=FILE, or have the "
-            "teacher trained first with teacher.train.iterations=NUMBER"
-        )
+    for name, each in teacher.each.items():
+        if each.train is None and each.weights is None:
+            key = f"teacher.members.{name}" if teacher.members else "teacher"
+            raise UserError(
+                f"{key}.weights is not set, and random weights teach nothing: give {key}.weights=FILE, or have the "
+                f"teacher trained first with {key}.train.iterations=NUMBER"
+            )
     return teacher
 
 
@@ -127,14 +142,15 @@ def _draw(recipe: Recipe, folder: Path, teacher: Teacher | None) -> None:
         if recipe.baseline:
             networks["student alone"] = models.load(folder / "alone")[0]
         networks["distilled"] = models.load(folder)[0]
-        networks["teacher"] = build_network(teacher, len(dataset.classes), strict=True)
+        networks["teacher"] = build_teacher(teacher, len(dataset.classes))
     pictures.comparison(networks, dataset, fabric, folder / "figures" / "comparison.png")
 
 
 def _say_plan(console: Console, recipe: Recipe, folder: Path) -> None:
     _say(console, f"{recipe.name}: {recipe.description}" if recipe.description else recipe.name)
-    teacher = recipe.teacher.model if recipe.teacher is not None and recipe.distils else "none"
-    _say(console, f"student {recipe.student.model}, teacher {teacher}, method {recipe.method}, seed {recipe.seed}")
+    teachers = recipe.teacher.each.values() if recipe.teacher is not None and recipe.distils else ()
+    named = " + ".join(teacher.model for teacher in teachers) or "none"
+    _say(console, f"student {recipe.student.model}, teacher {named}, method {recipe.method}, seed {recipe.seed}")
     train = recipe.train
     _say(console, f"data {recipe.data.name}, {train.iterations} steps of {train.batch_size} images, run in {folder}")
 

@@ -16,7 +16,14 @@ from segdistill.recipes import Recipe, load
 from segdistill.recipes.schema import Data, Teacher, Train
 from segdistill.reports.files import read_json
 from segdistill.training import pictures
-from segdistill.training.build import build_dataset, build_network, build_terms, build_transform, final_split
+from segdistill.training.build import (
+    build_dataset,
+    build_network,
+    build_teacher,
+    build_terms,
+    build_transform,
+    final_split,
+)
 from segdistill.training.console import Narrator, clock
 from segdistill.training.cost import count_flops, count_parameters
 from segdistill.training.evaluation import Score, evaluate
@@ -75,8 +82,7 @@ def rehearse(recipe: Recipe) -> None:
     dataset = build_dataset(recipe.data, "train")
     teacher = None
     if recipe.distils and recipe.teacher is not None:
-        strict = recipe.teacher.weights is not None and recipe.teacher.train is None
-        teacher = fabric.to_device(build_network(recipe.teacher, len(dataset.classes), strict=strict))
+        teacher = fabric.to_device(build_teacher(recipe.teacher, len(dataset.classes)))
     distiller = build_distiller(recipe, dataset, teacher, fabric).train()
     part = recipe.train.batch_size // recipe.train.accumulate // fabric.world_size
     stream = TrainingStream(dataset, build_transform(recipe.data), recipe.seed)
@@ -158,7 +164,7 @@ def load_teacher(
     Raises:
         UserError: Weights that do not fill it, or a score below ``teacher.min_miou``.
     """
-    network = fabric.to_device(build_network(teacher, len(val_set.classes), strict=True))
+    network = fabric.to_device(build_teacher(teacher, len(val_set.classes)))
     score = evaluate(network, val_set, fabric, workers=workers)
     if score.miou < teacher.min_miou:
         raise UserError(
@@ -209,7 +215,9 @@ def _train(
 
 def _known_record(teacher: Teacher, data: Data, split: str) -> dict[str, Any] | None:
     """Return the teacher's record from its own run, where that was scored on the same data; spares a second scoring."""
-    folder = Path(teacher.weights or "")
+    if teacher.weights is None:
+        return None
+    folder = Path(teacher.weights)
     if not (folder / "recipe.yaml").exists() or not (folder / "result.json").exists():
         return None
     result = read_json(folder / "result.json", *RECORD)
