@@ -56,6 +56,12 @@ def _build_paper(name: str, num_classes: int, options: dict[str, object]) -> nn.
         from segdistill.models.segformer import SegFormer
 
         return SegFormer(num_classes, size=name.removeprefix("segformer_"))
+    if name.startswith("resnet"):
+        for option in options:
+            raise unknown(f"option of {name}", option, [])
+        from segdistill.models.classifiers import resnet
+
+        return resnet(name, num_classes)
 
     from segdistill.models.papers import NETWORKS
 

@@ -26,6 +26,8 @@ PAPERS = {
     "deeplabv3plus_mobilenetv2": Paper("DeepLabV3+, MobileNetV2, stride 4: student of AICSD", _TORCHVISION),
     "segformer_b4": Paper("SegFormer-B4, stride 4: teacher of CIRKD, GSKD", _NVIDIA),
     "segformer_b0": Paper("SegFormer-B0, stride 4: student of CIRKD, GSKD", _NVIDIA),
+    "resnet34": Paper("ResNet-34, image classification: teacher of DIST, GSKD on ImageNet", _TORCHVISION),
+    "resnet18": Paper("ResNet-18, image classification: student of DIST, GSKD on ImageNet", _TORCHVISION),
 }
 
 #: Architectures of segmentation_models_pytorch, the first half of "arch/encoder".

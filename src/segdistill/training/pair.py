@@ -9,7 +9,7 @@ from segdistill.errors import UserError
 from segdistill.taps import FeatureReader, classifier_path, unwrap
 from segdistill.term import FeatureNames
 
-FACTS = frozenset({"num_classes", "channels", "student_channels", "teacher_channels", "classifier"})
+FACTS = frozenset({"num_classes", "ignore_index", "channels", "student_channels", "teacher_channels", "classifier"})
 """Parameters of a loss's constructor that a recipe need not give."""
 
 
@@ -20,7 +20,7 @@ class NetworkPair:
     Attributes:
         student: The student.
         teacher: The teacher; None where there is none.
-        num_classes: The data set's.
+        num_classes, ignore_index: The data set's.
         probe: An image batch to look at the features with.
     """
 
@@ -28,6 +28,7 @@ class NetworkPair:
     teacher: nn.Module | None
     num_classes: int
     probe: Tensor
+    ignore_index: int = 255
 
     def fact(self, name: str, features: FeatureNames) -> Any:
         """Return one of :data:`FACTS` for a loss on these features.
@@ -38,8 +39,8 @@ class NetworkPair:
         Raises:
             UserError: A feature that the network does not have, or a fact about a teacher where there is none.
         """
-        if name == "num_classes":
-            return self.num_classes
+        if name in ("num_classes", "ignore_index"):
+            return getattr(self, name)
         if name == "student_channels":
             widths = self._widths(self.student, features.student)
             return widths[0] if features.is_single else widths
