@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: help demo test lint check bench lock clean
+.PHONY: help demo test lint check bench docs lock clean
 
 help:    ## list the targets
 	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/: .*##/\t/'
@@ -27,6 +27,9 @@ bench: $(READY)    ## cost of gskd, of the loop and of importing, as ratios in o
 	$(BIN)/python benchmarks/gskd_cost.py
 	$(BIN)/python benchmarks/loop_overhead.py
 	$(BIN)/python benchmarks/import_time.py
+
+docs: $(READY)    ## write docs/losses.md from the catalogue
+	$(BIN)/python docs/make_losses.py
 
 lock:    ## pin every dependency with its hashes (needs uv)
 	uv pip compile --universal --generate-hashes --python-version 3.11 --no-header --no-annotate \
