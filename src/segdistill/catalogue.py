@@ -425,6 +425,22 @@ CARDS: tuple[LossCard, ...] = (
         cost="time N h w V d for V entries drawn, twice for the student; memory N h w d, the queues and a fixed block",
         evidence="golden numbers (CIRKD code)",
     ),
+    LossCard(
+        name="skd_holistic",
+        module="SKDHolistic",
+        module_only=True,
+        idea="deceive a discriminator that tells the student's class scores from the teacher's",
+        equation="-mean D(z_S), while D minimises mean max(0, 1 - D(z_T)) + mean max(0, 1 + D(z_S))",
+        paper="SKD (Liu et al., CVPR 2019)",
+        url="https://arxiv.org/abs/1903.04197",
+        needs=("logits",),
+        on="logits",
+        hyperparameters={"num_classes": None},
+        weight=0.001,
+        weight_source="CIRKD code, beside 1 kd and 10 skd_pairwise, and beside its other methods too",
+        cost="time 3 passes of a network of 3.2M parameters over the logits, memory N h w of its activations",
+        evidence="its layers written out and the parameter count; the released code's numbers are random",
+    ),
 )
 
 BY_NAME: dict[str, LossCard] = {card.name: card for card in CARDS}

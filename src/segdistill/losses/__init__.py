@@ -25,6 +25,7 @@ from segdistill.losses.kd import KD, kd
 from segdistill.losses.md import MD, md
 from segdistill.losses.nst import NST, nst
 from segdistill.losses.rkd import RKD, rkd
+from segdistill.losses.skd_holistic import SKDHolistic
 from segdistill.losses.skd_pairwise import SKDPairwise, skd_pairwise
 from segdistill.losses.sp import SP, sp
 
@@ -51,6 +52,7 @@ __all__ = [
     "DSDCategory",
     "DSDPixel",
     "FitNet",
+    "SKDHolistic",
     "SKDPairwise",
     "at",
     "channel_distillation",
