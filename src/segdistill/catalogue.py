@@ -441,6 +441,33 @@ CARDS: tuple[LossCard, ...] = (
         cost="time 3 passes of a network of 3.2M parameters over the logits, memory N h w of its activations",
         evidence="its layers written out and the parameter count; the released code's numbers are random",
     ),
+    LossCard(
+        name="af_dcd",
+        module="AfDCD",
+        module_only=True,
+        idea="rebuild the teacher's features from a part of the student's, and contrast channels within patches",
+        equation="fd_weight |y - t|^2 / N + contrast_weight mean_i sum_g -log softmax(-|y_ig - t_jh|_1 / T)[j=i, h=g]",
+        paper="Af-DCD (Fan et al., NeurIPS 2023)",
+        url="https://arxiv.org/abs/2312.04168",
+        needs=("features",),
+        any_channels=True,
+        on="stage4",
+        hyperparameters={
+            "student_channels": None,
+            "teacher_channels": None,
+            "groups": 16,
+            "pool": 4,
+            "patch": 4,
+            "mask_ratio": 0.75,
+            "temperature": 0.07,
+            "fd_weight": 2e-6,
+            "contrast_weight": 5e-3,
+        },
+        weight=1.0,
+        weight_source="the two weights are hyper-parameters here, those of the Af-DCD code for Cityscapes, beside 1 kd",
+        cost="time N h w d (18 d + groups patch^2 / pool^2), memory N h w d and a fixed block; 18 d^2 parameters",
+        evidence="golden numbers (Af-DCD code)",
+    ),
 )
 
 BY_NAME: dict[str, LossCard] = {card.name: card for card in CARDS}

@@ -28,7 +28,7 @@ class Case:
 
     def build(self, **more: Any) -> nn.Module:
         torch.manual_seed(0)  # the same parameters and memory each time
-        loss = getattr(losses, self.module)(**self.kwargs, **more)
+        loss = getattr(losses, self.module)(**self.kwargs | more)
         return OnMaps(loss) if self.maps else loss
 
     @property
@@ -99,6 +99,11 @@ CASES = [
         nonzero_at_equality="the value is a score of the student alone",
         any_sign="a discriminator's score",
         sees_void="the discriminator's convolutions see across the edge, and an image of half the width is enlarged",
+    ),
+    Case(
+        "AfDCD",
+        {"student_channels": 6, "teacher_channels": 6, "groups": 3, "pool": 2, "patch": 2, "mask_ratio": 0.0},
+        nonzero_at_equality="the projector stands between student and teacher",
     ),
 ]
 HALF, QUARTER = 8, 4  # columns of the labels, and of the maps, in the left half of the image
@@ -199,7 +204,11 @@ def test_mismatched_shapes_are_an_error_not_a_broadcast(case: Case) -> None:
 def test_channels_may_differ_only_where_the_class_says_so(case: Case) -> None:
     student, teacher, labels = case.inputs()
     fewer = teacher[:, :1]  # one channel would broadcast
-    if case.build().equal_channels:
+    if "teacher_channels" in case.kwargs:  # a connector of its own, to any width
+        assert run(case.build(teacher_channels=3), student, teacher[:, :3], labels).isfinite()
+        with pytest.raises(ValueError, match=r"teacher_channels=6, got .*\(2, 6, 8, 8\).*\(2, 1, 8, 8\)"):
+            run(case.build(), student, fewer, labels)
+    elif case.build().equal_channels:
         with pytest.raises(ValueError, match=r"\(2, 6, 8, 8\).*\(2, 1, 8, 8\)"):
             run(case.build(), student, fewer, labels)
     else:

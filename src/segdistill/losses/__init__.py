@@ -4,6 +4,7 @@ All are called ``loss(student, teacher, labels=None)``, return an unweighted sca
 teacher, leave out void pixels (label 255) and compute in float32 at least.
 """
 
+from segdistill.losses.af_dcd import AfDCD
 from segdistill.losses.at import AT, at
 from segdistill.losses.channel_distillation import ChannelDistillation, channel_distillation
 from segdistill.losses.cirkd_memory import CIRKDMemory
@@ -45,6 +46,7 @@ __all__ = [
     "NST",
     "RKD",
     "SP",
+    "AfDCD",
     "CIRKDMemory",
     "CIRKDMiniBatch",
     "ChannelDistillation",

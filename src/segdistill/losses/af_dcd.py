@@ -1,0 +1,218 @@
+"""Af-DCD: rebuild the teacher's features from a part of the student's, and contrast channels within patches."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.utils.checkpoint import checkpoint
+
+from segdistill.losses._ops import (
+    check_positive,
+    check_shapes,
+    hide_void,
+    loss_function,
+    masked_mean,
+    valid_at,
+    zero_void,
+)
+
+# Numbers held at a time by the contrast, in its distances and, on CUDA, their backward pass: 256 MB in float32.
+_NUMBERS_AT_A_TIME = 2**26
+
+
+class AfDCD(nn.Module):
+    r"""Masked feature distillation plus omni-contrast, weighted and added up.
+
+    The student's features, brought to the teacher's width by a 1x1 convolution where they differ, lose a random
+    ``mask_ratio`` of their positions; two 3x3 convolutions with a ReLU between them rebuild :math:`y` from the rest.
+    Both learn with the student. With the teacher's features :math:`t`,
+
+    .. math:: w_\mathrm{fd} \frac{1}{N} \sum_{n,c,i} (y - t)^2 + w_\mathrm{contrast} \frac{1}{N P} \sum_{n,i,g}
+        -\log \frac{e^{-d(i,g;\, i,g)}}{e^{-d(i,g;\, i,g)} + \sum_{j,\, h \ne g} e^{-d(i,g;\, j,h)}}, \qquad
+        d(i,g;\, j,h) = \Vert y_{i,g} - t_{j,h} \Vert_1 / \tau
+
+    The second is on maps max-pooled to P positions, whose channels form ``groups``: :math:`y_{i,g}` are the channels of
+    group g at position i, and j runs over the positions of the patch that i is in. Both are sums over channels, and the
+    first over positions: their weights depend on the network and the size of its map.
+
+    Void positions are as the border of the map, of which no convolution and no maximum sees anything; they are neither
+    compared nor contrasted with, and P counts the others. Images without a valid one do not count in N. Where
+    ``pool * patch`` does not divide a side, void positions are added at its end, so that all of the map counted
+    (released: an error, or the first 44x44 positions for CamVid).
+
+    The distances of all pairs of a patch go through in blocks of patches, computed again in the backward pass, of at
+    most 256 MB.
+
+    Args:
+        student_channels: Channels of the student's features.
+        teacher_channels: Channels of the teacher's.
+        groups: Groups of neighbouring channels, >= 2; must divide teacher_channels.
+        pool: Side and stride of the max pooling before the contrast; 1 leaves it out.
+        patch: Side of a patch, in pooled positions.
+        mask_ratio: Share of the positions that are masked, the same for all channels, 0 <= mask_ratio < 1.
+        temperature: Of the contrast, > 0.
+        fd_weight: Weight of the masked feature distillation.
+        contrast_weight: Weight of the contrast.
+        generator: Source of the masks, drawn anew at every call.
+        ignore_index: Label of the positions that do not count.
+
+    Raises:
+        ValueError: For a hyper-parameter out of range.
+
+    Reference: Fan et al., Af-DCD, NeurIPS 2023, https://arxiv.org/abs/2312.04168, by its released code, whose weights
+    for Cityscapes are the default (1e-6 and 5e-3 for VOC, 8e-6 and 1e-2 for CamVid, 1e-6 and 4e-2 for ADE20K). That
+    code fails where student and teacher are equally wide. Its larger projector is left out.
+    """
+
+    equal_channels = False
+
+    def __init__(
+        self,
+        *,
+        student_channels: int,
+        teacher_channels: int,
+        groups: int = 16,
+        pool: int = 4,
+        patch: int = 4,
+        mask_ratio: float = 0.75,
+        temperature: float = 0.07,
+        fd_weight: float = 2e-6,
+        contrast_weight: float = 5e-3,
+        generator: torch.Generator | None = None,
+        ignore_index: int = 255,
+    ) -> None:
+        super().__init__()
+        check_positive(student_channels=student_channels, teacher_channels=teacher_channels)
+        check_positive(pool=pool, patch=patch, temperature=temperature)
+        if groups < 2 or teacher_channels % groups:
+            raise ValueError(f"groups must be >= 2 and divide teacher_channels={teacher_channels}, got {groups}")
+        if not 0 <= mask_ratio < 1:
+            raise ValueError(f"mask_ratio must be >= 0 and < 1, got {mask_ratio}")
+        self.student_channels = student_channels
+        self.teacher_channels = teacher_channels
+        self.groups = groups
+        self.pool = pool
+        self.patch = patch
+        self.mask_ratio = mask_ratio
+        self.temperature = temperature
+        self.fd_weight = fd_weight
+        self.contrast_weight = contrast_weight
+        self.generator = generator
+        self.ignore_index = ignore_index
+        self.align: nn.Module = nn.Identity()
+        if student_channels != teacher_channels:
+            self.align = nn.Conv2d(student_channels, teacher_channels, kernel_size=1)
+        self.projector = nn.ModuleList(
+            nn.Conv2d(teacher_channels, teacher_channels, kernel_size=3, padding=1) for _ in range(2)
+        )
+
+    def forward(self, student: Tensor, teacher: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Return the loss, a scalar.
+
+        Args:
+            student: Features, shape (N, student_channels, H, W).
+            teacher: Features, shape (N, teacher_channels, H, W); no gradient reaches it.
+            labels: Class indices, shape (N, H', W'); None counted every position.
+
+        Raises:
+            ValueError: If the shapes differ, or the channels from those of the constructor.
+        """
+        return _af_dcd(student, teacher, labels, loss=self)
+
+    def rebuild(self, student: Tensor, kept: Tensor, valid: Tensor) -> Tensor:
+        """Return the teacher's features as the projector guesses them, shape (N, teacher_channels, H, W).
+
+        Args:
+            student: Features, shape (N, student_channels, H, W).
+            kept: Boolean (N, H, W): positions that are not masked.
+            valid: Boolean (N, H, W).
+        """
+        first, second = self.projector
+        visible = zero_void(_apply(self.align, student), kept & valid)
+        hidden = zero_void(_apply(first, visible).relu(), valid)
+        return _apply(second, hidden)
+
+    def draw_kept(self, like: Tensor) -> Tensor:
+        """Draw the positions of ``like`` (N, C, H, W) that are not masked, boolean (N, H, W)."""
+        size = like[:, 0].shape
+        source = like.device if self.generator is None else self.generator.device
+        return torch.rand(size, generator=self.generator, device=source).to(like.device) >= self.mask_ratio
+
+
+@loss_function
+def _af_dcd(student: Tensor, teacher: Tensor, labels: Tensor | None, *, loss: AfDCD) -> Tensor:
+    check_shapes(student, teacher, any_channels=True)
+    if (student.shape[1], teacher.shape[1]) != (loss.student_channels, loss.teacher_channels):
+        raise ValueError(
+            f"expected student_channels={loss.student_channels} and teacher_channels={loss.teacher_channels}, "
+            f"got student {tuple(student.shape)} and teacher {tuple(teacher.shape)}"
+        )
+    valid = valid_at(labels, student, loss.ignore_index)
+    rebuilt = loss.rebuild(student, loss.draw_kept(student), valid)
+    errors = zero_void(rebuilt - teacher, valid).square().sum(dim=(1, 2, 3))  # (N,)
+    distillation = masked_mean(errors, valid.flatten(1).any(dim=1))
+    contrast = _omni_contrast(
+        rebuilt, teacher, valid, groups=loss.groups, pool=loss.pool, patch=loss.patch, temperature=loss.temperature
+    )
+    return loss.fd_weight * distillation + loss.contrast_weight * contrast
+
+
+def _apply(module: nn.Module, maps: Tensor) -> Tensor:
+    """``module`` with its parameters in the precision of ``maps``."""
+    parameters = {name: parameter.to(maps.dtype) for name, parameter in module.named_parameters()}
+    result: Tensor = functional_call(module, parameters, (maps,))
+    return result
+
+
+def _omni_contrast(
+    student: Tensor, teacher: Tensor, valid: Tensor, *, groups: int, pool: int, patch: int, temperature: float
+) -> Tensor:
+    """Sum over groups of the cross-entropies of :class:`AfDCD`, mean over the valid pooled positions.
+
+    Args:
+        student: Shape (N, C, H, W).
+        teacher: Same shape.
+        valid: Boolean (N, H, W).
+        groups: As in :class:`AfDCD`, and so are the rest.
+        pool: Side of the pooling.
+        patch: Side of a patch.
+        temperature: Divides the distances.
+    """
+    height, width = valid.shape[1:]
+    missing = (0, -width % (pool * patch), 0, -height % (pool * patch))
+    valid = F.pad(valid, missing)  # with False
+    pooled = F.max_pool2d(valid.float(), pool) > 0
+    s, t = (
+        zero_void(F.max_pool2d(hide_void(F.pad(maps, missing), valid), pool), pooled) for maps in (student, teacher)
+    )
+    s, t = (_vectors(maps, groups, patch) for maps in (s, t))  # (patches, vectors, channels), the groups innermost
+    counted = _vectors(pooled[:, None].expand(-1, groups, -1, -1), groups, patch)[..., 0]  # (patches, vectors)
+
+    vectors, channels = s.shape[1:]
+    own = torch.arange(vectors, device=s.device)
+    same_group = own % groups == own[:, None] % groups
+    positive = own == own[:, None]
+
+    def block(s: Tensor, t: Tensor, counted: Tensor) -> Tensor:
+        similarity = -torch.cdist(s, t, p=1) / temperature  # (patches, vectors, vectors)
+        left_out = (same_group | ~counted[:, None]) & ~positive
+        similarity = similarity.masked_fill(left_out, torch.finfo(s.dtype).min / 2)
+        entropy = similarity.logsumexp(dim=2) - similarity.diagonal(dim1=1, dim2=2)
+        return entropy.masked_fill(~counted, 0).sum()
+
+    # A handful of maps of distances are alive at once; the backward pass on CUDA holds all differences.
+    size = max(1, _NUMBERS_AT_A_TIME // (vectors**2 * (channels + 6)))
+    blocks = list(zip(*(torch.split(x, size) for x in (s, t, counted)), strict=True))
+    if len(blocks) == 1:
+        total = block(*blocks[0])
+    else:
+        sums = [checkpoint(block, *x, use_reentrant=False, preserve_rng_state=False) for x in blocks]
+        total = torch.stack(sums).sum()
+    return total / pooled.sum().clamp(min=1)
+
+
+def _vectors(maps: Tensor, groups: int, patch: int) -> Tensor:
+    """Cut (N, C, H, W) into (N * patches, patch * patch * groups, C / groups), the groups of a position together."""
+    images, channels, height, width = maps.shape
+    cut = maps.reshape(images, groups, channels // groups, height // patch, patch, width // patch, patch)
+    return cut.permute(0, 3, 5, 4, 6, 1, 2).flatten(0, 2).flatten(1, 3)
