@@ -75,6 +75,31 @@ def train(
 
 
 @app.command()
+def compare(
+    recipe: RecipeArgument,
+    changes: ChangesArgument = None,
+    methods: Annotated[
+        str | None,
+        typer.Option(
+            "--methods",
+            help="none,kd,gskd,...; changed: gskd:terms.gskd.samples=8,terms.gskd.weight=5. By default the recipe's.",
+        ),
+    ] = None,
+    seeds: Annotated[str, typer.Option("--seeds", help="Whole numbers joined by commas.")] = "0,1,2",
+    run_dir: Annotated[
+        Path | None, typer.Option("--run-dir", help="The comparison's folder; by default runs/RECIPE-comparison.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what is to do and how long it takes; write nothing.")
+    ] = False,
+) -> None:
+    """Compare methods over seeds, always with the student alone, from one teacher; goes on where it stopped."""
+    from segdistill.cli import commands
+
+    commands.compare(recipe, changes or [], methods, seeds, run_dir, dry_run=dry_run)
+
+
+@app.command()
 def evaluate(run: RunArgument, changes: ChangesArgument = None) -> None:
     """Score a run's student again, on its own data or another: data.root=DIR, split=val."""
     from segdistill.cli import commands

@@ -13,6 +13,7 @@ from segdistill.data import open_layout
 from segdistill.errors import UserError
 from segdistill.models.names import check_name
 from segdistill.recipes import Recipe, load
+from segdistill.training.plan import plan
 
 
 def distill(source: str, changes: Sequence[str], run_dir: Path | None, resume: bool) -> None:
@@ -29,6 +30,24 @@ def train(source: str, changes: Sequence[str], run_dir: Path | None, resume: boo
     chosen = run.teacher_recipe(recipe) if teacher else run.alone_recipe(recipe)
     chosen = chosen.model_copy(update={"name": f"{recipe.name}-teacher" if teacher else recipe.name})
     run.distill(chosen, run_dir or _default_folder(chosen), console=console, must_exist=resume)
+
+
+def compare(
+    source: str, changes: Sequence[str], methods: str | None, seeds: str, run_dir: Path | None, *, dry_run: bool
+) -> None:
+    """Run a comparison, or only say what it would take."""
+    recipe = _checked(source, changes)
+    planned = plan(source, changes, methods, seeds)
+    folder = run_dir or Path("runs") / f"{recipe.name}-comparison"
+    _training()
+    if dry_run:
+        from segdistill.training.estimate import estimate
+
+        estimate(planned, folder, console=console)
+    else:
+        from segdistill.training.compare import compare
+
+        compare(planned, folder, console=console)
 
 
 def evaluate(folder: Path, changes: Sequence[str]) -> None:

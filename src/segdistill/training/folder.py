@@ -11,6 +11,9 @@ from segdistill.recipes.yaml import YAMLError, read
 from segdistill.reports.files import read_json
 from segdistill.training.records import environment, write_json, write_text
 
+# What a run that was killed at its very beginning leaves: claim() writes recipe.yaml last.
+UNFINISHED = {"environment.json", "environment.json.tmp", "recipe.yaml.tmp"}
+
 
 class RunFolder:
     """A folder that holds one run; see the README for its files.
@@ -37,7 +40,7 @@ class RunFolder:
         is_run = (path / "recipe.yaml").exists() and (path / "environment.json").exists()
         if must_exist and not is_run:
             raise UserError(f"nothing to resume in {path}; leave --resume out to start a run there")
-        if not is_run and path.is_dir() and any(path.iterdir()):
+        if not is_run and path.is_dir() and not {file.name for file in path.iterdir()} <= UNFINISHED:
             raise UserError(f"{path} is not empty and holds no run; give another --run-dir")
         if is_run and self.has_begun:
             self._check_same_recipe()
@@ -58,8 +61,8 @@ class RunFolder:
     def claim(self) -> None:
         """Write down what is run here, with what."""
         if is_first_process() and not self.has_begun:
-            write_text(self.path / "recipe.yaml", to_yaml(self.recipe))
             write_json(self.path / "environment.json", environment(self.recipe.seed))
+            write_text(self.path / "recipe.yaml", to_yaml(self.recipe))
 
     def abandon(self) -> None:
         """Leave nothing behind of a new run that failed before it had anything to go on from."""
@@ -74,13 +77,18 @@ class RunFolder:
             there = None
         if not isinstance(there, dict):
             raise UserError(f"{record} is damaged; delete the folder, or give another --run-dir")
-        found = _differences(there, read(to_yaml(self.recipe)))
-        if found:
-            more = f"; and {len(found) - 3} more" if len(found) > 3 else ""
-            raise UserError(
-                f"{self.path} holds the run of another recipe ({'; '.join(found[:3])}{more}); "
-                "give another --run-dir, or delete the folder"
-            )
+        refuse_other(self.path, "run", there, read(to_yaml(self.recipe)))
+
+
+def refuse_other(path: Path, kind: str, there: dict[str, Any], now: dict[str, Any]) -> None:
+    """Raise a UserError that shows the first differences, if a folder's recipe is not this one."""
+    found = _differences(there, now)
+    if found:
+        more = f"; and {len(found) - 3} more" if len(found) > 3 else ""
+        raise UserError(
+            f"{path} holds the {kind} of another recipe ({'; '.join(found[:3])}{more}); "
+            "give another --run-dir, or delete the folder"
+        )
 
 
 def _differences(old: Any, new: Any, prefix: str = "") -> list[str]:

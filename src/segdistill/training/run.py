@@ -43,14 +43,10 @@ def distill(recipe: Recipe, folder: Path, *, console: Console, must_exist: bool 
         _say(console, f"{folder} is finished; give another --run-dir to run it again")
     else:
         _say_plan(console, recipe, folder)
-        teacher = _checked_teacher(recipe)
-        _check_labels(recipe)
+        teacher = checked_teacher(recipe)
+        check_labels(recipe)
         if not place.has_begun:
-            logging.disable(logging.INFO)  # the run itself says what it loads
-            try:
-                rehearse(recipe)
-            finally:
-                logging.disable(logging.NOTSET)
+            rehearse_silently(recipe)
         place.claim()
         try:
             _run(recipe, teacher, folder, console)
@@ -104,7 +100,16 @@ def teacher_recipe(recipe: Recipe, name: str = "teacher") -> Recipe:
     return alone_recipe(recipe).model_copy(update={"student": network, "train": teacher.train or recipe.train})
 
 
-def _checked_teacher(recipe: Recipe) -> Teacher | None:
+def rehearse_silently(recipe: Recipe) -> None:
+    """Rehearse a run that itself will say what it loads."""
+    logging.disable(logging.INFO)
+    try:
+        rehearse(recipe)
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def checked_teacher(recipe: Recipe) -> Teacher | None:
     """Return the teacher, if the recipe distils; it must have weights or be trained first."""
     teacher = recipe.teacher
     if not recipe.distils:
@@ -121,7 +126,7 @@ def _checked_teacher(recipe: Recipe) -> Teacher | None:
     return teacher
 
 
-def _check_labels(recipe: Recipe) -> None:
+def check_labels(recipe: Recipe) -> None:
     """Look at the masks before anything is trained; generated data needs no look."""
     for split in ("train", "val"):
         dataset = build_dataset(recipe.data, split)

@@ -1,0 +1,47 @@
+"""What a reader must know of runs to judge their numbers: networks, budget, data, commit, hardware."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from segdistill.reports.files import read_json
+
+Record = dict[str, Any]
+
+
+def facts(recipe: Record, finished: Sequence[Path], splits: Sequence[str], seeds: Sequence[int]) -> tuple[str, ...]:
+    """Return one line each.
+
+    Args:
+        recipe: What the runs have in common.
+        finished: The folders of the finished runs; their commits and machines are all named.
+        splits: Which splits they were scored on.
+        seeds: The seeds that are compared.
+
+    Raises:
+        UserError: A run's environment.json is missing or damaged.
+    """
+    train, data = recipe["train"], recipe["data"]
+    places = [read_json(folder / "environment.json") for folder in finished]
+    commits = dict.fromkeys(str(place.get("commit") or "unknown") for place in places)
+    machines = dict.fromkeys(_hardware(place) for place in places)
+    return (
+        f"recipe {recipe['name']}: student {recipe['student']['model']}, {_teacher(recipe)}",
+        f"{train['iterations']} steps of {train['batch_size']} images, seeds {', '.join(map(str, seeds))}",
+        f"data {data['name']}, scored on {' and '.join(splits) or '(nothing yet)'} with the weights best on val",
+        f"commit {', '.join(commits) or '(no run yet)'}; {'; '.join(machines) or '(no machine yet)'}",
+    )
+
+
+def _teacher(recipe: Record) -> str:
+    teacher = recipe["teacher"]
+    if teacher is None:
+        return "no teacher"
+    if teacher["train"] is None:
+        return f"teacher {teacher['model']} with the weights {Path(teacher['weights'] or '-').name}"
+    return f"teacher {teacher['model']}, trained here for {teacher['train']['iterations']} steps, seed {recipe['seed']}"
+
+
+def _hardware(environment: Record) -> str:
+    gpus = ", ".join(environment.get("gpus") or ["no GPU"])
+    return f"{gpus}, {environment.get('cpu_cores')} CPU cores, {environment.get('torch_threads')} threads"

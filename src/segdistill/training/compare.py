@@ -1,0 +1,147 @@
+"""Several methods over several seeds at equal budget, from one teacher; the table is there from the first run on."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from segdistill.data import scan_labels
+from segdistill.errors import UserError
+from segdistill.processes import are_several
+from segdistill.recipes import Recipe
+from segdistill.recipes.schema import Teacher
+from segdistill.reports.comparison import PublishedValue
+from segdistill.reports.tabular import on_screen
+from segdistill.training.build import build_dataset
+from segdistill.training.folder import RunFolder
+from segdistill.training.plan import Plan, PlannedRun
+from segdistill.training.run import check_labels, checked_teacher, rehearse_silently, teacher_recipe
+from segdistill.training.scoreboard import Scoreboard
+from segdistill.training.student import load_teacher, make_fabric, run_student
+
+
+def compare(plan: Plan, folder: Path, *, console: Console) -> None:
+    """Run what is not finished of a comparison; the tables in ``folder`` are rewritten after every run.
+
+    Finished runs are not repeated and a started one goes on from its checkpoint, however it was stopped. A run that
+    fails stands in the table with its reason and the others go on; where several processes share a run it ends all,
+    since they could not agree on it.
+
+    Args:
+        plan: What to run.
+        folder: Its runs' folders lie here, by :attr:`PlannedRun.folder`, and the teacher's in ``teacher/``.
+        console: Where to tell of it.
+
+    Raises:
+        UserError: Whatever the user can mend: before the first run, what any of the runs would stumble on in its
+            first step; after the last one, that runs failed.
+        Stopped: Ctrl-C or SIGTERM, after a checkpoint was written.
+    """
+    board = Scoreboard(folder, plan)
+    waiting = unfinished(plan, folder)
+    if waiting:
+        _say(console, f"{len(waiting)} of {len(plan.runs)} runs to do in {folder}, seed by seed")
+        teacher = prepare(board, waiting)
+        published = published_values(plan)
+        board.write(published)
+        if teacher is not None:
+            teacher = _ready(board, teacher, console)
+        for run in waiting:
+            _run(run, board, teacher, console)
+            board.write(published)
+    summary = board.write(published_values(plan))
+    console.print()
+    console.print(on_screen(summary.methods))
+    _say(console, f"comparison.json, .md, .csv and .tex in {folder}")
+    if board.failed:
+        raise UserError(
+            f"{len(board.failed)} of {len(plan.runs)} runs failed ({', '.join(board.failed)}); "
+            f"{folder / 'comparison.md'} says why, and the same command tries them again"
+        )
+
+
+def unfinished(plan: Plan, folder: Path) -> list[PlannedRun]:
+    """Return the runs without a result.
+
+    Raises:
+        UserError: The folder of a run holds that of another recipe.
+    """
+    return [run for run in plan.runs if RunFolder(folder / run.folder, run.recipe).result is None]
+
+
+def prepare(board: Scoreboard, waiting: Sequence[PlannedRun]) -> Teacher | None:
+    """Check all that can be checked in seconds: labels, one step of every method that has not begun.
+
+    Returns:
+        The teacher, where one of the runs needs it; it is yet to be trained if it says so.
+
+    Raises:
+        UserError: The first thing that is wrong, with the method.
+    """
+    recipes = {run.method: run.recipe for run in reversed(waiting)}
+    teachers = [checked_teacher(recipe) for recipe in recipes.values()]
+    check_labels(board.shared)
+    board.pixels = class_pixels(board.shared)
+    begun = {run.method for run in board.plan.runs if RunFolder(board.folder / run.folder, run.recipe).has_begun}
+    for method, recipe in reversed(recipes.items()):
+        if method not in begun:
+            try:
+                rehearse_silently(recipe)
+            except UserError as error:
+                raise UserError(f"method '{method}': {error}") from None
+    teacher = next((teacher for teacher in teachers if teacher is not None), None)
+    if teacher is not None and teacher.train is None:
+        _check_score(board.shared, teacher)
+    return teacher
+
+
+def class_pixels(recipe: Recipe) -> dict[str, int]:
+    """Count the pixels of each class in all training labels."""
+    dataset = build_dataset(recipe.data, "train")
+    report = scan_labels(dataset)
+    report.check()
+    return dict(zip(dataset.classes.names, report.pixels, strict=True))
+
+
+def published_values(plan: Plan) -> Mapping[str, Sequence[PublishedValue]]:
+    """Return published results by method, to stand beside the measured ones; the one place that knows where from."""
+    return {}
+
+
+def _ready(board: Scoreboard, teacher: Teacher, console: Console) -> Teacher:
+    """Return the teacher with its weights, trained here first if it says so."""
+    if teacher.train is None:
+        return teacher
+    run_student(teacher_recipe(board.shared), board.teacher_folder, console=console, label="teacher")
+    teacher = teacher.model_copy(update={"weights": str(board.teacher_folder)})
+    _check_score(board.shared, teacher)
+    return teacher
+
+
+def _check_score(recipe: Recipe, teacher: Teacher) -> None:
+    """Refuse a bad teacher once, before each of the distilled runs would."""
+    load_teacher(teacher, build_dataset(recipe.data, "val"), make_fabric(recipe.train), workers=recipe.data.workers)
+
+
+def _run(run: PlannedRun, board: Scoreboard, teacher: Teacher | None, console: Console) -> None:
+    label = f"{run.method} seed {run.recipe.seed}"
+    try:
+        run_student(
+            run.recipe,
+            board.folder / run.folder,
+            console=console,
+            label=label,
+            teacher=teacher if run.recipe.distils else None,
+        )
+    except UserError as error:
+        board.note(run, str(error))
+        _say(console, f"{label} failed: {error}")
+        if are_several():
+            board.write()
+            raise
+    else:
+        board.note(run, None)
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, soft_wrap=True)

@@ -1,0 +1,153 @@
+"""How long a comparison will take, from a few measured steps of each of its methods."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from lightning_fabric import Fabric
+from rich.console import Console
+from rich.table import Table
+from torch import nn
+
+from segdistill.data import SegmentationDataset, TrainingStream, evaluation_transform, training_loader
+from segdistill.recipes import Recipe
+from segdistill.recipes.schema import Train
+from segdistill.taps import evaluating
+from segdistill.training import checkpoint
+from segdistill.training.build import build_dataset, build_network, build_transform, final_split
+from segdistill.training.compare import unfinished
+from segdistill.training.console import clock
+from segdistill.training.evaluation import predict
+from segdistill.training.optimizer import build_optimizer
+from segdistill.training.plan import Plan
+from segdistill.training.run import checked_teacher, teacher_recipe
+from segdistill.training.scoreboard import Scoreboard
+from segdistill.training.student import build_distiller, make_fabric
+
+STEPS, IMAGES = 4, 4
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds of one run's parts.
+
+    Attributes:
+        step: An optimiser step.
+        image: Scoring the student on one image of the validation set.
+        teacher_image: The same of the teacher; 0 without one.
+    """
+
+    step: float
+    image: float
+    teacher_image: float
+
+    def seconds(self, train: Train, done: int, val: int, final: int) -> float:
+        """Return the seconds of what is left of a run after ``done`` steps.
+
+        Args:
+            train: Its settings.
+            done: Steps that are taken.
+            val: Images in the validation set; the teacher sees them once before training.
+            final: Images in the set that is reported on.
+        """
+        every = train.validate_every or max(1, train.iterations // 10)
+        validations = len([step for step in range(done + 1, train.iterations) if step % every == 0]) + 1
+        scored = validations * val + final
+        return (train.iterations - done) * self.step + scored * self.image + (val + final) * self.teacher_image
+
+
+def estimate(plan: Plan, folder: Path, *, console: Console) -> None:
+    """Say what is finished and what is to do, and how long that will take; nothing is written.
+
+    Raises:
+        UserError: What a step or the folder refuses.
+    """
+    board = Scoreboard(folder, plan)
+    waiting = {run.folder for run in unfinished(plan, folder)}
+    todo = [(run.folder, run.recipe) for run in plan.runs]
+    trains = any(
+        teacher is not None and teacher.train is not None
+        for teacher in (checked_teacher(run.recipe) for run in plan.runs)
+    )
+    if trains:
+        todo = [("teacher", teacher_recipe(board.shared)), *todo]
+        if not (board.teacher_folder / "result.json").exists():
+            waiting.add("teacher")
+    sizes = [len(build_dataset(plan.shared.data, split)) for split in ("val", final_split(plan.shared.data))]
+    methods = {"teacher": "teacher", **{run.folder: run.method for run in plan.runs}}
+    costs: dict[str, Cost] = {}
+    table = Table("run", "state", "steps to do", "s a step", "time", box=None, pad_edge=False)
+    total = 0.0
+    for name, recipe in todo:
+        if name not in waiting:
+            table.add_row(name, "finished", "0", "-", "-")
+            continue
+        cost = costs.get(methods[name]) or measure(recipe)
+        costs[methods[name]] = cost
+        done = steps_done(folder / name)
+        seconds = cost.seconds(recipe.train, done, *sizes)
+        total += seconds
+        left = recipe.train.iterations - done
+        table.add_row(name, f"at step {done}" if done else "not begun", str(left), f"{cost.step:.3f}", clock(seconds))
+    console.print(table)
+    console.print(f"{len(waiting)} of {len(todo)} runs to do, {total / 3600:.2f} hours; nothing was written")
+
+
+def steps_done(folder: Path) -> int:
+    """Return the step of a run's checkpoint; 0 where there is none."""
+    last = folder / "checkpoints" / "last.pt"
+    return int(checkpoint.load(last)["step"]) if last.exists() else 0
+
+
+def measure(recipe: Recipe) -> Cost:
+    """Take a few steps of a run and score a few images, the first of each not counted, and forget them."""
+    fabric = make_fabric(recipe.train)
+    train_set, val_set = build_dataset(recipe.data, "train"), build_dataset(recipe.data, "val")
+    teacher = None
+    if recipe.distils and recipe.teacher is not None:
+        strict = recipe.teacher.weights is not None and recipe.teacher.train is None
+        teacher = fabric.to_device(build_network(recipe.teacher, len(train_set.classes), strict=strict))
+    distiller = build_distiller(recipe, train_set, teacher, fabric).train()
+    optimizer = build_optimizer(distiller.parameters(), recipe.train)
+    stream = TrainingStream(train_set, build_transform(recipe.data), recipe.seed)
+    parts = recipe.train.accumulate
+    batch = recipe.train.batch_size // parts // fabric.world_size
+    loader = training_loader(stream, batch, steps=STEPS * parts, workers=recipe.data.workers)
+    began, counted = time.perf_counter(), 0.0
+    for number, (images, labels) in enumerate(loader):
+        with fabric.autocast():
+            out = distiller(images.to(fabric.device), labels.to(fabric.device))
+        out.total.backward()
+        if (number + 1) % parts == 0:
+            optimizer.step()
+            optimizer.zero_grad()
+        if number + 1 == parts:  # the first step pays for what is set up once
+            began = _now(fabric)
+    counted = _now(fabric) - began
+    return Cost(
+        step=counted / (STEPS - 1),
+        image=_image_seconds(distiller.student, val_set, fabric),
+        teacher_image=0.0 if teacher is None else _image_seconds(teacher, val_set, fabric),
+    )
+
+
+@torch.no_grad()
+def _image_seconds(network: nn.Module, dataset: SegmentationDataset, fabric: Fabric) -> float:
+    began = 0.0
+    count = min(IMAGES, len(dataset) - 1)
+    with evaluating(network):
+        for index in range(count + 1):
+            image, labels = evaluation_transform()(*dataset[index])
+            with fabric.autocast():
+                predict(network, image[None].to(fabric.device), (labels.shape[-2], labels.shape[-1]))
+            if index == 0:
+                began = _now(fabric)
+    return (_now(fabric) - began) / max(1, count)
+
+
+def _now(fabric: Fabric) -> float:
+    """Return the time at which the device has done what it was given."""
+    if fabric.device.type == "cuda":
+        torch.cuda.synchronize(fabric.device)
+    return time.perf_counter()

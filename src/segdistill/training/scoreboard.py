@@ -1,0 +1,99 @@
+"""What a comparison's folder remembers beside its runs: what all runs share, what failed, the tables so far."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from segdistill.errors import UserError
+from segdistill.processes import is_first_process
+from segdistill.recipes import Recipe
+from segdistill.reports.comparison import Comparison, Entry, PublishedValue, summarise
+from segdistill.reports.files import read_json
+from segdistill.training.folder import refuse_other
+from segdistill.training.plan import Plan, PlannedRun
+from segdistill.training.records import write_json, write_text
+
+RECORD = "comparison.json"
+
+
+class Scoreboard:
+    """A comparison's folder. Opening only looks; :meth:`write` writes.
+
+    Args:
+        folder: The folder. What it holds already stays in its tables, whatever is asked for now.
+        plan: What is asked for.
+
+    Attributes:
+        shared: What all runs share, with the seed of the teacher that is there.
+        pixels: Pixels of each class in the training labels; empty until they are counted.
+
+    Raises:
+        UserError: The folder holds the comparison of another recipe, or other files.
+    """
+
+    def __init__(self, folder: Path, plan: Plan) -> None:
+        self.folder, self.plan, self.shared = folder, plan, plan.shared
+        self.pixels: dict[str, int] = {}
+        self._before: list[dict[str, Any]] = []
+        self._problems: dict[str, str] = {}
+        if (folder / RECORD).exists():
+            if any(folder.glob("*/checkpoints/last.pt")) or any(folder.glob("*/result.json")):
+                self._go_on(read_json(folder / RECORD, "recipe", "runs", "pixels"))
+        elif folder.exists() and not folder.is_dir():
+            raise UserError(f"{folder} is a file; give a folder with --run-dir")
+        elif folder.is_dir() and any(file.name != f"{RECORD}.tmp" for file in folder.iterdir()):
+            raise UserError(f"{folder} is not empty and holds no comparison; give another --run-dir")
+
+    def _go_on(self, record: Mapping[str, Any]) -> None:
+        self.shared = self.shared.model_copy(update={"seed": record["recipe"]["seed"]})
+        refuse_other(self.folder, "comparison", record["recipe"], _plain(self.shared))
+        self.pixels = dict(record["pixels"])
+        self._before = [run for run in record["runs"] if (self.folder / run["folder"]).is_dir()]
+        self._problems = {run["folder"]: run["problem"] for run in record["runs"] if "problem" in run}
+
+    @property
+    def teacher_folder(self) -> Path:
+        """Where the teacher's own run is, if it is trained here."""
+        return self.folder / "teacher"
+
+    @property
+    def failed(self) -> list[str]:
+        """The folders of the runs that failed, of those that are asked for."""
+        return [run.folder for run in self.plan.runs if run.folder in self._problems]
+
+    def note(self, run: PlannedRun, problem: str | None) -> None:
+        """Remember that a run failed, or with None that it did not."""
+        if problem is None:
+            self._problems.pop(run.folder, None)
+        else:
+            self._problems[run.folder] = problem
+
+    def summary(self, published: Mapping[str, Sequence[PublishedValue]] | None = None) -> Comparison:
+        """Return the tables of what there is."""
+        return summarise(
+            self._entries(), _plain(self.shared), self.pixels, teacher=self.teacher_folder, published=published
+        )
+
+    def write(self, published: Mapping[str, Sequence[PublishedValue]] | None = None) -> Comparison:
+        """Write the tables of what there is, and return them."""
+        summary = self.summary(published)
+        if is_first_process():
+            record = {"recipe": _plain(self.shared), "pixels": self.pixels, **summary.record()}
+            write_json(self.folder / RECORD, record)
+            for name, text in summary.files().items():
+                write_text(self.folder / name, text)
+        return summary
+
+    def _entries(self) -> list[Entry]:
+        """Return a run for each folder, by method and seed, methods in the order in which they came."""
+        runs = {run["folder"]: (str(run["method"]), int(run["seed"])) for run in self._before}
+        runs.update({run.folder: (run.method, run.recipe.seed) for run in self.plan.runs})
+        order = list(dict.fromkeys(method for method, _ in runs.values()))
+        return [
+            Entry(method, seed, self.folder / folder, self._problems.get(folder))
+            for folder, (method, seed) in sorted(runs.items(), key=lambda run: (order.index(run[1][0]), run[1][1]))
+        ]
+
+
+def _plain(recipe: Recipe) -> dict[str, Any]:
+    return recipe.model_dump(mode="json")

@@ -1,0 +1,309 @@
+"""Comparisons: what is run, how they go on, what they refuse."""
+
+import json
+import shutil
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+
+from segdistill.data import Scenes
+from segdistill.errors import Stopped, UserError
+from segdistill.recipes import load
+from segdistill.training import loop
+from segdistill.training.compare import class_pixels, compare
+from segdistill.training.estimate import Cost, steps_done
+from segdistill.training.folder import RunFolder
+from segdistill.training.plan import Plan, parse_methods, plan
+from segdistill.training.run import distill
+from tests.training.conftest import TINY, said, tiny
+
+
+def planned(methods: str | None, seeds: str = "0", *changes: str) -> Plan:
+    return plan("quickstart", [*TINY, *changes], methods, seeds)
+
+
+def record(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "comparison.json").read_text())
+
+
+def row(folder: Path, method: str) -> dict[str, Any]:
+    return next(row for row in record(folder)["table"] if row["method"] == method)
+
+
+def states(folder: Path) -> dict[str, str]:
+    return {run["folder"]: run["state"] for run in record(folder)["runs"]}
+
+
+def results(folder: Path) -> dict[str, int]:
+    return {file.parent.name: file.stat().st_mtime_ns for file in folder.glob("*/result.json")}
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return torch.load(folder / "checkpoints" / "last.pt", weights_only=True)["distiller"]
+
+
+# What is run.
+
+
+def test_runs_go_seed_by_seed_with_the_student_alone_first() -> None:
+    runs = planned("kd,none,gskd,kd", "2,0,2").runs
+    assert [run.folder for run in runs] == ["none-s2", "kd-s2", "gskd-s2", "none-s0", "kd-s0", "gskd-s0"]
+    assert [run.recipe.seed for run in runs] == [2, 2, 2, 0, 0, 0]
+
+
+def test_without_methods_it_is_the_recipes_own() -> None:
+    assert planned(None).methods == ("none", "gskd")
+
+
+def test_runs_differ_in_nothing_but_terms_and_seed() -> None:
+    runs = planned("kd,gskd:train.learning_rate=0.5", "0,1").runs
+    assert [run.recipe.train.learning_rate for run in runs] == [0.01, 0.01, 0.5] * 2
+    bare = [run.recipe.model_dump(exclude={"seed", "terms", "method", "teacher"}) for run in runs]
+    assert bare[0] == bare[1]
+    assert bare[2].pop("train") != bare[0].pop("train")
+    assert bare[2] == bare[0]
+
+
+def test_a_recipes_terms_go_to_the_methods_that_have_them() -> None:
+    runs = planned("kd,gskd,dist+gskd", "0", "terms.gskd.weight=5", "terms.task.aux_weight=0").runs
+    terms = {run.method: run.recipe.terms for run in runs}
+    assert {method: sorted(found) for method, found in terms.items()} == {
+        "none": ["task"], "kd": ["kd", "task"], "gskd": ["gskd", "kd", "task"], "dist+gskd": ["dist", "gskd", "task"],
+    }  # fmt: skip
+    assert terms["gskd"]["gskd"].weight == terms["dist+gskd"]["gskd"].weight == 5
+    assert terms["none"]["task"].hyperparameters["aux_weight"] == 0
+
+
+def test_an_added_term_belongs_to_the_recipes_own_method() -> None:
+    runs = planned("kd,gskd", "0", "terms.cwd={}").runs
+    assert {run.method: "cwd" in run.recipe.terms for run in runs} == {"none": False, "kd": False, "gskd": True}
+
+
+def test_a_method_with_changes_of_its_own() -> None:
+    typed = "gskd,gskd:terms.gskd.samples=8,terms.gskd.stride=classes,none:terms.mine={loss: 'a:b', on: [head, logits]}"
+    assert parse_methods(typed) == {
+        "none": [],
+        "gskd": [],
+        "gskd:terms.gskd.samples=8,terms.gskd.stride=classes": ["terms.gskd.samples=8", "terms.gskd.stride=classes"],
+        "none:terms.mine={loss: 'a:b', on: [head, logits]}": ["terms.mine={loss: 'a:b', on: [head, logits]}"],
+    }
+    runs = planned(typed.replace("a:b", "tests.losses.nowhere:loss")).runs
+    samples = [run.recipe.terms["gskd"].hyperparameters["samples"] for run in runs if "gskd" in run.recipe.terms]
+    assert samples == [16, 8]
+    assert runs[2].folder == "gskd_terms.gskd.samples=8,terms.gskd.stride=classes-s0"
+    assert runs[3].recipe.teacher is not None
+
+
+def test_two_methods_that_would_share_a_folder_are_refused() -> None:
+    with pytest.raises(UserError, match="would share a folder"):
+        planned("kd:terms.kd.on='logits',kd:terms.kd.on=_logits_")
+
+
+# What it leaves.
+
+
+def test_a_comparison_is_what_distill_runs(tmp_path: Path, console: Console) -> None:
+    compare(planned("gskd", "0"), tmp_path / "compared", console=console)
+    distill(tiny(), tmp_path / "run", console=console)
+    for one, other in (("none-s0", "alone"), ("gskd-s0", "."), ("teacher", "teacher")):
+        expected = weights(tmp_path / "run" / other)
+        found = weights(tmp_path / "compared" / one)
+        assert found.keys() == expected.keys()
+        for name, value in expected.items():
+            torch.testing.assert_close(found[name], value, rtol=0, atol=0)
+    for name in ("json", "md", "csv", "tex"):
+        assert (tmp_path / f"compared/comparison.{name}").is_file()
+    assert not (tmp_path / "compared/gskd-s0/alone").exists()
+    assert load(tmp_path / "compared/gskd-s0/recipe.yaml") == tiny("baseline=false")
+    assert "over the student alone" in said(console)
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_the_table_is_there_after_every_run(tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    taken = loop.Training.run
+
+    def looking(self):
+        seen.append([run for run, state in states(tmp_path / "c").items() if state == "finished"])
+        return taken(self)
+
+    monkeypatch.setattr(loop.Training, "run", looking)
+    compare(planned("kd", "0,1"), tmp_path / "c", console=console)
+    assert [sorted(finished) for finished in seen] == [
+        [], [], ["none-s0"], ["kd-s0", "none-s0"], ["kd-s0", "none-s0", "none-s1"],
+    ]  # fmt: skip
+
+
+def test_pixels_are_those_of_all_training_labels() -> None:
+    dataset = Scenes("train", length=12, size=(32, 48))
+    counts = sum(np.bincount(dataset.read(index)[1].ravel(), minlength=256) for index in range(12))
+    assert list(class_pixels(tiny()).values()) == list(counts[:10])
+
+
+# How it goes on.
+
+
+def test_a_stopped_comparison_goes_on_and_repeats_nothing(
+    tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compare(planned("kd", "0,1"), tmp_path / "whole", console=console)
+    taken = loop.Training.take_step
+    stops = [("teacher", 2), ("none-s0", 5), ("kd-s1", 1)]
+
+    def interrupted(self, module, optimizer, batches, progress):
+        out = taken(self, module, optimizer, batches, progress)
+        if stops and (self.folder.name, progress.step) == stops[0]:
+            stops.pop(0)
+            signal.raise_signal(signal.SIGINT)
+        return out
+
+    monkeypatch.setattr(loop.Training, "take_step", interrupted)
+    finished: dict[str, int] = {}
+    while stops:
+        with pytest.raises(Stopped):
+            compare(planned("kd", "0,1"), tmp_path / "parts", console=console)
+        assert results(tmp_path / "parts").items() >= finished.items()
+        finished = results(tmp_path / "parts")
+    assert set(finished) == {"teacher", "none-s0", "kd-s0", "none-s1"}
+    assert row(tmp_path / "parts", "none")["seeds"] == "2 of 2"  # a table of what there is
+    assert row(tmp_path / "parts", "kd")["seeds"] == "1 of 2"
+    assert steps_done(tmp_path / "parts/kd-s1") == 1
+    compare(planned("kd", "0,1"), tmp_path / "parts", console=console)
+    assert results(tmp_path / "parts").items() >= finished.items()
+    assert "kd seed 1: going on from step 1" in said(console)
+    for name in ("none-s0", "kd-s1"):
+        whole, parts = weights(tmp_path / "whole" / name), weights(tmp_path / "parts" / name)
+        assert all(torch.equal(whole[key], parts[key]) for key in whole)
+
+
+def test_methods_and_seeds_are_added_later_with_the_same_teacher(tmp_path: Path, console: Console) -> None:
+    compare(planned("kd", "4"), tmp_path / "c", console=console)
+    before = results(tmp_path / "c")
+    compare(planned("kd,dist", "1,4"), tmp_path / "c", console=console)
+    assert results(tmp_path / "c").items() >= before.items()
+    assert set(results(tmp_path / "c")) == {
+        "teacher",
+        *(f"{name}-s{s}" for name in ("none", "kd", "dist") for s in (1, 4)),
+    }
+    assert load(tmp_path / "c/teacher/recipe.yaml").seed == 4
+    compare(planned("gskd", "4"), tmp_path / "c", console=console)  # what is not asked for keeps its place
+    assert [each["method"] for each in record(tmp_path / "c")["table"]] == ["none", "kd", "dist", "gskd", "teacher"]
+    assert [row(tmp_path / "c", name)["seeds"] for name in ("kd", "gskd")] == ["2 of 2", "1 of 1"]
+
+
+def test_what_is_finished_is_only_shown(tmp_path: Path, console: Console) -> None:
+    compare(planned("none"), tmp_path / "c", console=console)
+    before = (tmp_path / "c/comparison.md").read_text()
+    shutil.rmtree(tmp_path / "c/none-s0/checkpoints")  # large, and no longer needed
+    compare(planned("none"), tmp_path / "c", console=console)
+    assert said(console).count("runs to do") == 1
+    assert (tmp_path / "c/comparison.md").read_text() == before
+
+
+def test_killed_at_the_very_beginning_of_a_run(tmp_path: Path, console: Console) -> None:
+    compare(planned("none"), tmp_path / "c", console=console)
+    begun = tmp_path / "c/kd-s0"
+    begun.mkdir()
+    for name in ("environment.json", "recipe.yaml.tmp"):
+        (begun / name).write_text("{")
+    compare(planned("kd"), tmp_path / "c", console=console)
+    assert states(tmp_path / "c") == {"none-s0": "finished", "kd-s0": "finished"}
+
+
+# What fails.
+
+
+def test_a_run_that_fails_is_noted_and_the_others_go_on(tmp_path: Path, console: Console) -> None:
+    methods = "kd:train.learning_rate=1e30,gskd"
+    with pytest.raises(UserError, match=r"1 of 3 runs failed \(kd_train.learning_rate=1e30-s0\)"):
+        compare(planned(methods), tmp_path / "c", console=console)
+    assert states(tmp_path / "c") == {
+        "none-s0": "finished", "kd_train.learning_rate=1e30-s0": "failed", "gskd-s0": "finished",
+    }  # fmt: skip
+    assert "at step 2; lower train.learning_rate" in (tmp_path / "c/comparison.md").read_text()
+    compare(planned("gskd"), tmp_path / "c", console=console)  # not asked for, no failure; still in the table
+    assert "lower train.learning_rate" in (tmp_path / "c/comparison.md").read_text()
+
+
+def test_a_run_that_failed_is_tried_again(tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+
+        def fails(self, out, step):
+            if self.folder.name == "kd-s0":
+                raise UserError("the total loss is nan")
+
+        patch.setattr(loop.Training, "_check_finite", fails)
+        with pytest.raises(UserError, match="1 of 2 runs failed"):
+            compare(planned("kd"), tmp_path / "c", console=console)
+    compare(planned("kd"), tmp_path / "c", console=console)
+    assert set(states(tmp_path / "c").values()) == {"finished"}
+    assert "nan" not in (tmp_path / "c/comparison.md").read_text()
+
+
+def test_a_wrong_word_in_the_last_method_is_found_before_the_first_run(tmp_path: Path, console: Console) -> None:
+    with pytest.raises(UserError, match=r"method 'gskd:terms.gskd.on=hed': .*did you mean 'head'"):
+        compare(planned("kd,gskd:terms.gskd.on=hed"), tmp_path / "c", console=console)
+    assert not (tmp_path / "c").exists()
+
+
+def test_a_bad_teacher_is_refused_once_and_first(tmp_path: Path, console: Console) -> None:
+    distill(tiny("baseline=false"), tmp_path / "run", console=console)
+    changes = ("teacher.train=null", f"teacher.weights={tmp_path / 'run/teacher'}", "teacher.min_miou=0.99")
+    with pytest.raises(UserError, match="below teacher.min_miou"):
+        compare(planned("kd", "0", *changes), tmp_path / "c", console=console)
+    assert not (tmp_path / "c").exists()
+    compare(planned("kd", "0", *changes[:2]), tmp_path / "c", console=console)
+    teacher = json.loads((tmp_path / "run/teacher/result.json").read_text())
+    assert row(tmp_path / "c", "teacher")["miou_percent"]["mean"] == pytest.approx(100 * teacher["miou"])
+    assert not (tmp_path / "c/teacher").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "said_of_it"),
+    [("train.iterations=7", "train.iterations: 6 there, 7 now"), ("terms.kd.weight=3", "terms.kd.weight: 1.0 there")],
+)
+def test_another_recipe_in_the_same_folder_is_refused(
+    change: str, said_of_it: str, tmp_path: Path, console: Console
+) -> None:
+    compare(planned("kd"), tmp_path / "c", console=console)
+    before = {file: file.stat().st_mtime_ns for file in (tmp_path / "c").rglob("*")}
+    with pytest.raises(UserError, match=said_of_it):
+        compare(planned("kd,gskd", "0", change), tmp_path / "c", console=console)
+    assert {file: file.stat().st_mtime_ns for file in (tmp_path / "c").rglob("*")} == before
+
+
+def test_a_folder_of_something_else_is_refused(tmp_path: Path, console: Console) -> None:
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c/notes.txt").write_text("mine")
+    with pytest.raises(UserError, match="holds no comparison"):
+        compare(planned("kd"), tmp_path / "c", console=console)
+    with pytest.raises(UserError, match="is a file"):
+        compare(planned("kd"), tmp_path / "c/notes.txt", console=console)
+
+
+def test_a_recipe_that_lies_in_its_run_folder_is_not_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text("recipe: quickstart\n")
+    with pytest.raises(UserError, match="holds no run"):
+        RunFolder(tmp_path, tiny())
+
+
+# How long it takes.
+
+
+@pytest.mark.parametrize(
+    ("done", "expected"),
+    [
+        # 10 steps, validated at 4, 8 and 10: 10 x 2 s; (3 x 5 + 7) images of 1 s; the teacher sees 5 + 7 of 0.5 s.
+        (0, 20 + 22 + 6),
+        (4, 12 + 17 + 6),
+        (9, 2 + 12 + 6),
+    ],
+)
+def test_the_seconds_of_a_run_by_hand(done: int, expected: float) -> None:
+    train = tiny("train.iterations=10", "train.validate_every=4").train
+    assert Cost(step=2, image=1, teacher_image=0.5).seconds(train, done, val=5, final=7) == expected
