@@ -30,7 +30,7 @@ class LossCard:
         weight: Default weight of its term.
         weight_source: Where that comes from.
         cost: How time and extra memory grow, with N images of h x w positions, d channels and C classes.
-        costly: Why it costs more than a tenth of a training step, or 500 MB, at the papers' sizes; empty for the others.
+        costly: Why it costs more than a tenth of a training step, or 500 MB, at the papers' sizes; mostly empty.
         evidence: What its value is tested against.
     """
 

@@ -90,6 +90,11 @@ class Teacher(Network):
         """All teachers by name; a single one is called ``teacher``."""
         return self.members or {"teacher": self}
 
+    @property
+    def is_trained(self) -> bool:
+        """False where one has yet to be trained."""
+        return all(teacher.train is None for teacher in self.each.values())
+
 
 class TermRecipe(BaseModel):
     """One term. Every key beside these five is a hyper-parameter of the loss."""

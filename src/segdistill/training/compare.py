@@ -15,7 +15,7 @@ from segdistill.reports.tabular import on_screen
 from segdistill.training.build import build_dataset
 from segdistill.training.folder import RunFolder
 from segdistill.training.plan import Plan, PlannedRun
-from segdistill.training.run import check_labels, checked_teacher, rehearse_silently, teacher_recipe
+from segdistill.training.run import check_labels, checked_teacher, rehearse_silently, trained_teacher
 from segdistill.training.scoreboard import Scoreboard
 from segdistill.training.student import load_teacher, make_fabric, run_student
 
@@ -90,7 +90,7 @@ def prepare(board: Scoreboard, waiting: Sequence[PlannedRun]) -> Teacher | None:
             except UserError as error:
                 raise UserError(f"method '{method}': {error}") from None
     teacher = next((teacher for teacher in teachers if teacher is not None), None)
-    if teacher is not None and teacher.train is None:
+    if teacher is not None and teacher.is_trained:
         _check_score(board.shared, teacher)
     return teacher
 
@@ -110,10 +110,9 @@ def published_values(plan: Plan) -> Mapping[str, Sequence[PublishedValue]]:
 
 def _ready(board: Scoreboard, teacher: Teacher, console: Console) -> Teacher:
     """Return the teacher with its weights, trained here first if it says so."""
-    if teacher.train is None:
+    if teacher.is_trained:
         return teacher
-    run_student(teacher_recipe(board.shared), board.teacher_folder, console=console, label="teacher")
-    teacher = teacher.model_copy(update={"weights": str(board.teacher_folder)})
+    teacher = trained_teacher(board.shared, teacher, board.folder, console)
     _check_score(board.shared, teacher)
     return teacher
 
