@@ -64,6 +64,30 @@ def test_the_teachers_training_takes_over_the_students_settings() -> None:
     assert (recipe.teacher.train.batch_size, recipe.teacher.train.iterations) == (4, 11)
 
 
+def test_a_budget_scales_every_number_of_steps_and_comes_back_from_the_yaml(tmp_path: Path) -> None:
+    lengths = ["train.iterations=300", "train.warmup=25", "train.validate_every=8", "teacher.train.iterations=1001"]
+    recipe = load("quickstart", [*lengths, "train.budget=0.07"])
+    assert (recipe.train.iterations, recipe.train.warmup, recipe.train.validate_every) == (21, 2, 1)
+    assert recipe.teacher is not None
+    assert recipe.teacher.train is not None
+    assert (recipe.teacher.train.iterations, recipe.teacher.train.warmup) == (71, 2)  # rounded up
+    assert recipe.train.budget == recipe.teacher.train.budget == 1
+    file = tmp_path / "quickstart.yaml"
+    file.write_text(to_yaml(recipe))
+    assert load(file) == recipe
+
+
+def test_a_budget_leaves_a_run_of_one_step_and_what_is_not_a_length_alone() -> None:
+    full, recipe = load("quickstart"), load("quickstart", ["train.budget=1e-9", "teacher.train.budget=0.5"])
+    assert (recipe.train.iterations, recipe.train.validate_every, recipe.train.warmup) == (1, 1, 0)
+    lengths = ("iterations", "validate_every")
+    assert recipe.train == full.train.model_copy(update=dict.fromkeys(lengths, 1))
+    assert recipe.teacher is not None
+    assert recipe.teacher.train is not None
+    assert recipe.teacher.train.iterations == 300  # half of its own 600
+    assert load("quickstart", ["train.validate_every=null", "train.budget=0.5"]).train.validate_every is None
+
+
 def test_every_value_that_is_used_is_written_down() -> None:
     text = to_yaml(load("quickstart", ["method=kd"]))
     assert "loss: cross_entropy" in text
@@ -126,6 +150,10 @@ def test_methods_joined_by_plus_have_the_terms_of_both() -> None:
         (["train.iterations=many"], "train.iterations: .*got 'many'"),
         (["train.iterations=0"], "train.iterations: .*greater than 0, got 0"),
         (["train.batch_size=9", "train.accumulate=2"], "9 is not a multiple of accumulate 2"),
+        (["train.budget=0"], "train.budget: .*greater than 0, got 0"),
+        (["train.floor=1"], "floor 1.0 is above learning_rate 0.003"),
+        (["train.decay_at=[30, 60]"], "decay_at holds fractions of the run"),
+        (["train.schedule=linear"], "train.schedule: .*got 'linear'"),
         (["method=gksd"], "unknown method 'gksd'; did you mean 'gskd'"),
         (["method=cwd+i2ckd"], "'i2ckd' changes the term 'cwd_logits' of the others"),
         (["terms.x.loss=gksd"], "unknown loss 'gksd'; did you mean 'gskd'"),

@@ -91,6 +91,24 @@ def test_learning_rate_by_hand() -> None:
     assert [learning_rate(warm, step) for step in range(4)] == pytest.approx([0.005, 0.01, 0.015, 0.02])
 
 
+def test_the_other_schedules_by_hand() -> None:
+    cosine = Train(iterations=100, learning_rate=0.01, schedule="cosine")
+    rates = [learning_rate(cosine, step) for step in (0, 25, 50, 75)]
+    assert rates == pytest.approx([0.01, 0.01 * (2 + 2**0.5) / 4, 0.005, 0.01 * (2 - 2**0.5) / 4])
+    # ImageNet: 100 epochs, a tenth every 30; the step that reaches a point has the new rate.
+    step = Train(iterations=1000, learning_rate=0.1, schedule="step", decay=0.1, decay_at=(0.3, 0.6, 0.9))
+    rates = [learning_rate(step, at) for at in (0, 299, 300, 599, 600, 899, 900, 999)]
+    assert rates == pytest.approx([0.1, 0.1, 0.01, 0.01, 0.001, 0.001, 1e-4, 1e-4])
+
+
+def test_the_learning_rate_falls_to_its_floor() -> None:
+    # DIST's code base: 1e-4 + (0.02 - 1e-4) (1 - t)^0.9
+    train = Train(iterations=100, learning_rate=0.02, power=0.9, floor=1e-4)
+    assert learning_rate(train, 0) == 0.02
+    assert learning_rate(train, 50) == pytest.approx(1e-4 + 0.0199 * 0.5**0.9)
+    assert learning_rate(train, 100) == pytest.approx(1e-4)
+
+
 def test_the_optimiser_has_one_group_with_decay_on_everything() -> None:
     train = Train(learning_rate=0.3, momentum=0.8, weight_decay=0.01)
     network = plain(4)

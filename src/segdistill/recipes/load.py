@@ -48,7 +48,7 @@ def load(source: str | Path, changes: Sequence[str] = ()) -> Recipe:
         str(name): _complete(str(name), term) for name, term in draft["terms"].items() if term is not None
     }
     _inherit_training(draft)
-    return _checked(draft)
+    return _at_budget(_checked(draft))
 
 
 def task_term() -> TermRecipe:
@@ -200,6 +200,14 @@ def _with_training(teacher: Any, train: Draft) -> Any:
     if isinstance(members, dict):
         teacher = {**teacher, "members": {name: _with_training(member, train) for name, member in members.items()}}
     return teacher
+
+
+def _at_budget(recipe: Recipe) -> Recipe:
+    """Put budgets into plain numbers of steps, so that nothing after loading has to know of them."""
+    teacher = recipe.teacher
+    if teacher is not None and teacher.train is not None:
+        teacher = teacher.model_copy(update={"train": teacher.train.at_budget()})
+    return recipe.model_copy(update={"train": recipe.train.at_budget(), "teacher": teacher})
 
 
 def _checked(draft: Draft) -> Recipe:

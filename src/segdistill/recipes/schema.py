@@ -1,8 +1,12 @@
 """The schema of a recipe: what to train, on what, how long. One schema serves Python, YAML and the command line."""
 
+from fractions import Fraction
+from math import ceil
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+
+_SCALED = ("iterations", "warmup", "validate_every")
 
 
 class _Strict(BaseModel):
@@ -12,7 +16,11 @@ class _Strict(BaseModel):
 class Data(_Strict):
     """A data set and how its images are read."""
 
-    name: str = Field("scenes", description="camvid, folder or scenes (generated)")
+    name: str = Field(
+        "scenes",
+        description="cityscapes, camvid, voc, ade20k, imagenet (classification), folder, hf (Hugging Face); scenes and "
+        "shapes are generated",
+    )
     root: str | None = Field(None, description="the data set's folder")
     crop: tuple[PositiveInt, PositiveInt] = Field((360, 360), description="height and width of a training crop")
     scales: tuple[PositiveFloat, PositiveFloat] = Field(
@@ -44,6 +52,11 @@ class Network(_Strict):
 class Train(_Strict):
     """How a network is trained. Defaults: the protocol of the CIRKD code base."""
 
+    budget: PositiveFloat = Field(
+        1.0,
+        allow_inf_nan=False,
+        description="share of the run: 0.1 loads with a tenth of iterations, warmup and validate_every, and budget 1",
+    )
     iterations: PositiveInt = 40_000
     batch_size: PositiveInt = Field(16, description="images an optimiser step, over all devices and accumulation")
     accumulate: PositiveInt = Field(1, description="forward and backward passes an optimiser step")
@@ -51,7 +64,11 @@ class Train(_Strict):
     learning_rate: PositiveFloat = 0.02
     momentum: float = Field(0.9, ge=0, lt=1)
     weight_decay: float = Field(1e-4, ge=0)
-    power: float = Field(0.9, ge=0, description="learning rate x (1 - step / iterations) ** power")
+    schedule: Literal["poly", "cosine", "step"] = Field("poly", description="how the learning rate falls over the run")
+    power: float = Field(0.9, ge=0, description="poly: (1 - step / iterations) ** power")
+    decay: float = Field(0.1, gt=0, le=1, description="step: factor at each point of decay_at")
+    decay_at: tuple[float, ...] = Field((0.3, 0.6, 0.9), description="step: where, as fractions of the run")
+    floor: float = Field(0.0, ge=0, description="the learning rate falls to this, not to 0")
     warmup: int = Field(0, ge=0, description="steps over which the learning rate grows from 0")
     clip: PositiveFloat | None = Field(None, description="largest gradient norm")
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
@@ -63,10 +80,21 @@ class Train(_Strict):
     tensorboard: bool = Field(False, description="also write TensorBoard events (needs the extra)")
 
     @model_validator(mode="after")
-    def _divides(self) -> "Train":
+    def _fits_together(self) -> "Train":
         if self.batch_size % self.accumulate:
             raise ValueError(f"batch_size {self.batch_size} is not a multiple of accumulate {self.accumulate}")
+        if self.floor > self.learning_rate:
+            raise ValueError(f"floor {self.floor} is above learning_rate {self.learning_rate}")
+        if not all(0 < point < 1 for point in self.decay_at):
+            raise ValueError(f"decay_at holds fractions of the run, in (0, 1), got {list(self.decay_at)}")
         return self
+
+    def at_budget(self) -> "Train":
+        """Return the training with ``budget`` put into its numbers of steps, rounded up, and ``budget`` 1."""
+        # A fraction, because 0.07 of 300 is 21, and the product of the floats a little more, which rounds up to 22.
+        share = Fraction(str(self.budget))
+        scaled = {name: ceil(steps * share) for name in _SCALED if (steps := getattr(self, name)) is not None}
+        return self.model_copy(update={**scaled, "budget": 1.0})
 
 
 class Teacher(Network):

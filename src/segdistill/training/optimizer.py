@@ -1,5 +1,6 @@
 """Optimiser and learning rate. The rate is a function of the step alone, so a resumed run needs no scheduler state."""
 
+import math
 from collections.abc import Iterable
 
 import torch
@@ -17,10 +18,21 @@ def build_optimizer(parameters: Iterable[nn.Parameter], train: Train) -> torch.o
 
 
 def learning_rate(train: Train, step: int) -> float:
-    """Return the rate of a 0-based step: linear warm-up, then ``(1 - step / iterations) ** power``."""
+    r"""Return the rate of a 0-based step: linear warm-up, then :math:`floor + (learning\_rate - floor)\,share`.
+
+    With t = step / iterations, ``share`` is :math:`(1 - t)^{power}` (poly), :math:`(1 + \cos \pi t) / 2` (cosine), or
+    ``decay`` to the number of points of ``decay_at`` that t has reached (step).
+    """
     if step < train.warmup:
         return train.learning_rate * (step + 1) / train.warmup
-    return float(train.learning_rate * (1 - step / train.iterations) ** train.power)
+    t = step / train.iterations
+    if train.schedule == "poly":
+        share = (1 - t) ** train.power
+    elif train.schedule == "cosine":
+        share = (1 + math.cos(math.pi * t)) / 2
+    else:
+        share = train.decay ** sum(t >= point for point in train.decay_at)
+    return float(train.floor + (train.learning_rate - train.floor) * share)
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
