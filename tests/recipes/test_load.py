@@ -150,6 +150,7 @@ def test_methods_joined_by_plus_have_the_terms_of_both() -> None:
         (["train.iterations=many"], "train.iterations: .*got 'many'"),
         (["train.iterations=0"], "train.iterations: .*greater than 0, got 0"),
         (["train.batch_size=9", "train.accumulate=2"], "9 is not a multiple of accumulate 2"),
+        (["methods={gskd: 3}"], "methods: expected terms by method"),
         (["train.budget=0"], "train.budget: .*greater than 0, got 0"),
         (["train.floor=1"], "floor 1.0 is above learning_rate 0.003"),
         (["train.decay_at=[30, 60]"], "decay_at holds fractions of the run"),

@@ -8,20 +8,32 @@ from segdistill.catalogue import CARDS
 from segdistill.cli.screen import console
 from segdistill.errors import unknown
 from segdistill.models.names import licence, names
-from segdistill.recipes import BUILTIN, METHODS, load, to_yaml
+from segdistill.recipes import BUILTIN, METHODS, ROWS, load, tables, to_yaml
 
 
 def recipes(name: str | None) -> None:
-    """List the recipes, or print one."""
+    """List the recipes, or print one, what the papers report of it in front."""
     if name is not None:
         if name not in BUILTIN:
             raise unknown("recipe", name, BUILTIN)
-        print(to_yaml(load(name)), end="")
+        print("".join(f"# {line}\n" for line in _reported(name)), to_yaml(load(name)), sep="", end="")
         return
-    table = Table("recipe", "what it does", box=None, pad_edge=False)
+    table = Table("recipe", "what it does", "published in tables", box=None, pad_edge=False)
     for each, function in BUILTIN.items():
-        table.add_row(each, (function.__doc__ or "").strip())
+        table.add_row(each, (function.__doc__ or "").strip(), tables(each))
     console.print(table)
+
+
+def _reported(name: str) -> list[str]:
+    """Return what the papers report of a recipe, a line for each row of a table."""
+    lines = []
+    for row in ROWS:
+        if row.experiment == name:
+            score = "classes" if row.iou else f"{row.accuracy if row.miou is None else row.miou:.2f}"
+            what = "teacher" if row.method == "teacher" else " ".join((f"method={row.method}", *row.changes))
+            note = f"  # {row.note}" if row.note else ""
+            lines.append(f"{row.paper} {row.table:<4}{score:>8}  {what}{note}")
+    return lines
 
 
 def losses() -> None:

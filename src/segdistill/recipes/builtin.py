@@ -1,9 +1,9 @@
-"""The recipes that come with the package: functions that return one, with command, cost and expected result."""
+"""The recipes that come with the package: functions that return one. Here the small ones, in papers/ the papers'."""
 
 from collections.abc import Callable
-from typing import Any
 
-Draft = dict[str, Any]
+from segdistill.recipes.papers import EXPERIMENTS
+from segdistill.recipes.papers.protocols import Draft
 
 
 def quickstart() -> Draft:
@@ -45,18 +45,6 @@ def camvid() -> Draft:
     }
 
 
-def camvid_r101_r18() -> Draft:
-    """CamVid as in GSKD's Table 2: DeepLabV3, ResNet-101 (69.84 mIoU) to ResNet-18 (66.92 alone); one GPU, hours."""
-    return {
-        "data": {"name": "camvid", "crop": [360, 360], "workers": 4},
-        "student": {"model": "deeplabv3_resnet18"},
-        "teacher": {"model": "deeplabv3_resnet101", "min_miou": 0.5},
-        "method": "gskd",
-        "train": {"iterations": 40_000, "batch_size": 16, "validate_every": 800, "precision": "bf16-mixed"},
-        "baseline": True,
-    }
-
-
 def folder() -> Draft:
     """Your own images and masks: data.root=FOLDER, and a teacher of yours or one that is trained first."""
     return {
@@ -73,5 +61,5 @@ def folder() -> Draft:
 
 
 BUILTIN: dict[str, Callable[[], Draft]] = {
-    recipe.__name__: recipe for recipe in (quickstart, camvid, camvid_r101_r18, folder)
+    recipe.__name__: recipe for recipe in (quickstart, camvid, folder, *EXPERIMENTS)
 }

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from segdistill.catalogue import LossCard, card_of
 from segdistill.errors import UserError, unknown
 from segdistill.recipes.builtin import BUILTIN
-from segdistill.recipes.methods import terms_of
+from segdistill.recipes.methods import Terms, terms_of, updated
 from segdistill.recipes.schema import Recipe, TermRecipe
 from segdistill.recipes.yaml import YAMLError, read, write
 
@@ -34,14 +34,14 @@ def load(source: str | Path, changes: Sequence[str] = ()) -> Recipe:
     own = draft.get("terms") or {}
     if not isinstance(own, dict):
         raise UserError(f"terms: expected terms by name, as in {{kd: {{weight: 2}}}}, got {own!r}")
-    draft["terms"] = {"task": {}, **terms_of(str(draft.get("method", "gskd")))}
+    draft["terms"] = {"task": {}, **terms_of(str(draft.get("method", "gskd")), _own_methods(draft))}
     for name, term in own.items():
-        draft["terms"][name] = _updated(draft["terms"].get(name), term)
+        draft["terms"][name] = updated(draft["terms"].get(name), term)
     for path, value in edits:
         if path == ["terms"]:
             raise UserError("terms: change one term at a time, as in terms.kd.weight=2 or terms.kd=null")
         if path[0] == "terms" and len(path) == 2:
-            draft["terms"][path[1]] = _updated(draft["terms"].get(path[1]), value)
+            draft["terms"][path[1]] = updated(draft["terms"].get(path[1]), value)
         elif path[0] == "terms":
             _set(draft, path, value)
     draft["terms"] = {
@@ -59,7 +59,7 @@ def task_term() -> TermRecipe:
 def to_yaml(recipe: Recipe) -> str:
     """Return a recipe as YAML that :func:`load` reads back: every value that is used."""
     values = recipe.model_dump(mode="json")
-    left_out = {name: None for name in terms_of(recipe.method) if name not in recipe.terms}
+    left_out = {name: None for name in terms_of(recipe.method, recipe.methods) if name not in recipe.terms}
     return write({**values, "terms": {**values["terms"], **left_out}})
 
 
@@ -103,7 +103,7 @@ def _merge(base: Draft, change: Mapping[str, Any]) -> Draft:
         if not (isinstance(old, dict) and isinstance(value, dict)):
             merged[key] = value
         elif key == "terms":
-            merged[key] = {**old, **{name: _updated(old.get(name), term) for name, term in value.items()}}
+            merged[key] = {**old, **{name: updated(old.get(name), term) for name, term in value.items()}}
         elif key in ("student", "teacher"):
             merged[key] = {**(_without_options(old) if "model" in value else old), **value}
         else:
@@ -111,9 +111,12 @@ def _merge(base: Draft, change: Mapping[str, Any]) -> Draft:
     return merged
 
 
-def _updated(term: Any, change: Any) -> Any:
-    """Change some keys of a term; None takes it out."""
-    return {**term, **change} if isinstance(term, dict) and isinstance(change, dict) else change
+def _own_methods(draft: Draft) -> dict[str, Terms]:
+    """Return what a recipe changes of the named methods."""
+    methods = draft.get("methods") or {}
+    if not isinstance(methods, dict) or not all(isinstance(terms, dict) for terms in methods.values()):
+        raise UserError(f"methods: expected terms by method, as in {{gskd: {{gskd: {{samples: 8}}}}}}, got {methods!r}")
+    return methods
 
 
 def _without_options(network: Draft) -> Draft:

@@ -4,6 +4,7 @@ Weights are those of the papers and of the code bases whose protocol is used her
 each. They belong to the full budget (40 000 steps, batch 16) and to ImageNet backbones.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from segdistill.errors import UserError, unknown
@@ -61,22 +62,35 @@ METHODS: dict[str, Terms] = {
 }
 
 
-def terms_of(method: str) -> Terms:
+def terms_of(method: str, own: Mapping[str, Terms] | None = None) -> Terms:
     """Return the terms of a method; ``a+b``, where it has no entry of its own, is the terms of both.
+
+    Args:
+        method: A name of ``METHODS`` or ``own``, or such names joined by ``+``.
+        own: What a recipe changes of the named methods, term by term (None takes one out), and methods of its own.
 
     Raises:
         UserError: Unknown method, or two methods that give one term different settings.
     """
-    if method in METHODS:
-        return dict(METHODS[method])
-    terms: Terms = {}
+    own = own or {}
+    if method in METHODS or method in own:
+        terms = dict(METHODS.get(method, {}))
+        for name, change in own.get(method, {}).items():
+            terms[name] = updated(terms.get(name), change)
+        return {name: term for name, term in terms.items() if term is not None}
+    terms = {}
     for part in method.split("+"):
-        if part not in METHODS:
-            raise unknown("method", part, METHODS)
-        for name, term in METHODS[part].items():
+        if part not in METHODS and part not in own:
+            raise unknown("method", part, [*METHODS, *own])
+        for name, term in terms_of(part, own).items():
             if terms.get(name, term) != term:
                 raise UserError(
                     f"method '{method}': '{part}' changes the term '{name}' of the others; write the terms out"
                 )
             terms[name] = term
     return terms
+
+
+def updated(term: Any, change: Any) -> Any:
+    """Change some keys of a term; None takes it out."""
+    return {**term, **change} if isinstance(term, dict) and isinstance(change, dict) else change

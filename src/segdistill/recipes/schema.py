@@ -151,6 +151,9 @@ class Recipe(_Strict):
     student: Network
     teacher: Teacher | None = None
     method: str = Field("gskd", description="a name of `segdistill losses`, 'none', or names joined by '+'")
+    methods: dict[str, dict[str, Any]] = Field(
+        {}, description="what this recipe changes of the named methods, term by term, and methods of its own"
+    )
     terms: dict[str, TermRecipe] = Field({}, description="the method's terms; change or add any")
     train: Train = Train()
     baseline: bool = Field(True, description="also train the student alone, at the same budget and seed")

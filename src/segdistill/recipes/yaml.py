@@ -62,6 +62,9 @@ def read(text: str) -> Any:
 def write(recipe: dict[str, Any]) -> str:
     """Write a recipe's values as YAML that :func:`read` gives back."""
     shown = dict(recipe)
+    shown["methods"] = {name: _OneLine(terms) for name, terms in shown["methods"].items()}
+    if not shown["methods"]:
+        del shown["methods"]
     shown["terms"] = {name: term and _OneLine(term) for name, term in shown["terms"].items()}
     for network in ("student", "teacher"):
         if shown[network] is not None:

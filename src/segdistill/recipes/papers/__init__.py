@@ -1,0 +1,8 @@
+"""The three papers' experiments: a recipe for each network pair on each data set; ``method`` picks a table's row.
+
+What the papers report of them is in :mod:`segdistill.recipes.published`.
+"""
+
+from segdistill.recipes.papers.gskd import EXPERIMENTS as GSKD
+
+EXPERIMENTS = (*GSKD,)

@@ -1,0 +1,239 @@
+"""The papers' experiments and what they report: complete, as printed, and every row a recipe that loads."""
+
+import re
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from segdistill.cli import lists
+from segdistill.recipes import BUILTIN, METHODS, ROWS, Row, load, published, rows_of, tables
+from segdistill.recipes.papers import EXPERIMENTS
+from segdistill.recipes.yaml import read
+
+PAPERS = Path(__file__).parents[3] / "shared" / "papers"
+
+# Counted by hand in the papers, without the teachers' lines.
+LINES = {
+    ("GSKD", "1"): 36, ("GSKD", "2"): 24, ("GSKD", "3"): 24, ("GSKD", "4"): 4, ("GSKD", "5"): 6, ("GSKD", "6"): 6,
+    ("GSKD", "7"): 4, ("GSKD", "8"): 4, ("GSKD", "9"): 4, ("GSKD", "10"): 3, ("GSKD", "11"): 7, ("GSKD", "12"): 9,
+}  # fmt: skip
+WITHOUT_TEACHER = {("GSKD", table) for table in ("4", "7", "8", "9", "10", "11")}
+NAMES = [function.__name__ for function in EXPERIMENTS]
+
+
+def place(row: Row) -> tuple[str, str]:
+    return row.paper, row.table
+
+
+def test_every_line_of_every_table_is_there() -> None:
+    assert Counter(place(row) for row in ROWS if row.method != "teacher") == LINES
+    experiments = {(place(row), row.experiment) for row in ROWS}
+    teachers = [(place(row), row.experiment) for row in ROWS if row.method == "teacher"]
+    assert len(teachers) == len(set(teachers))
+    assert set(teachers) == {(where, name) for where, name in experiments if where not in WITHOUT_TEACHER}
+    lines = [(place(row), row.experiment, row.method, row.changes) for row in ROWS]
+    assert len(set(lines)) == len(lines)
+
+
+def test_every_experiment_has_rows_and_every_row_an_experiment() -> None:
+    assert {row.experiment for row in ROWS} == set(NAMES)
+
+
+# The block of a table: the lines after its caption (GSKD, AICSD), or before it (I2CKD).
+CAPTIONS = {"GSKD": r"TABLE {}\.", "AICSD": r"TABLE {}\n", "I2CKD": r"Table {}\."}
+
+
+def printed(paper: str, table: str) -> list[str]:
+    """Return the percentages in a table of the paper's text; parameters and gains are printed otherwise."""
+    file = PAPERS / f"{paper.lower()}.txt"
+    if not file.is_file():
+        pytest.skip(f"needs the paper's text in ../shared/papers, {file.name} is not there")
+    blocks = [block for block in re.split(r"\n[ \t]*\n", file.read_text()) if block.strip()]
+    (at,) = (index for index, block in enumerate(blocks) if re.match(rf"\W*{CAPTIONS[paper].format(table)}", block))
+    block = blocks[at - 1 if paper == "I2CKD" else at + 1]
+    return re.findall(r"(?<![+\d.])\d\d\.\d\d(?!\d)", block)
+
+
+@pytest.mark.parametrize(("paper", "table"), LINES)
+def test_numbers_are_those_of_the_paper(paper: str, table: str) -> None:
+    rows = [row for row in ROWS if place(row) == (paper, table)]
+    # A teacher is printed once, whatever the number of students.
+    lines = [row for index, row in enumerate(rows) if row.method != "teacher" or index == 0]
+    values = [value for row in lines for value in (row.miou, row.accuracy, *row.iou.values())]
+    ours = [f"{value:.2f}" for value in values if value is not None]
+    assert ours == printed(paper, table)
+
+
+def test_class_level_numbers_belong_to_their_classes() -> None:
+    rows = {row.method: row.iou for row in ROWS if place(row) == ("GSKD", "4")}
+    assert rows["dist+gskd"]["train"] == 83.15
+    assert rows["none"]["truck"] == 77.67
+    assert rows["gskd"]["traffic light"] == 66.22
+    assert [round(sum(iou.values()) / 19, 2) for iou in rows.values()] == [75.80, 76.34, 77.10, 78.18]
+
+
+KNOWN = [row for row in ROWS if row.method in METHODS]  # the teacher is none of them
+
+
+@pytest.mark.parametrize("row", KNOWN, ids=lambda row: " ".join((row.table, row.experiment, row.method, *row.changes)))
+def test_every_row_is_a_recipe(row: Row) -> None:
+    recipe = load(row.experiment, [f"method={row.method}", *row.changes])
+    assert recipe.distils == (row.method != "none")
+    assert recipe.teacher is not None
+    assert recipe.baseline
+    assert row in rows_of(recipe)
+    assert row in published(row.experiment, row.method, row.changes)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_student_trains_as_the_paper_says(name: str) -> None:
+    recipe = load(name)
+    crops = {"cityscapes": (512, 1024), "camvid": (360, 360), "voc": (512, 512), "ade20k": (512, 512)}
+    train, data = recipe.train, recipe.data
+    if "segformer" in name or "imagenet" in name:
+        return
+    assert data.crop == crops[data.name]
+    assert (train.iterations, train.batch_size, train.learning_rate) == (40_000, 16, 0.02)
+    assert (train.optimizer, train.momentum, train.schedule, train.power) == ("sgd", 0.9, "poly", 0.9)
+    assert recipe.teacher is not None
+    assert recipe.teacher.train == train
+
+
+def test_imagenet_takes_a_hundred_epochs_and_a_tenth_of_the_rate_every_thirty() -> None:
+    train = load("gskd_imagenet_r18").train
+    assert train.iterations == 500_456  # 100 x 1 281 167 images / 256, rounded up
+    assert (train.schedule, train.learning_rate, train.weight_decay) == ("step", 0.1, 1e-4)
+    assert [train.decay**passed * 0.1 for passed in range(4)] == pytest.approx([0.1, 0.01, 0.001, 0.0001])
+
+
+def test_gskd_is_set_as_each_section_says() -> None:
+    def gskd(name: str, method: str = "gskd") -> dict[str, object]:
+        term = load(name, [f"method={method}"]).terms["gskd"]
+        return {"weight": term.weight, "on": term.on, "labels": term.labels, **term.hyperparameters}
+
+    alone = gskd("gskd_camvid_deeplabv3_r18")
+    assert (alone["samples"], alone["stride"], alone["weight"], alone["temperature"]) == (16, 8, 10, 1)
+    plug_in = gskd("gskd_camvid_deeplabv3_r18", "dist+gskd")
+    assert (plug_in["samples"], plug_in["stride"], plug_in["weight"]) == (8, "classes", 10)
+    assert gskd("gskd_cityscapes_segformer_b0")["samples"] == 32
+    assert gskd("gskd_cityscapes_segformer_b0", "dist+gskd")["samples"] == 32
+    for method in ("gskd", "dist+gskd"):
+        term = gskd("gskd_imagenet_r18", method)
+        assert (term["sampling"], term["samples"], term["stride"], term["weight"]) == ("random", 16, 10, 5)
+        assert (term["labels"], term["on"]) == (None, "stage4")
+
+
+def test_rows_of_dist_train_the_student_as_dists_code_and_the_teacher_as_cirkds() -> None:
+    (row,) = (row for row in published("gskd_cityscapes_deeplabv3_r18", "dist") if row.table == "1")
+    recipe = load(row.experiment, ["method=dist", *row.changes])
+    assert (recipe.train.weight_decay, recipe.train.floor) == (5e-4, 1e-4)
+    assert recipe.teacher is not None
+    assert recipe.teacher.train is not None
+    assert (recipe.teacher.train.weight_decay, recipe.teacher.train.floor) == (1e-4, 0)
+    assert (recipe.terms["dist_aux"].on, recipe.terms["dist_aux"].weight) == ("aux", 0.4)
+    assert "dist_aux" not in load("gskd_cityscapes_deeplabv3_mobilenetv2", ["method=dist"]).terms
+
+
+def scores(method: str, *changes: str, recipe: str = "gskd_cityscapes_deeplabv3_r18") -> dict[str, float | None]:
+    return {row.table: row.miou for row in published(recipe, method, changes)}
+
+
+def test_published_finds_rows_by_what_is_compared_not_by_words() -> None:
+    best = {"1": 76.34, "4": None, "7": 76.34, "8": 76.34, "11": 76.34}
+    assert scores("gskd") == scores("gskd", "terms.gskd={samples: 16}", "seed=3") == best
+    assert scores("gskd", "train.budget=0.1", "data.root=/somewhere", "train.learning_rate=1") == best
+    assert scores("gskd", "terms.gskd.samples=8") == {"7": 75.19}
+    assert scores("gskd", "terms.gskd.weight=3") == {}
+    assert scores("none") == {"1": 74.21, "4": None}
+    assert scores("teacher") == {"1": 78.07}
+
+
+def test_published_says_nothing_of_other_networks_and_recipes() -> None:
+    assert scores("gskd", "student.model=pspnet_resnet18") == {}
+    assert scores("gskd", "teacher.model=deeplabv3_resnet18") == {}
+    assert scores("none", "teacher.model=deeplabv3_resnet18") == {"1": 74.21, "4": None}
+    assert scores("teacher", "teacher.model=deeplabv3_resnet18") == {}
+    assert scores("gskd", "data.name=folder") == {}
+    assert scores("gskd", recipe="quickstart") == scores("gskd", recipe="mine.yaml") == {}
+
+
+def test_tables_of_a_recipe() -> None:
+    assert tables("gskd_cityscapes_deeplabv3_r18") == "GSKD 1, 4, 7, 8, 9, 10, 11"
+    assert tables("quickstart") == ""
+
+
+def test_a_printed_recipe_has_the_papers_rows_in_front_and_is_still_yaml(capsys: pytest.CaptureFixture[str]) -> None:
+    lists.recipes("gskd_camvid_deeplabv3_r18")
+    said = capsys.readouterr().out
+    assert "# GSKD 2      69.84  teacher\n# GSKD 2      66.92  method=none\n" in said
+    assert "68.59  method=cwd+gskd  # printed gain +0.98; the difference is 0.88\n" in said
+    assert read(said)["name"] == "gskd_camvid_deeplabv3_r18"
+    lists.recipes("quickstart")
+    assert capsys.readouterr().out.startswith("name: quickstart")
+
+
+# Networks.
+
+CLASSES = {"cityscapes": 19, "camvid": 11, "voc": 21, "ade20k": 150}
+
+
+@pytest.fixture(scope="module")
+def millions() -> Callable[[str, int], float]:
+    """Millions of parameters of a network."""
+    import torch
+
+    from segdistill import models
+
+    counted: dict[tuple[str, int], float] = {}
+
+    def count(name: str, classes: int) -> float:
+        if (name, classes) not in counted:
+            with torch.device("meta"):
+                network = models.build(name, classes)
+            counted[name, classes] = sum(p.numel() for p in network.parameters()) / 1e6
+        return counted[name, classes]
+
+    return count
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row.params], ids=lambda row: f"{row.experiment}-{row.method}")
+def test_networks_have_the_published_numbers_of_parameters(row: Row, millions: Callable[[str, int], float]) -> None:
+    recipe = load(row.experiment)
+    assert recipe.teacher is not None
+    network = recipe.teacher if row.method == "teacher" else recipe.student
+    classes = 150 if "150 classes" in row.note else CLASSES[recipe.data.name]
+    assert millions(network.model, classes) == pytest.approx(row.params, rel=0.015)
+
+
+# Methods that a recipe changes or has of its own.
+
+
+def test_a_recipe_changes_a_method_only_where_that_is_chosen() -> None:
+    own = "methods={kd: {kd: {temperature: 4}, task: {weight: 0.1}}, gskd: {kd: null}}"
+    kd = load("quickstart", ["method=kd", own])
+    assert (kd.terms["kd"].hyperparameters["temperature"], kd.terms["task"].weight) == (4, 0.1)
+    assert set(load("quickstart", ["method=gskd", own]).terms) == {"task", "gskd"}
+    assert load("quickstart", ["method=dist", own]).terms == load("quickstart", ["method=dist"]).terms
+    assert load("quickstart", ["method=kd", own, "terms.kd.temperature=2"]).terms["kd"].hyperparameters == {
+        "temperature": 2
+    }
+
+
+def test_a_recipe_may_have_a_method_of_its_own(tmp_path: Path) -> None:
+    from segdistill.recipes import to_yaml
+
+    file = tmp_path / "mine.yaml"
+    file.write_text("recipe: quickstart\nmethod: mine\nmethods: {mine: {kd: {weight: 2}, at: {}}}\n")
+    recipe = load(file)
+    assert {name: term.weight for name, term in recipe.terms.items()} == {"task": 1, "kd": 2, "at": 10_000}
+    assert set(load(file, ["method=mine+dist"]).terms) == {"task", "kd", "at", "dist"}
+    file.write_text(to_yaml(recipe))
+    assert load(file) == recipe
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_recipes_change_methods_that_there_are(name: str) -> None:
+    assert set(load(name).methods) <= set(METHODS)
+    assert set(BUILTIN[name]()) >= {"data", "student", "teacher", "method", "train"}
