@@ -45,10 +45,20 @@ METHODS: dict[str, Terms] = {
     "dist": {"dist": {"loss": "dist", "on": "logits", "weight": 1.0}},
     # CIRKD code base, each on top of KD.
     "skd_pairwise": {**_KD, "skd_pairwise": {"loss": "skd_pairwise", "on": "head", "weight": 10.0}},
+    "skd": {
+        **_KD,
+        "skd_pairwise": {"loss": "skd_pairwise", "on": "head", "weight": 10.0},
+        "skd_holistic": {"loss": "skd_holistic", "on": "logits", "weight": 0.001},
+    },
     "at": {**_KD, "at": {"loss": "at", "on": "head", "weight": 10_000.0}},
     "fitnet": {**_KD, "fitnet": {"loss": "fitnet", "on": "head", "weight": 10.0}},
     "ifvd": {**_KD, "ifvd": {"loss": "ifvd", "on": "head", "labels": "valid", "weight": 20.0}},
     "cirkd_minibatch": {**_KD, "cirkd_minibatch": {"loss": "cirkd_minibatch", "on": "head", "weight": 1.0}},
+    "cirkd": {
+        **_KD,
+        "cirkd_minibatch": {"loss": "cirkd_minibatch", "on": "head", "weight": 1.0},
+        "cirkd_memory": {"loss": "cirkd_memory", "on": "head", "labels": "valid", "weight": 0.1},
+    },
     # GSKD, section V.A: alone N = 16, S = 8, lambda = 10 with KD (Eq. 8); as a plug-in N = 8, S = C.
     "gskd": {**_KD, **_gskd(16, 8, 10.0)},
     "dist+gskd": {"dist": {"loss": "dist", "on": "logits", "weight": 1.0}, **_gskd(8, "classes", 10.0)},
