@@ -182,10 +182,8 @@ def _omni_contrast(
     missing = (0, -width % (pool * patch), 0, -height % (pool * patch))
     valid = F.pad(valid, missing)  # with False
     pooled = F.max_pool2d(valid.float(), pool) > 0
-    s, t = (
-        zero_void(F.max_pool2d(hide_void(F.pad(maps, missing), valid), pool), pooled) for maps in (student, teacher)
-    )
-    s, t = (_vectors(maps, groups, patch) for maps in (s, t))  # (patches, vectors, channels), the groups innermost
+    s, t = (F.max_pool2d(hide_void(F.pad(maps, missing), valid), pool) for maps in (student, teacher))
+    s, t = (_vectors(maps, groups, patch) for maps in (s, t))  # (patches, vectors, channels)
     counted = _vectors(pooled[:, None].expand(-1, groups, -1, -1), groups, patch)[..., 0]  # (patches, vectors)
 
     vectors, channels = s.shape[1:]
