@@ -93,9 +93,10 @@ def test_spectral_norms_are_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "seen"), [((45, 45), (64, 64)), ((8, 8), (64, 64)), ((48, 66), (64, 88)), ((100, 32), (200, 64))]
+    ("size", "seen"),
+    [((45, 45), (64, 64)), ((8, 8), (64, 64)), ((48, 66), (64, 88)), ((100, 32), (200, 64)), ((65, 70), (65, 70))],
 )
-def test_maps_too_small_are_enlarged(size: tuple[int, int], seen: tuple[int, int]) -> None:
+def test_only_maps_too_small_are_enlarged(size: tuple[int, int], seen: tuple[int, int]) -> None:
     student, teacher = maps(*size)
     loss, entered = small(), []
     loss.discriminator.layers.register_forward_pre_hook(lambda _, inputs: entered.append(inputs[0].shape[2:]))
@@ -187,8 +188,9 @@ def test_the_discriminator_learns_to_tell_them_apart() -> None:
     assert loss(student, teacher) > loss(teacher, teacher)
 
 
-def test_the_objective_ignores_autocast() -> None:
-    student, teacher = (x.bfloat16() for x in maps())
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_the_objective_is_in_the_precision_of_the_discriminator(dtype: torch.dtype) -> None:
+    student, teacher = (x.to(dtype) for x in maps())
     with torch.autocast("cpu", torch.bfloat16):
         objective = small().own_objective(student, teacher)
     assert objective.dtype == torch.float32
