@@ -468,6 +468,23 @@ CARDS: tuple[LossCard, ...] = (
         cost="time N h w d (18 d + groups patch^2 / pool^2), memory N h w d and a fixed block; 18 d^2 parameters",
         evidence="golden numbers (Af-DCD code)",
     ),
+    LossCard(
+        name="diffkd",
+        module="DiffKD",
+        module_only=True,
+        idea="take the noise out of the student's features with a diffusion model of the teacher's, then match these",
+        equation="mean_(i,c) (P(D(g F + (1 - g) noise))_i,c - Z_T,i,c)^2, D = denoising, F and Z_T latent features",
+        paper="DiffKD (Huang et al., NeurIPS 2023)",
+        url="https://arxiv.org/abs/2305.15712",
+        needs=("features",),
+        any_channels=True,
+        on="stage4",
+        hyperparameters={"student_channels": None, "teacher_channels": None, "latent_channels": None, "steps": 5},
+        weight=1.0,
+        weight_source="released code, for image classification",
+        cost="time N h w d^2 steps, memory N h w d steps; about 5.5 d^2 + 1000 d parameters, for d latent channels",
+        evidence="golden numbers (released code) for the denoising steps; the rest written out again",
+    ),
 )
 
 BY_NAME: dict[str, LossCard] = {card.name: card for card in CARDS}

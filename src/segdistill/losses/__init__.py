@@ -12,6 +12,7 @@ from segdistill.losses.cirkd_minibatch import CIRKDMiniBatch, cirkd_minibatch
 from segdistill.losses.cross_entropy import CrossEntropy, cross_entropy
 from segdistill.losses.csc import CSC, csc
 from segdistill.losses.cwd import CWD, cwd
+from segdistill.losses.diffkd import DiffKD
 from segdistill.losses.dist import DIST, dist
 from segdistill.losses.dsd_category import DSDCategory, dsd_category
 from segdistill.losses.dsd_pixel import DSDPixel, dsd_pixel
@@ -53,6 +54,7 @@ __all__ = [
     "CrossEntropy",
     "DSDCategory",
     "DSDPixel",
+    "DiffKD",
     "FitNet",
     "SKDHolistic",
     "SKDPairwise",

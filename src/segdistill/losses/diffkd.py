@@ -1,0 +1,163 @@
+"""DiffKD: take the noise out of the student's features with a diffusion model of the teacher's, then match these."""
+
+from collections.abc import Callable, Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from segdistill.losses._diffusion import LEFT, STEPS, Bottleneck, Denoiser, batch_norm, denoised
+from segdistill.losses._ops import check_positive, check_shapes, loss_function, masked_mean, valid_at, zero_void
+from segdistill.losses.self_taught import SelfTaught
+
+
+class DiffKD(SelfTaught):
+    r"""Mean over valid positions and channels of the squared difference to the teacher's features, after denoising.
+
+    The student's features, brought to the width of the teacher's by a 1x1 convolution, :math:`F`, count as noisy ones
+    of the teacher. A noise adapter gives each image a share :math:`\gamma` in (0, 1) that brings it to the noise from
+    which a denoiser starts, and DDIM without randomness, :math:`D`, takes the noise out:
+
+    .. math:: \frac{1}{|V| C} \sum_{i \in V} \big\Vert P\big(D(\gamma F + (1 - \gamma) \epsilon)\big)_i - Z_i
+        \big\Vert_2^2, \qquad \epsilon \sim \mathcal{N}(0, 1)
+
+    P is a 1x1 convolution with batch normalisation, :math:`Z` the teacher's features, or with ``latent_channels`` their
+    code in a linear autoencoder. Denoiser and autoencoder are models of the teacher: they learn beside the student from
+    :meth:`own_objective` alone. From the value they would learn to make up for the student, and were their objective a
+    part of the value, its weight would decide how fast they learn. The other layers learn from the value.
+
+    The student's void positions are zero before all layers, so what it has there counts nowhere. The convolutions see
+    across the edge of what is void, and batch normalisation, always by the batch, sees all positions.
+
+    Args:
+        student_channels: Channels of the student's features.
+        teacher_channels: Channels of the teacher's.
+        latent_channels: Channels of the autoencoder's code, at most teacher_channels; the released code takes 1024 for
+            2048. None compares the teacher's features as they are.
+        steps: Of the denoising, spread over the cleaner half of the 1000 that the denoiser learns.
+        generator: Source of all noise.
+        ignore_index: Label of the positions that do not count.
+
+    Raises:
+        ValueError: For a hyper-parameter out of range.
+
+    Reference: Huang et al., NeurIPS 2023, https://arxiv.org/abs/2305.15712, as its code for image classification has
+    it; none was released for segmentation. That code mixes features and noise linearly too, where diffusion would take
+    :math:`\sqrt\gamma` and :math:`\sqrt{1 - \gamma}`. It trains everything with the student's optimiser on the sum of
+    all objectives, so that the value reaches the denoiser, and has a second pipeline, for logits.
+    """
+
+    equal_channels = False
+
+    def __init__(
+        self,
+        *,
+        student_channels: int,
+        teacher_channels: int,
+        latent_channels: int | None = None,
+        steps: int = 5,
+        generator: torch.Generator | None = None,
+        ignore_index: int = 255,
+    ) -> None:
+        super().__init__()
+        latent = teacher_channels if latent_channels is None else latent_channels
+        check_positive(student_channels=student_channels, teacher_channels=teacher_channels, latent_channels=latent)
+        if latent > teacher_channels:
+            raise ValueError(f"latent_channels must be at most teacher_channels={teacher_channels}, got {latent}")
+        if not 1 <= steps <= STEPS // 2:
+            raise ValueError(f"steps must be from 1 to {STEPS // 2}, got {steps}")
+        self.student_channels = student_channels
+        self.teacher_channels = teacher_channels
+        self.steps = steps
+        self.generator = generator
+        self.ignore_index = ignore_index
+        self.connector = nn.Conv2d(student_channels, latent, 1)
+        self.noise_adapter = nn.Sequential(
+            Bottleneck(latent, reduction=8), nn.AdaptiveAvgPool2d(1), nn.Conv2d(latent, 1, 1), nn.Sigmoid()
+        )
+        self.projector = nn.Sequential(nn.Conv2d(latent, latent, 1, bias=False), batch_norm(latent))
+        self.denoiser = Denoiser(latent)
+        self.encoder: nn.Module = nn.Identity()
+        self.decoder: nn.Module = nn.Identity()
+        if latent_channels is not None:
+            self.encoder = nn.Sequential(nn.Conv2d(teacher_channels, latent, 1, bias=False), batch_norm(latent))
+            self.decoder = nn.Conv2d(latent, teacher_channels, 1)
+
+    def forward(self, student: Tensor, teacher: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Return the loss, a scalar; it sends denoiser and autoencoder no gradient.
+
+        Args:
+            student: Features, shape (N, student_channels, H, W).
+            teacher: Features, shape (N, teacher_channels, H, W); no gradient reaches it.
+            labels: Class indices, shape (N, H', W'); None counts every position.
+
+        Raises:
+            ValueError: If N, H or W differ, or the channels are not those.
+        """
+        return _distance(student, teacher, labels, loss=self)
+
+    def own_objective(self, student: Tensor | None, teacher: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Return the mean squared errors of the predicted noise and of the reconstructed features, added up.
+
+        Args:
+            student: Plays no part: denoiser and autoencoder are models of the teacher.
+            teacher: Features, shape (N, teacher_channels, H, W).
+            labels: Play no part: the teacher has features at void positions too.
+        """
+        return _model_error(teacher, teacher, loss=self)
+
+    def own_parameters(self) -> Iterator[nn.Parameter]:
+        """Yield the parameters of denoiser and autoencoder."""
+        for part in (self.denoiser, self.encoder, self.decoder):
+            yield from part.parameters()
+
+    def own_optimizer(self) -> torch.optim.Optimizer:
+        """Return Adam with learning rate 1e-3, whatever the scale of the features: a choice made here."""
+        return torch.optim.Adam(self.own_parameters(), lr=1e-3)
+
+    def _random(self, function: Callable[..., Tensor], *arguments: object, device: torch.device) -> Tensor:
+        """Random numbers on ``device``, made where the generator is if there is one."""
+        source = device if self.generator is None else self.generator.device
+        return function(*arguments, generator=self.generator, device=source).to(device)
+
+
+@loss_function
+def _distance(student: Tensor, teacher: Tensor, labels: Tensor | None, *, loss: DiffKD) -> Tensor:
+    check_shapes(student, teacher, any_channels=True)
+    if student.shape[1] != loss.student_channels or teacher.shape[1] != loss.teacher_channels:
+        raise ValueError(
+            f"features must have student_channels={loss.student_channels} and teacher_channels={loss.teacher_channels},"
+            f" got student {tuple(student.shape)} and teacher {tuple(teacher.shape)}"
+        )
+    valid = valid_at(labels, student, loss.ignore_index)
+    with torch.no_grad():
+        target = _run(loss.encoder, teacher)
+    features = _run(loss.connector, zero_void(student, valid))
+    share = _run(loss.noise_adapter, features)  # (N, 1, 1, 1)
+    noise = loss._random(torch.randn, features.shape, device=features.device)
+    noisy = share * features + (1 - share) * noise
+    clean = denoised(noisy, lambda maps, step: _run(loss.denoiser, maps, step, learns=False), loss.steps)
+    return masked_mean((_run(loss.projector, clean) - target).square().mean(dim=1), valid)
+
+
+@loss_function
+def _model_error(_: Tensor, teacher: Tensor, *, loss: DiffKD) -> Tensor:
+    code = _run(loss.encoder, teacher)
+    reconstruction_error = F.mse_loss(_run(loss.decoder, code), teacher)
+    clean = code.detach()
+    noise = loss._random(torch.randn, clean.shape, device=clean.device).to(clean)
+    step = loss._random(torch.randint, STEPS, (len(clean),), device=clean.device)
+    left = clean.new_tensor(LEFT)[step, None, None, None]
+    noisy = left.sqrt() * clean + (1 - left).sqrt() * noise
+    return F.mse_loss(_run(loss.denoiser, noisy, step), noise) + reconstruction_error
+
+
+def _run(part: nn.Module, maps: Tensor, *more: Tensor, learns: bool = True) -> Tensor:
+    """Call ``part`` in the precision of ``maps``; unless it ``learns``, its parameters get no gradient."""
+    parameters = {
+        name: (parameter if learns else parameter.detach()).to(maps.dtype)
+        for name, parameter in part.named_parameters()
+    }
+    result: Tensor = functional_call(part, parameters, (maps, *more))
+    return result
