@@ -1,7 +1,8 @@
 """The losses: tensors in, a scalar out. A function, and under the same words in CamelCase a module.
 
 All are called ``loss(student, teacher, labels=None)``, return an unweighted scalar, pass no gradient to the
-teacher, leave out void pixels (label 255) and compute in float32 at least.
+teacher, leave out void pixels (label 255) and compute in float32 at least. Labels are (N, H, W) at any resolution; of
+image classification (N,), and then every position of a map has its image's.
 """
 
 from segdistill.losses.af_dcd import AfDCD

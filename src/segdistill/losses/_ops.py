@@ -76,22 +76,25 @@ def check_shapes(student: Tensor, teacher: Tensor, *, dims: tuple[int, ...] = (4
 
 
 def labels_at(labels: Tensor | None, like: Tensor) -> Tensor:
-    """Labels (N, H', W') at the resolution of ``like`` (N, C, H, W); for (N, C), labels (N,) as they are.
+    """Labels (N, H', W') at the resolution of ``like`` (N, C, H, W); labels (N,) as they are for (N, C).
 
     Nearest neighbour as in ``F.interpolate(mode="nearest")``, source index floor(i * H' / H): the choice of
-    the published losses, on which their numbers depend.
+    the published losses, on which their numbers depend. Of a map with labels (N,), those of image classification, every
+    position has its image's.
 
     Raises:
         ValueError: Without labels, or for labels of another batch size or number of dimensions.
     """
     if labels is None:
         raise ValueError('this loss needs labels, got None; give its Term labels="valid"')
-    if labels.dim() != like.dim() - 1 or labels.shape[0] != like.shape[0]:
-        expected = "(N, H, W)" if like.dim() == 4 else "(N,)"
+    if labels.dim() not in (1, like.dim() - 1) or labels.shape[0] != like.shape[0]:
+        expected = "(N, H, W) or (N,)" if like.dim() == 4 else "(N,)"
         raise ValueError(
             f"labels must be class indices {expected} with the N of the student, "
             f"got labels {tuple(labels.shape)} and student {tuple(like.shape)}"
         )
+    if labels.dim() == 1 and like.dim() == 4:
+        labels = labels[:, None, None].expand(-1, *like.shape[2:])
     if labels.shape[1:] != like.shape[2:]:
         labels = F.interpolate(labels[:, None].float(), like.shape[2:], mode="nearest")[:, 0]
     return labels.long()
