@@ -24,8 +24,11 @@ def test_golden(agrees_with_golden: Callable[..., None], name: str, temperature:
     agrees_with_golden(name, KD(temperature=temperature))
 
 
-def test_aicsd_code_averages_over_the_classes_too(agrees_with_golden: Callable[..., None]) -> None:
-    agrees_with_golden("aicsd_kd_mean_case0", kd, times=1 / 5)
+@pytest.mark.parametrize(("name", "classes"), [("aicsd_kd_mean_case0", 5), ("aicsd_kd_mean_c21_case0", 21)])
+def test_aicsd_code_averages_over_the_classes_too(
+    agrees_with_golden: Callable[..., None], name: str, classes: int
+) -> None:
+    agrees_with_golden(name, kd, times=1 / classes)
 
 
 def test_guided_distillation_is_kd_where_the_teacher_is_right(golden: Callable[[str], dict[str, Tensor]]) -> None:
