@@ -19,16 +19,20 @@ def _gskd(samples: int, stride: int | str, weight: float) -> Terms:
     return {"gskd": {**term, "samples": samples, "stride": stride}}
 
 
-def _alw(schedule: str) -> Terms:
-    # AICSD Eq. 6: alpha (CE + lambda ICSD) + (1 - alpha) KD. lambda = 9500 and KD's 10, which is a mean over classes
-    # too (10 / 21 of Eq. 1 on VOC), belong to the released forms.
+def adaptive(schedule: str, *, classes: int) -> Terms:
+    """Return AICSD's terms, Eq. 6: alpha (CE + lambda ICSD) + (1 - alpha) KD, alpha by ``schedule``.
+
+    lambda = 9500 and KD's 10 belong to the released forms; that KD is a mean over ``classes`` too, so its 10 is
+    10 / classes of Eq. 1.
+    """
+
     def weight(start: float, end: float) -> dict[str, Any]:
         return {"weight": {schedule: {"start": start, "end": end}}}
 
     return {
         "task": weight(0.0, 1.0),
         "icsd": {"loss": "icsd", "on": "logits", "form": "released", **weight(0.0, 9500.0)},
-        "kd": {"loss": "kd", "on": "logits", **weight(10 / 21, 0.0)},
+        "kd": {"loss": "kd", "on": "logits", **weight(10 / classes, 0.0)},
     }
 
 
@@ -62,8 +66,10 @@ METHODS: dict[str, Terms] = {
     # GSKD, section V.A: alone N = 16, S = 8, lambda = 10 with KD (Eq. 8); as a plug-in N = 8, S = C.
     "gskd": {**_KD, **_gskd(16, 8, 10.0)},
     "dist+gskd": {"dist": {"loss": "dist", "on": "logits", "weight": 1.0}, **_gskd(8, "classes", 10.0)},
-    "aicsd": _alw("linear"),
-    "aicsd_exponential": _alw("exponential"),
+    # AICSD, for Pascal VOC's 21 classes; icsd alone is its Eq. 5.
+    "icsd": {"icsd": {"loss": "icsd", "on": "logits", "form": "released", "weight": 9500.0}},
+    "aicsd": adaptive("linear", classes=21),
+    "aicsd_exponential": adaptive("exponential", classes=21),
     # I2CKD: 0.6 on the prototypes, 3 on CWD of the logits at temperature 2.
     "i2ckd": {
         "i2ckd": {"loss": "i2ckd", "on": "head", "labels": "valid", "weight": 0.6},

@@ -3,6 +3,8 @@
 What the papers report of them is in :mod:`segdistill.recipes.published`.
 """
 
+from segdistill.recipes.papers.aicsd import EXPERIMENTS as AICSD
 from segdistill.recipes.papers.gskd import EXPERIMENTS as GSKD
+from segdistill.recipes.papers.i2ckd import EXPERIMENTS as I2CKD
 
-EXPERIMENTS = (*GSKD,)
+EXPERIMENTS = (*GSKD, *AICSD, *I2CKD)

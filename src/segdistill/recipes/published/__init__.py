@@ -4,13 +4,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from segdistill.recipes.load import load
+from segdistill.recipes.published.aicsd import ROWS as AICSD
 from segdistill.recipes.published.gskd import ROWS as GSKD
+from segdistill.recipes.published.i2ckd import ROWS as I2CKD
 from segdistill.recipes.published.row import Row
 from segdistill.recipes.schema import Recipe
 
 __all__ = ["ROWS", "Row", "published", "rows_of", "tables"]
 
-ROWS: tuple[Row, ...] = (*GSKD,)
+ROWS: tuple[Row, ...] = (*GSKD, *AICSD, *I2CKD)
 
 
 def published(recipe: str, method: str, changes: Sequence[str] = ()) -> list[Row]:
