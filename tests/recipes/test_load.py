@@ -127,6 +127,15 @@ def test_weights_are_those_of_the_papers() -> None:
         for name, term in load("quickstart", [f"method={method}"]).terms.items()
     }
     assert weights["gskd", "gskd"] == weights["dist+gskd", "gskd"] == 10  # GSKD, section V.A
+    plug_ins = {"dist+gskd": 10, "cwd+gskd": 2, "cirkd+gskd": 5}
+    assert {method: weights[method, "gskd"] for method in plug_ins} == plug_ins
+    assert [weights["cirkd", name] for name in ("kd", "cirkd_minibatch", "cirkd_memory")] == [1, 1, 0.1]
+    assert [weights["dsd", name] for name in ("dsd_pixel", "dsd_category")] == [1000, 10]
+    assert weights["icsd", "icsd"] == 9500
+    assert weights["channel_distillation", "channels_stage2"] == {
+        "steps": {"start": 6.0, "factor": 0.9, "at": [0.3, 0.6, 0.9]}
+    }
+    assert {name: weights[name, name] for name in ("sp", "nst", "ickd")} == {"sp": 3000, "nst": 50, "ickd": 2.5}
     assert weights["cwd", "cwd_features"] == 50  # CIRKD's scripts
     assert weights["cwd", "cwd_logits"] == 3
     assert [weights[name, name] for name in ("at", "fitnet", "ifvd", "skd_pairwise")] == [10_000, 10, 20, 10]

@@ -160,6 +160,24 @@ def test_gskd_is_set_as_each_section_says() -> None:
         assert (term["labels"], term["on"]) == (None, "stage4")
 
 
+def test_cirkds_memory_weighs_less_on_voc() -> None:
+    for student in ("deeplabv3_r18", "pspnet_r18"):
+        for method in ("cirkd", "cirkd+gskd"):
+            assert load(f"gskd_voc_{student}", [f"method={method}"]).terms["cirkd_memory"].weight == 0.01
+            assert load(f"gskd_camvid_{student}", [f"method={method}"]).terms["cirkd_memory"].weight == 0.1
+
+
+def test_cwd_weighs_as_cirkds_code_does() -> None:
+    def weights(name: str, method: str) -> list[object]:
+        terms = load(name, [f"method={method}"]).terms
+        return [terms["cwd_logits"].weight, terms["cwd_features"].weight]
+
+    for method in ("cwd", "cwd+gskd"):
+        assert weights("gskd_voc_pspnet_r18", method) == [3, 50 * 256 / 128]
+        assert weights("gskd_cityscapes_segformer_b0", method) == [0.3, 5 * 768 / 256]
+    assert weights("i2ckd_voc_pspnet_r18", "cwd") == [3, 100]
+
+
 def test_rows_of_dist_train_the_student_as_dists_code_and_the_teacher_as_cirkds() -> None:
     (row,) = (row for row in published("gskd_cityscapes_deeplabv3_r18", "dist") if row.table == "1")
     recipe = load(row.experiment, ["method=dist", *row.changes])

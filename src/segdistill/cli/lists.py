@@ -4,7 +4,7 @@ from typing import Any
 
 from rich.table import Table
 
-from segdistill.catalogue import CARDS
+from segdistill.catalogue import CARDS, card_of
 from segdistill.cli.screen import console
 from segdistill.errors import unknown
 from segdistill.models.names import licence, names
@@ -49,7 +49,7 @@ def losses() -> None:
     for method, terms in METHODS.items():
         table.add_row(
             method,
-            "  ".join(f"{_weight(term)} x {name}" for name, term in terms.items()) or "-",
+            "  ".join(f"{_weight(name, term)} x {name}" for name, term in terms.items()) or "-",
         )
     console.print(table)
 
@@ -67,9 +67,11 @@ def models() -> None:
     )
 
 
-def _weight(term: dict[str, Any]) -> str:
-    weight = term["weight"]
+def _weight(name: str, term: dict[str, Any]) -> str:
+    weight = term["weight"] if "weight" in term else card_of(name).weight
     if not isinstance(weight, dict):
         return f"{weight:g}"
-    ((schedule, ends),) = weight.items()
-    return f"{schedule}({ends['start']:g} → {ends['end']:g})"
+    ((schedule, arguments),) = weight.items()
+    if schedule == "steps":
+        return f"steps({arguments['start']:g}, x {arguments['factor']:g} at {', '.join(map(str, arguments['at']))})"
+    return f"{schedule}({arguments['start']:g} → {arguments['end']:g})"

@@ -11,10 +11,10 @@ from segdistill.recipes.papers.protocols import Draft, epochs
 
 _VOC_IMAGES, _CITYSCAPES_IMAGES = 10_582, 2_975
 
-# The recipes' own forms of the methods for Cityscapes' 19 classes; the named ones are for Pascal VOC.
+# The named methods are for Pascal VOC; Cityscapes has 19 classes.
 _CITYSCAPES: dict[str, Terms] = {
-    "aicsd": adaptive("linear", classes=19),
-    "aicsd_exponential": adaptive("exponential", classes=19),
+    "aicsd": {"kd": adaptive("linear", classes=19)["kd"]},
+    "aicsd_exponential": {"kd": adaptive("exponential", classes=19)["kd"]},
 }
 
 

@@ -4,37 +4,37 @@ Its settings are those of the CIRKD code base. No code is public, and the paper 
 projector: see :func:`segdistill.losses.i2ckd` for what is assumed.
 """
 
-from segdistill.recipes.papers.protocols import CAMVID, CITYSCAPES, VOC, Draft, cirkd
+from segdistill.recipes.papers.protocols import Draft, cirkd
 
 
 def i2ckd_cityscapes_deeplabv3_r18() -> Draft:
     """Cityscapes, DeepLabV3: ResNet-101 to ResNet-18; the paper's ablation too."""
-    return cirkd("cityscapes", CITYSCAPES, "deeplabv3_resnet18", method="i2ckd")
+    return cirkd("cityscapes", "deeplabv3_resnet18", method="i2ckd")
 
 
 def i2ckd_cityscapes_pspnet_r18() -> Draft:
     """Cityscapes: DeepLabV3 on ResNet-101 to PSPNet on ResNet-18."""
-    return cirkd("cityscapes", CITYSCAPES, "pspnet_resnet18", method="i2ckd")
+    return cirkd("cityscapes", "pspnet_resnet18", method="i2ckd")
 
 
 def i2ckd_voc_deeplabv3_r18() -> Draft:
     """Pascal VOC (augmented), DeepLabV3: ResNet-101 to ResNet-18."""
-    return cirkd("voc", VOC, "deeplabv3_resnet18", method="i2ckd")
+    return cirkd("voc", "deeplabv3_resnet18", method="i2ckd")
 
 
 def i2ckd_voc_pspnet_r18() -> Draft:
     """Pascal VOC (augmented): DeepLabV3 on ResNet-101 to PSPNet on ResNet-18."""
-    return cirkd("voc", VOC, "pspnet_resnet18", method="i2ckd")
+    return cirkd("voc", "pspnet_resnet18", method="i2ckd")
 
 
 def i2ckd_camvid_deeplabv3_r18() -> Draft:
     """CamVid, DeepLabV3: ResNet-101 to ResNet-18."""
-    return cirkd("camvid", CAMVID, "deeplabv3_resnet18", method="i2ckd")
+    return cirkd("camvid", "deeplabv3_resnet18", method="i2ckd")
 
 
 def i2ckd_camvid_pspnet_r18() -> Draft:
     """CamVid: DeepLabV3 on ResNet-101 to PSPNet on ResNet-18."""
-    return cirkd("camvid", CAMVID, "pspnet_resnet18", method="i2ckd")
+    return cirkd("camvid", "pspnet_resnet18", method="i2ckd")
 
 
 EXPERIMENTS = (

@@ -1,6 +1,6 @@
 """How the papers train, where several experiments share it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from math import ceil
 from typing import Any
 
@@ -8,17 +8,13 @@ from segdistill.recipes.methods import Terms
 
 Draft = dict[str, Any]
 
-CITYSCAPES, CAMVID, VOC, ADE20K = (512, 1024), (360, 360), (512, 512), (512, 512)
+_CROPS = {"cityscapes": (512, 1024), "camvid": (360, 360), "voc": (512, 512), "ade20k": (512, 512)}
+
+# CIRKD's code divides CWD's sum over the teacher's 256 channels by the student's 128, so its 50 is 100 of their mean.
+_CWD: dict[str, Terms] = {name: {"cwd_features": {"weight": 100.0}} for name in ("cwd", "cwd+gskd")}
 
 
-def cirkd(
-    data: str,
-    crop: Sequence[int],
-    student: str,
-    *,
-    method: str,
-    methods: Mapping[str, Terms] | None = None,
-) -> Draft:
+def cirkd(data: str, student: str, *, method: str, methods: Mapping[str, Terms] | None = None) -> Draft:
     """Return a recipe with the protocol of the CIRKD code base (2022), which GSKD and I2CKD adopt.
 
     SGD with momentum 0.9, learning rate 0.02 falling to 0 by a power of 0.9, weight decay 1e-4 on everything, 40 000
@@ -27,7 +23,7 @@ def cirkd(
     (``student.weights``, ``teacher.weights``).
     """
     return {
-        "data": {"name": data, "crop": list(crop), "workers": 4},
+        "data": {"name": data, "crop": list(_CROPS[data]), "workers": 4},
         "student": {"model": student},
         # The teacher keeps to the protocol where a row changes how its student is trained (DIST's do).
         "teacher": {
@@ -36,7 +32,7 @@ def cirkd(
             "min_miou": 0.1,
         },
         "method": method,
-        "methods": dict(methods or {}),
+        "methods": {**_CWD, **(methods or {})},
         "train": {"iterations": 40_000, "batch_size": 16, "learning_rate": 0.02, "validate_every": 800},
     }
 
