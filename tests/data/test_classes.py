@@ -1,7 +1,8 @@
 import pytest
 
 from segdistill.data import Classes
-from segdistill.data.classes import CAMVID, SCENES, colour
+from segdistill.data.classes import colour
+from segdistill.data.layouts import camvid, generated
 
 
 def test_generated_colours_are_pascal_vocs() -> None:
@@ -17,7 +18,7 @@ def test_generated_colours_are_pascal_vocs() -> None:
     assert len({colour(i) for i in range(256)}) == 256
 
 
-@pytest.mark.parametrize("classes", [CAMVID, SCENES, Classes(("a", "b", "c"))])
+@pytest.mark.parametrize("classes", [camvid.CLASSES, generated.SCENES, Classes(("a", "b", "c"))])
 def test_one_distinct_colour_and_name_per_class(classes: Classes) -> None:
     assert len(set(classes.palette)) == len(set(classes.names)) == len(classes)
     assert classes.ignore_index == 255

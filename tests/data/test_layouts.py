@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from segdistill.data import DATASETS, open_layout
+from segdistill.data import CARDS, DATASETS, card_of, open_layout
 from segdistill.errors import UserError
 
 TRAIN_VAL = "images/train/, images/val/, labels/train/, labels/val/"
@@ -82,13 +82,26 @@ def test_bad_classes_json(folder: Path, content: object, message: str) -> None:
 
 
 def test_names() -> None:
-    assert set(DATASETS) == {"camvid", "folder", "scenes"}
+    assert set(DATASETS) == {"ade20k", "camvid", "cityscapes", "folder", "scenes", "voc"}
     with pytest.raises(UserError, match="unknown dataset 'camvidd'; did you mean 'camvid'"):
         open_layout("camvidd", ".")
 
 
+def test_every_card_says_what_and_where() -> None:
+    for name, card in CARDS.items():
+        assert card.name == name == card_of(name).name
+        assert all((card.about, card.source, card.terms))
+        assert max(map(len, card.layout.splitlines()), default=0) <= 120
+    with pytest.raises(UserError, match="unknown dataset 'citiscapes'; did you mean 'cityscapes'"):
+        card_of("citiscapes")
+
+
 def test_scenes_take_no_root() -> None:
-    assert open_layout("scenes").splits == ()
+    assert [(split.name, split.images) for split in open_layout("scenes").splits] == [
+        ("train", ()),
+        ("val", ()),
+        ("test", ()),
+    ]
     with pytest.raises(UserError, match="'scenes' is generated but root 'here' was given"):
         open_layout("scenes", "here")
 

@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from segdistill.data.classes import Classes
-from segdistill.data.layouts import DATASETS, Layout, Split, open_layout
+from segdistill.data.layouts import CARDS, DATASETS, Card, Layout, Split, Task, card_of, open_layout
 
 if TYPE_CHECKING:
     from segdistill.data.datasets import SegmentationDataset
@@ -30,14 +30,18 @@ _HOME = {
 }
 
 __all__ = [
+    "CARDS",
     "DATASETS",
+    "Card",
     "Classes",
     "LabelReport",
     "Layout",
     "Scenes",
     "SegmentationDataset",
     "Split",
+    "Task",
     "TrainingStream",
+    "card_of",
     "denormalise",
     "evaluation_loader",
     "evaluation_transform",

@@ -15,7 +15,7 @@ class Classes:
 
     Attributes:
         names: One name per class index.
-        palette: One colour per class, for pictures; distinct colours where none are given.
+        palette: One colour per class, for pictures; where none are given, distinct ones for the first 256.
         ignore_index: The label of void pixels in the tensors (not necessarily in the files).
     """
 
@@ -40,49 +40,3 @@ def colour(index: int) -> Colour:
     for bit in range(8):
         channels[bit % 3] |= (index >> bit & 1) << (7 - bit // 3)
     return channels[0], channels[1], channels[2]
-
-
-CAMVID = Classes(
-    names=(
-        "sky",
-        "building",
-        "pole",
-        "road",
-        "pavement",
-        "tree",
-        "signsymbol",
-        "fence",
-        "car",
-        "pedestrian",
-        "bicyclist",
-    ),
-    palette=(
-        (128, 128, 128),
-        (128, 0, 0),
-        (192, 192, 128),
-        (128, 64, 128),
-        (60, 40, 222),
-        (128, 128, 0),
-        (192, 128, 128),
-        (64, 64, 128),
-        (64, 0, 128),
-        (64, 64, 0),
-        (0, 128, 192),
-    ),
-)
-
-SCENES = Classes(
-    names=("sky", "building", "road", "pavement", "tree", "car", "pole", "sign", "person", "bicyclist"),
-    palette=(
-        (70, 130, 180),
-        (128, 64, 64),
-        (128, 64, 128),
-        (244, 35, 232),
-        (107, 142, 35),
-        (0, 0, 142),
-        (153, 153, 153),
-        (220, 220, 0),
-        (220, 20, 60),
-        (119, 11, 32),
-    ),
-)

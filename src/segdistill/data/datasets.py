@@ -10,7 +10,8 @@ from torchvision.transforms.v2 import functional as F
 
 from segdistill.data.classes import Classes
 from segdistill.data.layouts import Layout
-from segdistill.data.reading import Array, image_size, read_image, read_mask
+from segdistill.data.masks import read_mask
+from segdistill.data.reading import Array, image_size, read_image
 from segdistill.errors import UserError
 
 Sample = tuple[tv_tensors.Image, tv_tensors.Mask]
@@ -123,7 +124,8 @@ class FileDataset(SegmentationDataset):
 
     def _read_labels(self, index: int, size: tuple[int, ...]) -> Array:
         path = self.split.labels[index]
-        labels = read_mask(path, len(self.classes), void=self.layout.void, colours=self.layout.colours)
+        layout = self.layout
+        labels = read_mask(path, len(self.classes), void=layout.void, values=layout.values, colours=layout.colours)
         if labels.shape != size:
             mask_size, own_size = (f"{width}x{height}" for height, width in (labels.shape, size))
             raise UserError(

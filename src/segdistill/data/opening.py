@@ -11,7 +11,8 @@ import numpy as np
 from segdistill.data.classes import VOID, Classes
 from segdistill.data.datasets import FileDataset, SegmentationDataset
 from segdistill.data.layouts import Layout, open_layout
-from segdistill.data.reading import read_values, reading_threads
+from segdistill.data.masks import read_values
+from segdistill.data.reading import reading_threads
 from segdistill.data.scenes import Scenes
 from segdistill.errors import UserError
 
@@ -27,10 +28,10 @@ def open_dataset(
     native_labels: bool = False,
     cache: bool = False,
 ) -> SegmentationDataset:
-    """Open one split of a dataset; see :func:`~segdistill.data.layouts.open_layout` for names and layouts.
+    """Open one split of a dataset; see :data:`~segdistill.data.layouts.CARDS` for names and layouts.
 
     A ``folder`` without classes.json has its classes counted in the masks of all splits, and logs what it
-    found.
+    found. Where a release offers a choice, of lists for instance, it logs which was there.
 
     Args:
         name: One of :data:`~segdistill.data.layouts.DATASETS`.
@@ -44,9 +45,17 @@ def open_dataset(
     layout = open_layout(name, root)
     if name == "scenes":
         return Scenes(split, scale=scale, native_labels=native_labels, cache=cache)
-    layout.split(split)  # a missing split is an error before any mask is read
+    source = layout.split(split).source  # a missing split is an error before any mask is read
+    if source:
+        _say(f"{name} {split}: {source}")
     classes = layout.classes or _classes_in_masks(layout)
     return FileDataset(layout, split, classes, scale=scale, native_labels=native_labels, cache=cache)
+
+
+@remember
+def _say(line: str) -> None:
+    """Log a line, the first time."""
+    _log.info(line)
 
 
 @remember

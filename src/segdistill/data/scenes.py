@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from segdistill.data.classes import SCENES
 from segdistill.data.datasets import SegmentationDataset
+from segdistill.data.layouts.generated import SCENES
 from segdistill.data.reading import Array
 from segdistill.data.street import draw_street
 from segdistill.errors import UserError, unknown

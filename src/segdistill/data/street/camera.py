@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
-from segdistill.data.classes import SCENES, VOID, Colour
+from segdistill.data.classes import VOID, Colour
+from segdistill.data.layouts.generated import SCENES
 from segdistill.data.reading import Array
 
 Span = tuple[float, float]

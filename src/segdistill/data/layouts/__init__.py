@@ -1,0 +1,58 @@
+"""Where the files of a dataset lie. Standard library only, so that a wrong folder is answered at once."""
+
+from pathlib import Path
+
+from segdistill.data.layouts import ade20k, camvid, cityscapes, folder, generated, voc
+from segdistill.data.layouts.files import existing_folder
+from segdistill.data.layouts.layout import SPLITS, Card, Layout, Split, Task
+from segdistill.errors import UserError, unknown
+
+CARDS = {
+    card.name: card
+    for card in (
+        camvid.CARD,
+        cityscapes.CARD,
+        voc.CARD,
+        ade20k.CARD,
+        folder.CARD,
+        generated.SCENES_CARD,
+    )
+}
+"""What there is to know about each dataset, by name."""
+
+DATASETS = tuple(CARDS)
+"""The names that :func:`open_layout` knows."""
+
+__all__ = ["CARDS", "DATASETS", "SPLITS", "Card", "Layout", "Split", "Task", "card_of", "open_layout"]
+
+
+def card_of(name: str) -> Card:
+    """Return what there is to know about a dataset.
+
+    Raises:
+        UserError: If there is none of that name; offers the nearest.
+    """
+    if name not in CARDS:
+        raise unknown("dataset", name, DATASETS)
+    return CARDS[name]
+
+
+def open_layout(name: str, root: str | Path | None = None) -> Layout:
+    """Find the files of a dataset, without reading any image.
+
+    Args:
+        name: One of :data:`DATASETS`; :attr:`Card.layout` says what must lie where.
+        root: The dataset's folder; ``~`` is expanded. None for generated data.
+
+    Raises:
+        UserError: For an unknown name, no or a wrong root, a wrong layout, a split without images or
+            missing, an image without mask, a mask without image, a bad classes.json.
+    """
+    card = card_of(name)
+    if card.generated:
+        if root is not None:
+            raise UserError(f"dataset '{name}' is generated but root '{root}' was given; use 'folder' or 'camvid'")
+        return card.open(Path())
+    if root is None:
+        raise UserError(f"dataset '{name}' needs a root: set data.root to the folder that holds it")
+    return card.open(existing_folder(Path(root).expanduser()))

@@ -1,0 +1,148 @@
+"""Find the files of a layout; whatever is missing is a UserError that says what lies there instead."""
+
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+
+from segdistill.data.layouts.layout import SPLITS, Split
+from segdistill.errors import UserError
+
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
+LABEL_SUFFIXES = frozenset({".png", ".bmp", ".tif", ".tiff"})  # JPEG and most WebP files alter class indices
+
+# The folders by which a dataset is recognised where another one was named; the first that fits is offered.
+_MARKS = {
+    "folder": ("images", "labels"),
+    "camvid": ("trainannot",),
+    "cityscapes": ("leftImg8bit", "gtFine"),
+    "voc": ("JPEGImages", "ImageSets/Segmentation"),
+    "ade20k": ("images", "annotations"),
+}
+
+
+def existing_folder(root: Path) -> Path:
+    """Return ``root``.
+
+    Raises:
+        UserError: If it is no folder; offers the one with the nearest name.
+    """
+    if root.is_dir():
+        return root
+    if root.exists():
+        raise UserError(f"'{root}' is a file; expected the dataset's folder (an archive must be unpacked)")
+    parent = root.absolute().parent
+    missing = root.name
+    while not parent.is_dir():
+        parent, missing = parent.parent, parent.name
+    folders = [entry.name for entry in parent.iterdir() if entry.is_dir()]
+    near = get_close_matches(missing, folders, n=1, cutoff=0.7)
+    remedy = f"did you mean '{parent / near[0]}'?" if near else f"'{parent}' exists and holds {shown(folders)}"
+    raise UserError(f"no folder '{root}'; {remedy}")
+
+
+def expect(root: Path, name: str, parts: Sequence[str], *, inside: Sequence[str] = ("*",)) -> None:
+    """Check that ``root`` holds the folders ``parts``.
+
+    Args:
+        root: The folder that was given.
+        name: The dataset that was named.
+        parts: What it must hold.
+        inside: Where below ``root`` the dataset may lie if it is not ``root`` itself, as glob patterns.
+
+    Raises:
+        UserError: If something is missing; offers the folder or the dataset that was probably meant.
+    """
+    missing = [part for part in parts if not (root / part).is_dir()]
+    if not missing:
+        return
+    if len(missing) < len(parts):
+        raise UserError(f"'{root}' lacks {listed(missing)}; dataset '{name}' needs {listed(parts)}")
+    below = (folder for pattern in inside for folder in root.glob(pattern) if _holds(folder, parts))
+    if found := next(below, None):
+        remedy = f"did you mean '{found}'?"
+    elif other := next((other for other, marks in _MARKS.items() if other != name and _holds(root, marks)), None):
+        remedy = f"it looks like dataset '{other}': set data.name={other}"
+    else:
+        remedy = f"it holds {shown(entry.name for entry in root.iterdir())}"
+    raise UserError(f"'{root}' is not laid out as '{name}': expected {listed(parts)}; {remedy}")
+
+
+def _holds(folder: Path, parts: Iterable[str]) -> bool:
+    return all((folder / part).is_dir() for part in parts)
+
+
+def present(folder: Path, names: Sequence[str] = SPLITS) -> list[str]:
+    """Return those of ``names`` that ``folder`` holds as folders.
+
+    Raises:
+        UserError: If it holds none.
+    """
+    found = [name for name in names if (folder / name).is_dir()]
+    if not found:
+        held = shown(entry.name for entry in folder.iterdir())
+        raise UserError(f"'{folder}' holds none of {listed(names)}; it holds {held}")
+    return found
+
+
+def pair(
+    name: str, image_folder: Path, label_folder: Path, *, deep: bool, image_tail: str = "", label_tail: str = ""
+) -> Split:
+    """Match images with masks by their path below the two folders, up to the suffix and a tail of the name.
+
+    Args:
+        name: The split's name.
+        image_folder, label_folder: Where they lie.
+        deep: Also look into folders below.
+        image_tail, label_tail: What the names of images and masks end in, before the suffix.
+
+    Raises:
+        UserError: No images; an image without mask, or a mask without image.
+    """
+    images = files(image_folder, IMAGE_SUFFIXES, deep=deep, tail=image_tail)
+    if not images:
+        ends = shown((image_tail + suffix for suffix in IMAGE_SUFFIXES), len(IMAGE_SUFFIXES))
+        raise UserError(f"no images in '{image_folder}'; expected files {ends}")
+    if not label_folder.is_dir():
+        raise UserError(f"no folder '{label_folder}' for the masks of the images in '{image_folder}'")
+    labels = files(label_folder, LABEL_SUFFIXES, deep=deep, tail=label_tail)
+    if alone := images.keys() - labels.keys():
+        ends = shown(label_tail + suffix for suffix in LABEL_SUFFIXES)
+        raise UserError(
+            f"{len(alone)} of {len(images)} images in '{image_folder}' have no mask in '{label_folder}': "
+            f"{shown(alone)}; a mask has its image's name and ends in {ends}"
+        )
+    if alone := labels.keys() - images.keys():
+        raise UserError(
+            f"{len(alone)} of {len(labels)} masks in '{label_folder}' have no image in '{image_folder}': "
+            f"{shown(alone)}; remove them or add their images"
+        )
+    stems = sorted(images)
+    return Split(name, tuple(images[stem] for stem in stems), tuple(labels[stem] for stem in stems))
+
+
+def files(folder: Path, suffixes: frozenset[str], *, deep: bool, tail: str = "") -> dict[str, Path]:
+    """Return the files under ``folder`` by their path without suffix and tail; hidden files are not data.
+
+    Raises:
+        UserError: If two differ only in their suffix.
+    """
+    found: dict[str, Path] = {}
+    for path in folder.rglob("*") if deep else folder.glob("*"):
+        name = path.stem
+        if path.suffix.lower() in suffixes and name.endswith(tail) and name[0] != "." and path.is_file():
+            key = path.relative_to(folder).with_name(name.removesuffix(tail) or name).as_posix()
+            if key in found:
+                raise UserError(f"'{found[key]}' and '{path}' differ only in their suffix; remove one")
+            found[key] = path
+    return found
+
+
+def listed(parts: Iterable[str]) -> str:
+    """Return folders as they are shown in a message."""
+    return ", ".join(f"{part}/" for part in parts)
+
+
+def shown(names: Iterable[str], limit: int = 4) -> str:
+    """Return the first names as they are shown in a message."""
+    names = sorted(names)
+    return (", ".join(names[:limit]) or "nothing") + (", ..." if len(names) > limit else "")

@@ -1,0 +1,80 @@
+"""Anyone's own images and masks, with the classes in an optional classes.json."""
+
+import json
+from pathlib import Path
+
+from segdistill.data.classes import VOID, Classes
+from segdistill.data.layouts.files import expect, pair, present
+from segdistill.data.layouts.layout import Card, Layout, Split
+from segdistill.errors import UserError, unknown
+
+KEYS = ("classes", "ignore_index", "palette")
+
+
+def open_folder(root: Path) -> Layout:
+    """Find the images and masks, and read classes.json if there is one."""
+    expect(root, "folder", ["images/train", "images/val", "labels/train", "labels/val"])
+    images, labels = root / "images", root / "labels"
+    splits = tuple(pair(split, images / split, labels / split, deep=True) for split in present(images))
+    description = root / "classes.json"
+    return read_classes(description, splits) if description.exists() else Layout("folder", None, splits)
+
+
+def read_classes(path: Path, splits: tuple[Split, ...] = ()) -> Layout:
+    """Read a classes.json, for instance ``{"classes": ["background", "leaf"], "ignore_index": 255}``.
+
+    ``classes`` (required) names class 0, 1, ... ``ignore_index`` is the value in the masks that means void
+    besides 255; it becomes 255 on reading. ``palette``, one [red, green, blue] per class, gives the colours
+    of pictures; if the masks are RGB it is also what turns a colour into its class, and one further colour
+    then means void.
+
+    Raises:
+        UserError: If the file is not that.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:  # ValueError: not JSON, or not UTF-8
+        raise UserError(f"cannot read '{path}' as JSON: {error}") from error
+    if not isinstance(data, dict) or "classes" not in data:
+        raise UserError(f'\'{path}\' must be an object with "classes", for instance {{"classes": ["a", "b"]}}')
+    for key in data:
+        if key not in KEYS:
+            raise unknown("key", key, KEYS, hint=f"in '{path}'")
+    names, void, palette = data["classes"], data.get("ignore_index", VOID), data.get("palette")
+    if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
+        raise UserError(f"\"classes\" in '{path}' must be a list of names, got {names!r}")
+    if not 2 <= len(set(names)) == len(names) <= VOID:
+        raise UserError(f"\"classes\" in '{path}' must be 2 to {VOID} distinct names, got {len(names)}")
+    if type(void) is not int or not 0 <= void < 2**16:
+        raise UserError(f"\"ignore_index\" in '{path}' must be a label value in 0..65535, got {void!r}")
+    if palette is None:
+        return Layout("folder", Classes(tuple(names)), splits, void=void)
+    if not isinstance(palette, list) or len(palette) not in (len(names), len(names) + 1):
+        raise UserError(
+            f"\"palette\" in '{path}' must be {len(names)} colours (one per class; one more = void), "
+            f"got {len(palette) if isinstance(palette, list) else repr(palette)}"
+        )
+    if bad := [entry for entry in palette if not _is_colour(entry)]:
+        raise UserError(f"\"palette\" in '{path}' must hold [red, green, blue] with 0..255, got {bad[0]!r}")
+    colours = tuple((red, green, blue) for red, green, blue in palette)
+    if len(set(colours)) < len(colours):
+        raise UserError(f"\"palette\" in '{path}' must hold distinct colours, one occurs twice")
+    return Layout("folder", Classes(tuple(names), colours[: len(names)]), splits, void=void, colours=colours)
+
+
+def _is_colour(entry: object) -> bool:
+    return isinstance(entry, list) and len(entry) == 3 and all(type(v) is int and 0 <= v <= 255 for v in entry)
+
+
+CARD = Card(
+    name="folder",
+    about="your own images, with one mask each",
+    source="your own",
+    terms="your own",
+    layout="""\
+images/train/**.jpg    labels/train/**.png    same names; class indices 0, 1, 2, ...; 255 = void
+images/val/**.jpg      labels/val/**.png
+images/test/**.jpg     labels/test/**.png     optional
+classes.json           optional: {"classes": ["road", "car"], "ignore_index": 255, "palette": [[128, 64, 128], ...]}""",
+    open=open_folder,
+)

@@ -1,0 +1,93 @@
+"""What a data set on disk is: its splits, its classes and how to read its masks; and what there is to know about it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from segdistill.data.classes import VOID, Classes, Colour
+from segdistill.errors import unknown
+
+Task = Literal["segmentation", "classification"]
+"""What the labels are: a class for every pixel, or one for the image."""
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Split:
+    """The files of one split, in the order of their names.
+
+    Attributes:
+        name: "train", "val" or "test".
+        images: Empty where there are no image files: generated data, tables.
+        labels: ``labels[i]`` is the mask of ``images[i]``; empty for classification.
+        source: What was chosen where a release offers a choice, for instance of lists.
+    """
+
+    name: str
+    images: tuple[Path, ...] = ()
+    labels: tuple[Path, ...] = ()
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The files of a dataset and how to read its masks.
+
+    Attributes:
+        name: The dataset's name, one of :data:`~segdistill.data.layouts.DATASETS`.
+        classes: None where only the data itself can tell (``folder`` without a classes.json, some of ``hf``).
+        splits: Those that are there.
+        task: What the labels are.
+        void: The value in the mask files that means void, besides 255.
+        values: Where the values in the mask files are not class indices: the class of each value, 255 = void.
+        colours: Where masks may be colours: the colour of each class, and of void if there is one more.
+    """
+
+    name: str
+    classes: Classes | None
+    splits: tuple[Split, ...] = ()
+    task: Task = "segmentation"
+    void: int = VOID
+    values: tuple[int, ...] | None = None
+    colours: tuple[Colour, ...] | None = None
+
+    def split(self, name: str) -> Split:
+        """Return the split of that name.
+
+        Raises:
+            UserError: If there is none.
+        """
+        for split in self.splits:
+            if split.name == name:
+                return split
+        raise unknown("split", name, [split.name for split in self.splits], hint=f"in dataset '{self.name}'")
+
+
+@dataclass(frozen=True)
+class Card:
+    """What there is to know about a dataset before it is on this machine.
+
+    Attributes:
+        name: Its name in ``data.name``.
+        about: What it is, in a line.
+        source: Where it is to be had; nothing is ever downloaded.
+        terms: Under which terms, in short; those of the source count.
+        layout: What must lie in its folder, as lines; empty for generated data.
+        open: Finds its files in a folder, without reading any image; raises a UserError if it is laid out otherwise.
+        task: What its labels are; None where each folder tells.
+    """
+
+    name: str
+    about: str
+    source: str
+    terms: str
+    layout: str
+    open: Callable[[Path], Layout]
+    task: Task | None = "segmentation"
+
+    @property
+    def generated(self) -> bool:
+        """True where there are no files."""
+        return not self.layout

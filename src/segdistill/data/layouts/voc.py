@@ -1,0 +1,99 @@
+"""Pascal VOC 2012, with the augmented training set of SBD where the release has it."""
+
+from pathlib import Path
+
+from segdistill.data.classes import VOID, Classes, colour
+from segdistill.data.layouts.files import expect, shown
+from segdistill.data.layouts.layout import Card, Layout, Split
+from segdistill.errors import UserError
+
+CLASSES = Classes(
+    (
+        "background",
+        "aeroplane",
+        "bicycle",
+        "bird",
+        "boat",
+        "bottle",
+        "bus",
+        "car",
+        "cat",
+        "chair",
+        "cow",
+        "diningtable",
+        "dog",
+        "horse",
+        "motorbike",
+        "person",
+        "pottedplant",
+        "sheep",
+        "sofa",
+        "train",
+        "tvmonitor",
+    )
+)
+
+# The augmented list as CIRKD's and as DeepLab's and mmsegmentation's releases call it, else the original one.
+LISTS = {"train": ("train_aug", "trainaug", "train"), "val": ("val",)}
+
+
+def open_voc(root: Path) -> Layout:
+    """Find the images of each list and their masks; :attr:`Split.source` says which list was there.
+
+    An augmented list goes with the masks in SegmentationClassAug, if that folder is there; ``train`` and ``val``
+    with the original ones in SegmentationClass, as the CIRKD code base has it. The masks' palette is the colour map
+    of VOC, so masks that were converted to those colours are read too.
+    """
+    expect(root, "voc", ["JPEGImages", "SegmentationClass", "ImageSets/Segmentation"], inside=("*", "VOCdevkit/*"))
+    splits = [_split(root, name, path) for name, path in _lists(root / "ImageSets/Segmentation")]
+    return Layout("voc", CLASSES, tuple(splits), colours=(*CLASSES.palette, colour(VOID)))
+
+
+def _lists(folder: Path) -> list[tuple[str, Path]]:
+    paths = {split: [folder / f"{name}.txt" for name in names] for split, names in LISTS.items()}
+    found = [(split, next((path for path in of if path.is_file()), None)) for split, of in paths.items()]
+    lists = [(split, path) for split, path in found if path is not None]
+    if not lists:
+        held = shown(path.name for path in folder.iterdir())
+        raise UserError(f"'{folder}' holds no list train_aug.txt, trainaug.txt, train.txt or val.txt; it holds {held}")
+    return lists
+
+
+def _split(root: Path, name: str, path: Path) -> Split:
+    masks = root / "SegmentationClass"
+    if "aug" in path.stem and (root / "SegmentationClassAug").is_dir():
+        masks = root / "SegmentationClassAug"
+    # A line is a name, or the paths of an image and its mask.
+    stems = sorted({Path(line.split()[0]).stem for line in path.read_text().splitlines() if line.strip()})
+    if not stems:
+        raise UserError(f"'{path}' is empty; expected one image's name a line")
+    images = tuple(root / "JPEGImages" / f"{stem}.jpg" for stem in stems)
+    labels = tuple(masks / f"{stem}.png" for stem in stems)
+    _check_files(path, "image", images)
+    _check_files(path, "mask", labels)
+    return Split(name, images, labels, source=f"{path.name} with the masks in {masks.name}")
+
+
+def _check_files(path: Path, kind: str, wanted: tuple[Path, ...]) -> None:
+    folder = wanted[0].parent
+    there = {file.name for file in folder.iterdir()}
+    if missing := [file.name for file in wanted if file.name not in there]:
+        remedy = "; its masks belong in SegmentationClassAug" if kind == "mask" and "aug" in path.stem else ""
+        raise UserError(
+            f"{len(missing)} of {len(wanted)} names in '{path}' have no {kind} in '{folder}': {shown(missing)}{remedy}"
+        )
+
+
+CARD = Card(
+    name="voc",
+    about="photographs: 20 kinds of objects and background, 1464 train (10582 with SBD's) and 1449 val images",
+    source="host.robots.ox.ac.uk/pascal/VOC/voc2012 (VOCtrainval); the augmented masks and list are SBD's "
+    "(Hariharan et al., 2011), as repackaged for DeepLab",
+    terms="the photographs are flickr's, under its terms of use",
+    layout="""\
+JPEGImages/*.jpg
+SegmentationClass/*.png                       class indices 0..20, 255 = void, or VOC's colours
+SegmentationClassAug/*.png                    optional, the masks of the augmented list
+ImageSets/Segmentation/train.txt, val.txt     names; train_aug.txt or trainaug.txt goes before train.txt""",
+    open=open_voc,
+)
