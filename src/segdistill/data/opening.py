@@ -5,15 +5,18 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache as remember
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from segdistill.data.classes import VOID, Classes
-from segdistill.data.datasets import FileDataset, SegmentationDataset
+from segdistill.data.datasets import SegmentationDataset
+from segdistill.data.from_files import ClassFolders, MaskFiles
 from segdistill.data.layouts import Layout, open_layout
 from segdistill.data.masks import read_values
 from segdistill.data.reading import reading_threads
 from segdistill.data.scenes import Scenes
+from segdistill.data.shapes import Shapes
 from segdistill.errors import UserError
 
 _log = logging.getLogger(__name__)
@@ -27,7 +30,7 @@ def open_dataset(
     scale: float | None = None,
     native_labels: bool = False,
     cache: bool = False,
-) -> SegmentationDataset:
+) -> SegmentationDataset | Any:
     """Open one split of a dataset; see :data:`~segdistill.data.layouts.CARDS` for names and layouts.
 
     A ``folder`` without classes.json has its classes counted in the masks of all splits, and logs what it
@@ -35,21 +38,30 @@ def open_dataset(
 
     Args:
         name: One of :data:`~segdistill.data.layouts.DATASETS`.
-        root: The folder that holds it; None for ``scenes``.
+        root: The folder that holds it; None for generated data.
         split: "train", "val" or "test".
-        scale, native_labels, cache: See :class:`SegmentationDataset`.
+        scale, cache: See :class:`~segdistill.data.datasets.ImageDataset`.
+        native_labels: See :class:`SegmentationDataset`; means nothing for classification.
+
+    Returns:
+        A :class:`SegmentationDataset` or, for image classification, a
+        :class:`~segdistill.data.datasets.ClassificationDataset`; ``task`` tells which.
 
     Raises:
         UserError: If the files are not as the layout says. Damaged files are found when they are read.
     """
     layout = open_layout(name, root)
-    if name == "scenes":
-        return Scenes(split, scale=scale, native_labels=native_labels, cache=cache)
     source = layout.split(split).source  # a missing split is an error before any mask is read
     if source:
         _say(f"{name} {split}: {source}")
+    if name == "shapes":
+        return Shapes(split, scale=scale, cache=cache)
+    if name == "scenes":
+        return Scenes(split, scale=scale, native_labels=native_labels, cache=cache)
     classes = layout.classes or _classes_in_masks(layout)
-    return FileDataset(layout, split, classes, scale=scale, native_labels=native_labels, cache=cache)
+    if layout.task == "classification":
+        return ClassFolders(layout, split, classes, scale=scale, cache=cache)
+    return MaskFiles(layout, split, classes, scale=scale, native_labels=native_labels, cache=cache)
 
 
 @remember

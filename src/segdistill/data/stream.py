@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from segdistill.data.datasets import Sample, SegmentationDataset
+from segdistill.data.datasets import ImageDataset, Sample
 from segdistill.errors import UserError
 
 Transform = Callable[..., tuple[Tensor, Tensor]]
@@ -28,7 +28,7 @@ class TrainingStream(Dataset[tuple[Tensor, Tensor]]):
     augmentation is drawn from (seed, p). The global random states are left as they were.
     """
 
-    def __init__(self, dataset: SegmentationDataset, transform: Transform, seed: int) -> None:
+    def __init__(self, dataset: ImageDataset, transform: Transform, seed: int) -> None:
         self.dataset = dataset
         self.transform = transform
         self.seed = seed
@@ -56,7 +56,8 @@ def training_loader(
 ) -> DataLoader[tuple[Tensor, Tensor]]:
     """Return a loader of the steps ``start`` .. ``steps - 1`` of a run.
 
-    Yields images, float32 (B, 3, h, w), and labels, int64 (B, h, w), with B = ``batch_size / world_size``.
+    Yields images, float32 (B, 3, h, w), and labels, int64 (B, h, w) or, of a classification set, (B,), with
+    B = ``batch_size / world_size``.
     Step ``s`` of the whole run is made of the positions ``s * batch_size`` up to ``(s + 1) * batch_size``,
     in order of rank.
 
@@ -78,20 +79,27 @@ def training_loader(
 
 
 def evaluation_loader(
-    dataset: SegmentationDataset,
+    dataset: ImageDataset,
     transform: Transform,
     *,
+    batch_size: int = 1,
     workers: int = 0,
     rank: int = 0,
     world_size: int = 1,
 ) -> DataLoader[tuple[Tensor, Tensor]]:
-    """Return a loader of one image at a time, (1, 3, H, W) and (1, H', W'), in order.
+    """Return a loader in order: one image at a time, (1, 3, H, W) and (1, H', W'), or batches.
 
     Process ``rank`` gets items rank, rank + world_size, ...: each item once over all processes, so no image
     counts twice and the last processes may get one fewer.
+
+    Args:
+        dataset, transform: What to read and how.
+        batch_size: More than 1 needs images of one size, as classification's evaluation transform makes them.
+        workers, rank, world_size: As in :func:`training_loader`.
     """
     indices = range(rank, len(dataset), world_size)
-    return _loader(_Transformed(dataset, transform), [[index] for index in indices], workers)
+    batches = [list(indices[first : first + batch_size]) for first in range(0, len(indices), batch_size)]
+    return _loader(_Transformed(dataset, transform), batches, workers)
 
 
 class _Transformed(Dataset[tuple[Tensor, Tensor]]):

@@ -1,4 +1,4 @@
-"""The augmentation of the CIRKD training protocol, on torchvision.transforms.v2.
+"""The augmentation of the papers' training protocols, on torchvision.transforms.v2.
 
 Images become RGB floats with the ImageNet mean and standard deviation, as torchvision's and timm's backbones
 expect; CIRKD's released code feeds BGR in 0..255 minus the mean, which goes with its own backbones.
@@ -86,6 +86,31 @@ def evaluation_transform() -> v2.Transform:
     """Return normalisation alone: float32 RGB of zero mean and unit deviation over ImageNet, int64 labels."""
     dtypes = {tv_tensors.Image: torch.float32, tv_tensors.Mask: torch.int64, "others": None}
     return v2.Compose([v2.ToDtype(dtypes, scale=True), v2.Normalize(MEAN, STD), v2.ToPureTensor()])
+
+
+def classification_training_transform(crop: tuple[int, int], areas: tuple[float, float] = (0.08, 1.0)) -> v2.Transform:
+    """Return a random part of the image, resized to the crop, horizontal flip, then normalisation.
+
+    Turns an item of a classification set into an image, float32 (3, h, w) with (h, w) = ``crop``, and its class index,
+    int64 ().
+
+    Args:
+        crop: Height and width in pixels.
+        areas: Smallest and largest share of the image's area that is kept; its aspect ratio is drawn from 3/4 .. 4/3.
+
+    Reference: the ImageNet protocol ("B1") of DIST (Huang et al., NeurIPS 2022), which the GSKD paper follows.
+    """
+    part = v2.RandomResizedCrop(crop, scale=areas, antialias=True)
+    return v2.Compose([part, v2.RandomHorizontalFlip(0.5), evaluation_transform()])
+
+
+def classification_evaluation_transform(crop: tuple[int, int]) -> v2.Transform:
+    """Return the image's centre, (h, w) = ``crop``, out of the image at 256/224 of that size, then normalisation.
+
+    For a crop of 224x224 the shorter side becomes 256 pixels, as ImageNet is evaluated.
+    """
+    resize = v2.Resize(round(max(crop) * 256 / 224), antialias=True)
+    return v2.Compose([resize, v2.CenterCrop(crop), evaluation_transform()])
 
 
 def denormalise(images: Tensor) -> Tensor:

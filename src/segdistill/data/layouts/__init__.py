@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from segdistill.data.layouts import ade20k, camvid, cityscapes, folder, generated, voc
+from segdistill.data.layouts import ade20k, camvid, cityscapes, folder, generated, imagenet, voc
 from segdistill.data.layouts.files import existing_folder
 from segdistill.data.layouts.layout import SPLITS, Card, Layout, Split, Task
 from segdistill.errors import UserError, unknown
@@ -15,7 +15,9 @@ CARDS = {
         voc.CARD,
         ade20k.CARD,
         folder.CARD,
+        imagenet.CARD,
         generated.SCENES_CARD,
+        generated.SHAPES_CARD,
     )
 }
 """What there is to know about each dataset, by name."""

@@ -21,12 +21,19 @@ SCENES = Classes(
     ),
 )
 
+SHAPES = Classes(("disc", "ring", "square", "triangle", "cross", "bars"))
+
 _SPLITS = tuple(Split(name) for name in SPLITS)
 
 
 def open_scenes(root: Path) -> Layout:
     """Return the classes and splits; nothing lies anywhere."""
     return Layout("scenes", SCENES, _SPLITS)
+
+
+def open_shapes(root: Path) -> Layout:
+    """Return the classes and splits; nothing lies anywhere."""
+    return Layout("shapes", SHAPES, _SPLITS, task="classification")
 
 
 SCENES_CARD = Card(
@@ -36,4 +43,14 @@ SCENES_CARD = Card(
     terms="none",
     layout="",
     open=open_scenes,
+)
+
+SHAPES_CARD = Card(
+    name="shapes",
+    about="generated pictures of one shape each, to be classified: 6 classes",
+    source="generated from (split, index), on each machine alike",
+    terms="none",
+    layout="",
+    open=open_shapes,
+    task="classification",
 )
