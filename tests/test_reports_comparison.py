@@ -119,7 +119,7 @@ def test_it_says_what_it_is(three_of_four: Path) -> None:
 def test_published_values_stand_beside_only_where_there_are_any(three_of_four: Path) -> None:
     plain = summary(three_of_four, ["none", "kd"], [0, 1])
     assert "published" not in plain.files()["comparison.csv"]
-    value = SimpleNamespace(paper="GSKD", table="Table 2", miou=68.154)
+    value = SimpleNamespace(paper="GSKD", table="Table 2", score=68.154)
     compared = summary(three_of_four, ["none", "kd"], [0, 1], published={"kd": [value]})
     found = rows(compared)
     assert found["kd"]["published"] == "68.15 (GSKD, Table 2)"

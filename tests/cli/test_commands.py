@@ -77,7 +77,7 @@ def test_train_trains_the_student_or_the_teacher(monkeypatch, tmp_path, capsys) 
 
 def test_evaluate_repeats_the_runs_score(monkeypatch, finished: Path, capsys) -> None:
     assert run(monkeypatch, "evaluate", str(finished)) == 0
-    mean = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("mean"))
+    mean = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("mIoU"))
     expected = 100 * json.loads((finished / "result.json").read_text())["miou"]
     assert mean.split()[1] == f"{expected:.1f}"
     assert run(monkeypatch, "evaluate", str(finished), "split=val") == 0

@@ -13,7 +13,8 @@ from segdistill.catalogue import CARDS, LossCard
 from segdistill.data import Scenes
 from segdistill.errors import UserError
 from segdistill.models import build
-from segdistill.recipes.schema import Train
+from segdistill.recipes.schema import Data, Train
+from segdistill.reports.metric import METRICS
 from segdistill.term import FeatureNames
 from segdistill.training.build import build_dataset, build_terms, build_transform
 from segdistill.training.console import clock
@@ -28,14 +29,16 @@ from segdistill.training.student import run_student
 from tests.networks import plain
 from tests.training.conftest import tiny
 
+DATA = Data()
+
 
 def test_score_by_hand() -> None:
     #                       predicted: road  car  sky  tree
     confusion = torch.tensor([[3, 1, 0, 0], [2, 4, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]])
     confusion[0, 3] = 2  # tree does not occur, but is predicted twice
-    score = Score.from_confusion(confusion, ("road", "car", "sky", "tree"))
-    assert score.iou == {"road": 3 / 8, "car": 4 / 7, "sky": None, "tree": 0.0}
-    assert score.miou == pytest.approx((3 / 8 + 4 / 7 + 0) / 3)  # sky is neither there nor predicted
+    score = Score.of_segmentation(confusion, ("road", "car", "sky", "tree"))
+    assert score.classes == {"road": 3 / 8, "car": 4 / 7, "sky": None, "tree": 0.0}
+    assert score.value == pytest.approx((3 / 8 + 4 / 7 + 0) / 3)  # sky is neither there nor predicted
     assert score.pixel_accuracy == pytest.approx(7 / 12)
 
 
@@ -57,7 +60,7 @@ class Truth(nn.Module):
 
 def test_evaluation_counts_every_pixel_but_void_once() -> None:
     dataset = Scenes("val", length=3, size=(32, 48))
-    score = evaluate(Truth(dataset), dataset, Fabric(accelerator="cpu", devices=1))
+    score = evaluate(Truth(dataset), dataset, Fabric(accelerator="cpu", devices=1), DATA)
     labels = [dataset[index][1] for index in range(3)]
     valid = sum(int((each != 255).sum()) for each in labels)
     wrong = sum(int((each[0] != 255).sum()) for each in labels)
@@ -68,7 +71,7 @@ def test_evaluation_gives_every_module_its_mode_back() -> None:
     dataset = Scenes("val", length=1, size=(32, 48))
     network = nn.Sequential(nn.Conv2d(3, 10, 1), nn.Dropout(0.5)).train()
     network[1].eval()
-    evaluate(network, dataset, Fabric(accelerator="cpu", devices=1))
+    evaluate(network, dataset, Fabric(accelerator="cpu", devices=1), DATA)
     assert network[0].training
     assert not network[1].training
 
@@ -141,7 +144,7 @@ def test_labels_keep_their_size_for_scoring_and_shrink_for_training() -> None:
 
 def test_scales_go_from_the_smallest_to_the_largest() -> None:
     def scales(text: str) -> tuple[float, ...]:
-        transform = build_transform(tiny(f"data.scales={text}").data)
+        transform = build_transform(tiny(f"data.scales={text}").data, "segmentation")
         return tuple(round(float(scale), 3) for scale in transform.transforms[0].scales)
 
     assert scales("[0.5, 0.8]") == (0.5, 0.6, 0.7, 0.8)
@@ -223,7 +226,7 @@ def test_the_best_student_is_kept_not_the_last(
     validate = Training._validate
 
     def scripted(self, progress, metrics):
-        score = Score(iou={}, miou=next(scores), pixel_accuracy=0.0)
+        score = Score(METRICS["segmentation"], next(scores), {})
         validate(Training(**{**vars(self), "validate": lambda network: score}), progress, metrics)
 
     monkeypatch.setattr(Training, "_validate", scripted)

@@ -70,7 +70,7 @@ def evaluate(folder: Path, changes: Sequence[str]) -> None:
             f"the student in {folder} has {description['num_classes']} classes and the data set {len(dataset.classes)}"
         )
     fabric = make_fabric(recipe.train)
-    console.print(score_table(vars(score(fabric.to_device(network), dataset, fabric)), split))
+    console.print(score_table(score(fabric.to_device(network), dataset, fabric, recipe.data).record(), split))
 
 
 def predict(folder: Path, images: Sequence[Path], out: Path) -> None:

@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional as F
 
-from segdistill.data.classes import Classes
+from segdistill.data.classes import VOID, Classes
 from segdistill.data.layouts import Task
 from segdistill.data.reading import Array
 from segdistill.errors import UserError
@@ -26,9 +26,14 @@ class ImageDataset(Dataset[Sample], ABC):
         scale: Resize images to this factor on reading, bilinear with antialiasing.
         cache: Keep decoded items in memory. Each loader worker has a cache of its own. Items are shared: do
             not change them in place.
+
+    Attributes:
+        task: What the labels are.
+        ignore_index: The label that does not count.
     """
 
     task: ClassVar[Task]
+    ignore_index: ClassVar[int]
 
     def __init__(self, classes: Classes, *, scale: float | None = None, cache: bool = False) -> None:
         if scale is not None and not 0 < scale <= 16:
@@ -80,6 +85,7 @@ class SegmentationDataset(ImageDataset):
     """
 
     task = "segmentation"
+    ignore_index = VOID
 
     def __init__(
         self,
@@ -112,6 +118,7 @@ class ClassificationDataset(ImageDataset):
     """Item ``i`` is an image, uint8 (3, H, W), and its class index, int64 () ; batches of them are (N,)."""
 
     task = "classification"
+    ignore_index = -1  # no image has it; 255 is one of ImageNet's classes
 
     @abstractmethod
     def read_image(self, index: int) -> Array:

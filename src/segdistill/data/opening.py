@@ -5,12 +5,11 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache as remember
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from segdistill.data.classes import VOID, Classes
-from segdistill.data.datasets import SegmentationDataset
+from segdistill.data.datasets import ClassificationDataset, SegmentationDataset
 from segdistill.data.from_files import ClassFolders, MaskFiles
 from segdistill.data.layouts import Layout, open_layout
 from segdistill.data.masks import read_values
@@ -30,7 +29,7 @@ def open_dataset(
     scale: float | None = None,
     native_labels: bool = False,
     cache: bool = False,
-) -> SegmentationDataset | Any:
+) -> SegmentationDataset | ClassificationDataset:
     """Open one split of a dataset; see :data:`~segdistill.data.layouts.CARDS` for names and layouts.
 
     A ``folder`` without classes.json has its classes counted in the masks of all splits, and logs what it

@@ -7,12 +7,12 @@ from statistics import fmean
 from typing import Any, Protocol
 
 from segdistill.reports.facts import facts
-from segdistill.reports.files import read_json
+from segdistill.reports.metric import Metric, metric_of, read_result
 from segdistill.reports.tabular import Cell, Column, Spread, Table, as_json, comma_separated, latex, markdown
 
 Record = dict[str, Any]
 
-KEYS = ("miou", "iou", "split", "params", "seconds")
+KEYS = ("split", "params", "seconds")
 
 
 class PublishedValue(Protocol):
@@ -27,8 +27,8 @@ class PublishedValue(Protocol):
         """Where in it."""
 
     @property
-    def miou(self) -> float:
-        """Mean IoU in percent."""
+    def score(self) -> float | None:
+        """Mean IoU, or top-1 accuracy, in percent."""
 
 
 @dataclass(frozen=True)
@@ -123,17 +123,22 @@ def summarise(
     for entry in entries:
         kept = results.setdefault(entry.method, {})
         if entry.is_finished:
-            kept[entry.seed] = read_json(entry.folder / "result.json", *KEYS)
+            kept[entry.seed] = read_result(entry.folder / "result.json", *KEYS)
     against = _teacher_record(teacher, results)
+    metric = metric_of(next((run for runs in results.values() for run in runs.values()), against or {}))
     frequent = common_classes(pixels)
     rows = []
     for method, runs in results.items():
         planned = sum(entry.method == method for entry in entries)
-        cells = _row(runs, {} if method == "none" else results.get("none", {}), against, frequent)
-        papers = [f"{value.miou:.2f} ({value.paper}, {value.table})" for value in (published or {}).get(method, ())]
+        cells = _row(runs, {} if method == "none" else results.get("none", {}), against, frequent, metric)
+        papers = [
+            f"{value.score:.2f} ({value.paper}, {value.table})"
+            for value in (published or {}).get(method, ())
+            if value.score is not None
+        ]
         rows.append((method, f"{len(runs)} of {planned}", *cells, "; ".join(papers) or None))
     if against is not None:
-        score, _, _, common, rare, _, _, parameters = _row({0: {**against, "seconds": 0}}, {}, None, frequent)
+        score, _, _, common, rare, _, _, parameters = _row({0: {**against, "seconds": 0}}, {}, None, frequent, metric)
         rows.append(("teacher", None, score, None, None, common, rare, None, None, parameters, None))
     finished = [entry.folder for entry in entries if entry.is_finished]
     splits = sorted({run["split"] for runs in results.values() for run in runs.values()})
@@ -144,28 +149,29 @@ def summarise(
             *facts(recipe, finished, splits, seeds),
             "differences are paired seed by seed; ± is the standard deviation over seeds (n - 1)",
             f"common classes are the {len(frequent)} most frequent of {len(pixels)} by pixels of the training labels; "
-            "their columns are means of IoU, as those of the rare ones",
+            f"their columns are means of {metric.of_class}, as those of the rare ones",
         ),
-        methods=_without_empty_last(Table("Mean IoU in percent", _METHOD_COLUMNS, tuple(rows))),
-        classes=_class_table(results, against, pixels, frequent),
+        methods=_without_empty_last(Table(f"{metric.name} in percent", _method_columns(metric), tuple(rows))),
+        classes=_class_table(results, against, pixels, frequent, metric),
         missing=tuple(_missing(entry) for entry in entries if not entry.is_finished),
-        runs=tuple(_run(entry, results) for entry in entries),
+        runs=tuple(_run(entry, results, metric) for entry in entries),
     )
 
 
-_METHOD_COLUMNS = (
-    Column("method", "method"),
-    Column("seeds", "seeds"),
-    Column("miou_percent", "mIoU", spreads=True),
-    Column("gain_points", "over the student alone", signed=True, spreads=True),
-    Column("to_teacher_points", "over the teacher", signed=True, spreads=True),
-    Column("common_percent", "common classes", spreads=True),
-    Column("rare_percent", "rare classes", spreads=True),
-    Column("seconds", "seconds", digits=0),
-    Column("seconds_ratio", "x student alone"),
-    Column("parameters_millions", "parameters, M"),
-    Column("published", "published"),
-)
+def _method_columns(metric: Metric) -> tuple[Column, ...]:
+    return (
+        Column("method", "method"),
+        Column("seeds", "seeds"),
+        Column(f"{metric.key}_percent", metric.name, spreads=True),
+        Column("gain_points", "over the student alone", signed=True, spreads=True),
+        Column("to_teacher_points", "over the teacher", signed=True, spreads=True),
+        Column("common_percent", "common classes", spreads=True),
+        Column("rare_percent", "rare classes", spreads=True),
+        Column("seconds", "seconds", digits=0),
+        Column("seconds_ratio", "x student alone"),
+        Column("parameters_millions", "parameters, M"),
+        Column("published", "published"),
+    )
 
 
 def common_classes(pixels: Mapping[str, int]) -> tuple[str, ...]:
@@ -186,16 +192,21 @@ def _without_empty_last(table: Table) -> Table:
 
 
 def _row(
-    runs: Mapping[int, Record], alone: Mapping[int, Record], teacher: Record | None, frequent: Sequence[str]
+    runs: Mapping[int, Record],
+    alone: Mapping[int, Record],
+    teacher: Record | None,
+    frequent: Sequence[str],
+    metric: Metric,
 ) -> tuple[Cell, ...]:
-    """Return the cells from mIoU to parameters, of results by seed."""
+    """Return the cells from the score to parameters, of results by seed."""
+    key = metric.key
     shared = [seed for seed in runs if seed in alone]
-    halves = [_halves(run["iou"], frequent) for run in runs.values()]
+    halves = [_halves(run[metric.classes], frequent) for run in runs.values()]
     ratios = [runs[seed]["seconds"] / alone[seed]["seconds"] for seed in shared if alone[seed]["seconds"] > 0]
     return (
-        _spread([100 * run["miou"] for run in runs.values()]),
-        _spread([100 * (runs[seed]["miou"] - alone[seed]["miou"]) for seed in shared]),
-        _spread([100 * (run["miou"] - teacher["miou"]) for run in runs.values()] if teacher is not None else []),
+        _spread([100 * run[key] for run in runs.values()]),
+        _spread([100 * (runs[seed][key] - alone[seed][key]) for seed in shared]),
+        _spread([100 * (run[key] - teacher[key]) for run in runs.values()] if teacher is not None else []),
         _spread([common for common, _ in halves]),
         _spread([rare for _, rare in halves]),
         _mean([run["seconds"] for run in runs.values()]),
@@ -209,6 +220,7 @@ def _class_table(
     teacher: Record | None,
     pixels: Mapping[str, int],
     frequent: Sequence[str],
+    metric: Metric,
 ) -> Table:
     total = sum(pixels.values()) or 1
     columns = [Column("class", "class"), Column("group", "group"), Column("pixels_percent", "% of pixels")]
@@ -216,11 +228,13 @@ def _class_table(
     rows = []
     for name in sorted(pixels, key=lambda each: -pixels[each]):
         cells: list[Cell] = [name, "common" if name in frequent else "rare", 100 * pixels[name] / total]
-        cells += [_spread([_percent(run["iou"].get(name)) for run in runs.values()]) for runs in results.values()]
-        rows.append((*cells, *([_percent(teacher["iou"].get(name))] if teacher is not None else [])))
+        cells += [
+            _spread([_percent(run[metric.classes].get(name)) for run in runs.values()]) for runs in results.values()
+        ]
+        rows.append((*cells, *([_percent(teacher[metric.classes].get(name))] if teacher is not None else [])))
     if teacher is not None:
         columns.append(Column("teacher", "teacher"))
-    return Table("IoU of each class in percent", tuple(columns), tuple(rows))
+    return Table(f"{metric.of_class} of each class in percent", tuple(columns), tuple(rows))
 
 
 def _missing(entry: Entry) -> str:
@@ -229,23 +243,24 @@ def _missing(entry: Entry) -> str:
     return f"{entry.folder.name}: {why}"
 
 
-def _run(entry: Entry, results: Mapping[str, Mapping[int, Record]]) -> Record:
+def _run(entry: Entry, results: Mapping[str, Mapping[int, Record]], metric: Metric) -> Record:
     result = results[entry.method].get(entry.seed)
     state = "finished" if result is not None else "failed" if entry.problem else "unfinished"
-    shown = {key: result.get(key) for key in ("miou", "val_miou", "seconds", "params")} if result is not None else {}
+    keys = (metric.key, f"val_{metric.key}", "seconds", "params")
+    shown = {key: result.get(key) for key in keys} if result is not None else {}
     record = {"method": entry.method, "seed": entry.seed, "folder": entry.folder.name, "state": state, **shown}
     return record if result is not None or not entry.problem else {**record, "problem": entry.problem}
 
 
 def _teacher_record(folder: Path | None, results: Mapping[str, Mapping[int, Record]]) -> Record | None:
     if folder is not None and (folder / "result.json").exists():
-        return read_json(folder / "result.json", "miou", "iou", "params")
+        return read_result(folder / "result.json", "params")
     return next((run["teacher"] for runs in results.values() for run in runs.values() if "teacher" in run), None)
 
 
-def _halves(iou: Mapping[str, float | None], frequent: Sequence[str]) -> tuple[float | None, float | None]:
-    """Return the mean IoU in percent of the common and of the rare classes; absent classes do not count."""
-    there = {name: 100 * value for name, value in iou.items() if value is not None}
+def _halves(classes: Mapping[str, float | None], frequent: Sequence[str]) -> tuple[float | None, float | None]:
+    """Return the mean in percent of the common and of the rare classes; absent classes do not count."""
+    there = {name: 100 * value for name, value in classes.items() if value is not None}
     common = [value for name, value in there.items() if name in frequent]
     rare = [value for name, value in there.items() if name not in frequent]
     return _mean(common), _mean(rare)

@@ -6,20 +6,20 @@ from typing import Any
 from rich.console import Group
 from rich.table import Table
 
-from segdistill.reports.files import read_json
+from segdistill.reports.metric import metric_of, read_result
 
 Record = dict[str, Any]
 
-KEYS = ("miou", "iou", "split", "params", "flops")
+KEYS = ("split", "params", "flops")
 
 
 def records(folder: Path) -> dict[str, Record]:
     """Read what a run's folder holds, by column: the student alone, the distilled one, the teacher."""
-    own = read_json(folder / "result.json", *KEYS, "method")
+    own = read_result(folder / "result.json", *KEYS, "method")
     alone = folder / "alone" / "result.json"
     columns: dict[str, Record] = {}
     if alone.exists():
-        columns["student alone"] = read_json(alone, *KEYS)
+        columns["student alone"] = read_result(alone, *KEYS)
     columns["student alone" if own["method"] == "none" else own["method"]] = own
     if "teacher" in own:
         columns["teacher"] = own["teacher"]
@@ -35,25 +35,30 @@ def comparison(folder: Path) -> Group:
     for name in [*columns, *(["gain"] if gained else [])]:
         table.add_column(name, justify="right")
     first = next(iter(columns.values()))
-    rows = {label: [record["iou"].get(label) for record in columns.values()] for label in first["iou"]}
-    rows["mean"] = [record["miou"] for record in columns.values()]
+    metric = metric_of(first)
+    rows = {
+        label: [record[metric.classes].get(label) for record in columns.values()] for label in first[metric.classes]
+    }
+    rows[metric.name] = [record[metric.key] for record in columns.values()]
     for label, values in rows.items():
         cells = [_percent(value) for value in values] + ([_gain(*values[:2])] if gained else [])
-        table.add_row(label, *cells, style="bold" if label == "mean" else "")
+        table.add_row(label, *cells, style="bold" if label == metric.name else "")
     table.add_section()
     table.add_row("parameters", *(f"{record['params'] / 1e6:.2f} M" for record in columns.values()))
     table.add_row("GFLOPs an image", *(f"{record['flops'] / 1e9:.2f}" for record in columns.values()))
-    return Group(f"IoU in percent on {first['split']}", table)
+    return Group(f"{metric.of_class} in percent on {first['split']}", table)
 
 
 def score_table(score: Record, split: str) -> Group:
     """Draw one network's scores."""
-    table = Table("class", "IoU", box=None, pad_edge=False)
-    for label, value in score["iou"].items():
+    metric = metric_of(score)
+    table = Table("class", metric.of_class, box=None, pad_edge=False)
+    for label, value in score[metric.classes].items():
         table.add_row(label, _percent(value))
-    table.add_row("mean", _percent(score["miou"]), style="bold")
-    table.add_row("pixel accuracy", _percent(score["pixel_accuracy"]))
-    return Group(f"IoU in percent on {split}", table)
+    table.add_row(metric.name, _percent(score[metric.key]), style="bold")
+    if "pixel_accuracy" in score:
+        table.add_row("pixel accuracy", _percent(score["pixel_accuracy"]))
+    return Group(f"{metric.of_class} in percent on {split}", table)
 
 
 def _percent(value: float | None) -> str:

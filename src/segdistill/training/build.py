@@ -12,7 +12,17 @@ from torch import nn
 
 from segdistill import losses, models, schedules
 from segdistill.catalogue import card_of
-from segdistill.data import SegmentationDataset, open_dataset, open_layout, training_transform
+from segdistill.data import (
+    ClassificationDataset,
+    SegmentationDataset,
+    Task,
+    classification_evaluation_transform,
+    classification_training_transform,
+    evaluation_transform,
+    open_dataset,
+    open_layout,
+    training_transform,
+)
 from segdistill.data.scenes import Scenes
 from segdistill.data.stream import Transform
 from segdistill.ensemble import Ensemble
@@ -25,7 +35,7 @@ from segdistill.training.pair import FACTS, NetworkPair
 SPLITS = ("train", "val", "test")
 
 
-def build_dataset(data: Data, split: str) -> SegmentationDataset:
+def build_dataset(data: Data, split: str) -> SegmentationDataset | ClassificationDataset:
     """Open one split as the recipe says; for scoring, labels keep their own size.
 
     Raises:
@@ -41,11 +51,23 @@ def build_dataset(data: Data, split: str) -> SegmentationDataset:
     return open_dataset(data.name, data.root, split, scale=scale, native_labels=native, cache=data.cache)
 
 
-def build_transform(data: Data) -> Transform:
-    """Return the training augmentation, with random scales in steps of 0.1."""
+def build_transform(data: Data, task: Task) -> Transform:
+    """Return the training augmentation; for segmentation with random scales in steps of 0.1."""
+    transform: Transform
+    if task == "classification":
+        transform = classification_training_transform(data.crop)
+        return transform
     low, high = data.scales
     count = int((high - low) * 10 + 1e-6) + 1
-    transform: Transform = training_transform(data.crop, [low + 0.1 * step for step in range(count)])
+    transform = training_transform(data.crop, [low + 0.1 * step for step in range(count)])
+    return transform
+
+
+def build_evaluation_transform(data: Data, task: Task) -> Transform:
+    """Return what images are scored with: whole ones for segmentation, their centre for classification."""
+    transform: Transform = (
+        classification_evaluation_transform(data.crop) if task == "classification" else evaluation_transform()
+    )
     return transform
 
 

@@ -1,14 +1,16 @@
 """Several methods over several seeds at equal budget, from one teacher; the table is there from the first run on."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
 
-from segdistill.data import scan_labels
+from segdistill.data import ClassificationDataset, scan_labels
 from segdistill.errors import UserError
 from segdistill.processes import are_several
 from segdistill.recipes import Recipe
+from segdistill.recipes.published import rows_of
 from segdistill.recipes.schema import Teacher
 from segdistill.reports.comparison import PublishedValue
 from segdistill.reports.tabular import on_screen
@@ -96,16 +98,19 @@ def prepare(board: Scoreboard, waiting: Sequence[PlannedRun]) -> Teacher | None:
 
 
 def class_pixels(recipe: Recipe) -> dict[str, int]:
-    """Count the pixels of each class in all training labels."""
+    """Count the pixels of each class in all training labels; of a classification set, the images."""
     dataset = build_dataset(recipe.data, "train")
+    if isinstance(dataset, ClassificationDataset):
+        counts = Counter(dataset.label(index) for index in range(len(dataset)))
+        return {name: counts[index] for index, name in enumerate(dataset.classes.names)}
     report = scan_labels(dataset)
     report.check()
     return dict(zip(dataset.classes.names, report.pixels, strict=True))
 
 
 def published_values(plan: Plan) -> Mapping[str, Sequence[PublishedValue]]:
-    """Return published results by method, to stand beside the measured ones; the one place that knows where from."""
-    return {}
+    """Return published results by method, to stand beside the measured ones."""
+    return {run.method: rows_of(run.recipe) for run in plan.runs}
 
 
 def _ready(board: Scoreboard, teacher: Teacher, console: Console) -> Teacher:
@@ -119,7 +124,7 @@ def _ready(board: Scoreboard, teacher: Teacher, console: Console) -> Teacher:
 
 def _check_score(recipe: Recipe, teacher: Teacher) -> None:
     """Refuse a bad teacher once, before each of the distilled runs would."""
-    load_teacher(teacher, build_dataset(recipe.data, "val"), make_fabric(recipe.train), workers=recipe.data.workers)
+    load_teacher(teacher, build_dataset(recipe.data, "val"), make_fabric(recipe.train), recipe.data)
 
 
 def _run(run: PlannedRun, board: Scoreboard, teacher: Teacher | None, console: Console) -> None:

@@ -35,13 +35,13 @@ class Narrator:
             self._task = self._bar.add_task(self.label, total=steps, completed=start, said="")
             self._bar.start()
 
-    def step(self, step: int, values: dict[str, float], miou: float | None) -> None:
-        """Say how step ``step`` (1-based) went: the total, every term, speed, time left, last mIoU."""
+    def step(self, step: int, values: dict[str, float], score: float | None) -> None:
+        """Say how step ``step`` (1-based) went: the total, every term, speed, time left, best score on val."""
         rate = (step - self.start) / max(time.monotonic() - self._began, 1e-9)
         said = "  ".join(f"{name} {value:.3f}" for name, value in values.items())
         said += f"  {rate:.2f} it/s  {clock((self.steps - step) / rate)} left"
-        if miou is not None:
-            said += f"  mIoU {miou:.1%}"
+        if score is not None:
+            said += f"  best on val {score:.1%}"
         if self._bar is not None:
             self._bar.update(self._task, completed=step, said=said)
         else:

@@ -5,7 +5,7 @@ import time
 from rich.console import Console
 from rich.table import Table
 
-from segdistill.data import TrainingStream, scan_labels, training_loader
+from segdistill.data import ClassificationDataset, TrainingStream, scan_labels, training_loader
 from segdistill.distiller import Distiller, Wiring
 from segdistill.recipes import Recipe
 from segdistill.training.build import build_dataset, build_teacher, build_transform
@@ -23,6 +23,9 @@ def examine(recipe: Recipe, console: Console) -> None:
     fabric = make_fabric(recipe.train)
     sets = {split: build_dataset(recipe.data, split) for split in ("train", "val")}
     for split, dataset in sets.items():
+        if isinstance(dataset, ClassificationDataset):
+            console.print(f"{split}: {len(dataset)} images of {len(dataset.classes)} classes")
+            continue
         report = scan_labels(dataset)
         report.check()
         total = sum(report.pixels) or 1
@@ -36,11 +39,11 @@ def examine(recipe: Recipe, console: Console) -> None:
             frozen = build_teacher(recipe.teacher, len(sets["train"].classes)).to(fabric.device)
             console.print("teacher: not trained yet; a run trains it first")
         else:
-            frozen, score = load_teacher(recipe.teacher, sets["val"], fabric, workers=recipe.data.workers)
-            console.print(f"teacher: {score.miou:.1%} mIoU on val")
+            frozen, score = load_teacher(recipe.teacher, sets["val"], fabric, recipe.data)
+            console.print(f"teacher: {score.value:.1%} {score.metric.name} on val")
     distiller = build_distiller(recipe, sets["train"], frozen, fabric).train()
     console.print(_table(distiller))
-    stream = TrainingStream(sets["train"], build_transform(recipe.data), recipe.seed)
+    stream = TrainingStream(sets["train"], build_transform(recipe.data, sets["train"].task), recipe.seed)
     main = build_optimizer(distiller.main_parameters(), recipe.train)
     optimizers = [main, *distiller.own_optimizers().values()]
     parts = recipe.train.accumulate

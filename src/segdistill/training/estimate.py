@@ -10,15 +10,21 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
-from segdistill.data import SegmentationDataset, TrainingStream, evaluation_transform, training_loader
+from segdistill.data import ImageDataset, TrainingStream, training_loader
 from segdistill.recipes import Recipe
-from segdistill.recipes.schema import Train
+from segdistill.recipes.schema import Data, Train
 from segdistill.taps import evaluating
 from segdistill.training import checkpoint
-from segdistill.training.build import build_dataset, build_network, build_transform, final_split
+from segdistill.training.build import (
+    build_dataset,
+    build_evaluation_transform,
+    build_teacher,
+    build_transform,
+    final_split,
+)
 from segdistill.training.compare import unfinished
 from segdistill.training.console import clock
-from segdistill.training.evaluation import predict
+from segdistill.training.evaluation import predict_like
 from segdistill.training.optimizer import build_optimizer
 from segdistill.training.plan import Plan
 from segdistill.training.run import checked_teacher, teacher_recipe
@@ -106,11 +112,10 @@ def measure(recipe: Recipe) -> Cost:
     train_set, val_set = build_dataset(recipe.data, "train"), build_dataset(recipe.data, "val")
     teacher = None
     if recipe.distils and recipe.teacher is not None:
-        strict = recipe.teacher.weights is not None and recipe.teacher.train is None
-        teacher = fabric.to_device(build_network(recipe.teacher, len(train_set.classes), strict=strict))
+        teacher = fabric.to_device(build_teacher(recipe.teacher, len(train_set.classes)))
     distiller = build_distiller(recipe, train_set, teacher, fabric).train()
     optimizer = build_optimizer(distiller.parameters(), recipe.train)
-    stream = TrainingStream(train_set, build_transform(recipe.data), recipe.seed)
+    stream = TrainingStream(train_set, build_transform(recipe.data, train_set.task), recipe.seed)
     parts = recipe.train.accumulate
     batch = recipe.train.batch_size // parts // fabric.world_size
     loader = training_loader(stream, batch, steps=STEPS * parts, workers=recipe.data.workers)
@@ -127,20 +132,21 @@ def measure(recipe: Recipe) -> Cost:
     counted = _now(fabric) - began
     return Cost(
         step=counted / (STEPS - 1),
-        image=_image_seconds(distiller.student, val_set, fabric),
-        teacher_image=0.0 if teacher is None else _image_seconds(teacher, val_set, fabric),
+        image=_image_seconds(distiller.student, val_set, fabric, recipe.data),
+        teacher_image=0.0 if teacher is None else _image_seconds(teacher, val_set, fabric, recipe.data),
     )
 
 
 @torch.no_grad()
-def _image_seconds(network: nn.Module, dataset: SegmentationDataset, fabric: Fabric) -> float:
+def _image_seconds(network: nn.Module, dataset: ImageDataset, fabric: Fabric, data: Data) -> float:
     began = 0.0
+    transform = build_evaluation_transform(data, dataset.task)
     count = min(IMAGES, len(dataset) - 1)
     with evaluating(network):
         for index in range(count + 1):
-            image, labels = evaluation_transform()(*dataset[index])
+            image, labels = transform(*dataset[index])
             with fabric.autocast():
-                predict(network, image[None].to(fabric.device), (labels.shape[-2], labels.shape[-1]))
+                predict_like(network, image[None].to(fabric.device), labels[None])
             if index == 0:
                 began = _now(fabric)
     return (_now(fabric) - began) / max(1, count)

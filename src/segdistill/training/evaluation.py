@@ -1,6 +1,7 @@
-"""Whole-image, single-scale evaluation: one confusion matrix over the whole set, IoU from its sums."""
+"""Scoring a network: whole images at one scale, every image once, over all processes together."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -8,40 +9,57 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torchmetrics.classification import MulticlassConfusionMatrix
 
-from segdistill.data import SegmentationDataset, evaluation_loader, evaluation_transform
+from segdistill.data import ClassificationDataset, SegmentationDataset, evaluation_loader
 from segdistill.outputs import read_output
+from segdistill.recipes.schema import Data
+from segdistill.reports.metric import METRICS, Metric
 from segdistill.taps import evaluating
+from segdistill.training.build import build_evaluation_transform
+
+# Classified images have one size and come in batches; whole images to be segmented one at a time.
+CLASSIFIED_AT_A_TIME = 64
 
 
 @dataclass(frozen=True)
 class Score:
     """What a network gets right on a set of images. Ratios in 0..1.
 
-    A class that occurs neither in the labels nor in the predictions has no IoU (None) and does not count in the mean;
-    a class that is predicted but does not occur has IoU 0. (The CIRKD code counts absent classes as 0.)
+    Attributes:
+        metric: What ``value`` is: mean IoU, or top-1 accuracy.
+        value: What networks are compared by.
+        classes: The same by class: IoU, or the share of a class's images that are recognised. None for a class that
+            does not occur: it does not count in a mean. (The CIRKD code counts absent classes as 0.) A class that is
+            predicted but does not occur has IoU 0.
+        pixel_accuracy: Share of the pixels that are right; None for classification.
     """
 
-    iou: dict[str, float | None]
-    miou: float
-    pixel_accuracy: float
+    metric: Metric
+    value: float
+    classes: dict[str, float | None]
+    pixel_accuracy: float | None = None
 
     @classmethod
-    def from_confusion(cls, confusion: Tensor, classes: tuple[str, ...]) -> "Score":
-        """Read the scores off a confusion matrix, shape (C, C), rows truth, columns prediction."""
+    def of_segmentation(cls, confusion: Tensor, classes: tuple[str, ...]) -> "Score":
+        """Read the scores off a confusion matrix of pixels, shape (C, C), rows truth, columns prediction."""
         counts = confusion.cpu().double()
         hits = counts.diagonal()
-        union = counts.sum(0) + counts.sum(1) - hits
-        iou = {
-            name: float(hit / either) if either > 0 else None
-            for name, hit, either in zip(classes, hits, union, strict=True)
-        }
+        iou = _shares(hits, counts.sum(0) + counts.sum(1) - hits, classes)
         present = [value for value in iou.values() if value is not None]
-        total = float(counts.sum())
-        return cls(
-            iou=iou,
-            miou=sum(present) / len(present) if present else 0.0,
-            pixel_accuracy=float(hits.sum()) / total if total else 0.0,
-        )
+        mean = sum(present) / len(present) if present else 0.0
+        return cls(METRICS["segmentation"], mean, iou, _share(hits.sum(), counts.sum()))
+
+    @classmethod
+    def of_classification(cls, confusion: Tensor, classes: tuple[str, ...]) -> "Score":
+        """Read the scores off a confusion matrix of images."""
+        counts = confusion.cpu().double()
+        hits = counts.diagonal()
+        share = _share(hits.sum(), counts.sum())
+        return cls(METRICS["classification"], share, _shares(hits, counts.sum(1), classes))
+
+    def record(self) -> dict[str, Any]:
+        """Return the scores under the keys of a run's result."""
+        more = {} if self.pixel_accuracy is None else {"pixel_accuracy": self.pixel_accuracy}
+        return {self.metric.key: self.value, self.metric.classes: self.classes, **more}
 
 
 def predict(network: nn.Module, images: Tensor, size: tuple[int, int]) -> Tensor:
@@ -53,21 +71,50 @@ def predict(network: nn.Module, images: Tensor, size: tuple[int, int]) -> Tensor
     return F.interpolate(logits.float(), size, mode="bilinear", align_corners=True).argmax(1)
 
 
+def predict_like(network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    """Return the class of each image where ``labels`` are (N,), of every pixel where they are (N, H, W)."""
+    if labels.dim() == 1:
+        return read_output(network(images)).logits.argmax(1)
+    return predict(network, images, (labels.shape[-2], labels.shape[-1]))
+
+
 @torch.no_grad()
-def evaluate(network: nn.Module, dataset: SegmentationDataset, fabric: Fabric, *, workers: int = 0) -> Score:
-    """Score a network on a data set at the labels' own size; every process sees its share of the images once."""
+def evaluate(
+    network: nn.Module, dataset: SegmentationDataset | ClassificationDataset, fabric: Fabric, data: Data
+) -> Score:
+    """Score a network on a data set: labels at their own size; every process sees its share of the images once.
+
+    Args:
+        network: On the engine's device.
+        dataset: The images.
+        fabric: The engine.
+        data: How they are read: the crop of classification, workers.
+    """
     classes = dataset.classes
-    metric = MulticlassConfusionMatrix(len(classes), ignore_index=255).to(fabric.device)
+    classifies = dataset.task == "classification"
+    metric = MulticlassConfusionMatrix(len(classes), ignore_index=dataset.ignore_index).to(fabric.device)
     loader = evaluation_loader(
         dataset,
-        evaluation_transform(),
-        workers=workers,
+        build_evaluation_transform(data, dataset.task),
+        batch_size=CLASSIFIED_AT_A_TIME if classifies else 1,
+        workers=data.workers,
         rank=fabric.global_rank,
         world_size=fabric.world_size,
     )
     with evaluating(network):
         for images, labels in loader:
             with fabric.autocast():
-                predicted = predict(network, images.to(fabric.device), (labels.shape[-2], labels.shape[-1]))
+                predicted = predict_like(network, images.to(fabric.device), labels)
             metric.update(predicted, labels.to(fabric.device))
-    return Score.from_confusion(metric.compute(), classes.names)
+    read = Score.of_classification if classifies else Score.of_segmentation
+    return read(metric.compute(), classes.names)
+
+
+def _shares(hits: Tensor, totals: Tensor, classes: tuple[str, ...]) -> dict[str, float | None]:
+    return {
+        name: float(hit / total) if total > 0 else None for name, hit, total in zip(classes, hits, totals, strict=True)
+    }
+
+
+def _share(hits: Tensor, total: Tensor) -> float:
+    return float(hits / total) if total > 0 else 0.0

@@ -8,7 +8,7 @@ from segdistill.errors import UserError
 from segdistill.processes import is_first_process
 from segdistill.recipes import Recipe, to_yaml
 from segdistill.recipes.yaml import YAMLError, read
-from segdistill.reports.files import read_json
+from segdistill.reports.metric import read_result
 from segdistill.training.records import environment, write_json, write_text
 
 # What a run that was killed at its very beginning leaves: claim() writes recipe.yaml last.
@@ -56,7 +56,7 @@ class RunFolder:
     def result(self) -> dict[str, Any] | None:
         """The finished run's result.json; None while it is not finished."""
         file = self.path / "result.json"
-        return read_json(file, "miou", "iou", "split", "params", "flops", "method") if file.exists() else None
+        return read_result(file, "split", "params", "flops", "method") if file.exists() else None
 
     def claim(self) -> None:
         """Write down what is run here, with what."""

@@ -36,7 +36,7 @@ class Progress:
 
     step: int = 0
     seconds: float = 0.0
-    best_miou: float | None = None
+    best_score: float | None = None
     best_step: int = 0
     silent: dict[str, int] = field(default_factory=dict)
 
@@ -220,19 +220,21 @@ class Training:
         weights = {f"weight/{name}": weight for name, weight in out.weights.items()}
         rate = learning_rate(self.train, progress.step - 1)
         metrics.log(progress.step, "train", **values, **weights, learning_rate=rate)
-        self.narrator.step(progress.step, values, progress.best_miou)
+        self.narrator.step(progress.step, values, progress.best_score)
 
     def _validate(self, progress: Progress, metrics: Metrics | None) -> None:
         score = self.validate(self.distiller.student)
         if metrics is not None:
-            ious = {f"iou/{name}": value for name, value in score.iou.items()}
-            metrics.log(progress.step, "val", miou=score.miou, pixel_accuracy=score.pixel_accuracy, **ious)
-        if progress.best_miou is None or score.miou > progress.best_miou:
-            progress.best_miou, progress.best_step = score.miou, progress.step
+            metric = score.metric
+            classes = {f"{metric.classes}/{name}": value for name, value in score.classes.items()}
+            more = {} if score.pixel_accuracy is None else {"pixel_accuracy": score.pixel_accuracy}
+            metrics.log(progress.step, "val", **{metric.key: score.value}, **more, **classes)
+        if progress.best_score is None or score.value > progress.best_score:
+            progress.best_score, progress.best_step = score.value, progress.step
             if self._is_first:
                 state = {
                     "step": progress.step,
-                    "miou": score.miou,
+                    score.metric.key: score.value,
                     "student": self.distiller.student.state_dict(),
                 }
                 checkpoint.save(state, self.best)

@@ -8,7 +8,7 @@ import numpy as np
 from rich.console import Console
 
 from segdistill import models
-from segdistill.data import scan_labels
+from segdistill.data import SegmentationDataset, scan_labels
 from segdistill.errors import UserError
 from segdistill.recipes import Recipe, task_term
 from segdistill.recipes.schema import Network, Teacher
@@ -130,7 +130,7 @@ def check_labels(recipe: Recipe) -> None:
     """Look at the masks before anything is trained; generated data needs no look."""
     for split in ("train", "val"):
         dataset = build_dataset(recipe.data, split)
-        if dataset.path(0) is not None:
+        if isinstance(dataset, SegmentationDataset) and dataset.path(0) is not None:
             spread = np.linspace(0, len(dataset) - 1, min(SCANNED, len(dataset))).round().astype(int)
             scan_labels(dataset, spread.tolist()).check()
 
@@ -140,6 +140,8 @@ def _draw(recipe: Recipe, folder: Path, teacher: Teacher | None) -> None:
     if fabric.global_rank != 0:
         return
     dataset = build_dataset(recipe.data, final_split(recipe.data))
+    if not isinstance(dataset, SegmentationDataset):
+        return
     networks = {}
     if teacher is None:
         networks["student alone"] = models.load(folder)[0]

@@ -9,12 +9,12 @@ from rich.console import Console
 from torch import nn
 
 from segdistill import models
-from segdistill.data import SegmentationDataset, TrainingStream
+from segdistill.data import ClassificationDataset, SegmentationDataset, TrainingStream
 from segdistill.distiller import Distiller
 from segdistill.errors import UserError
 from segdistill.recipes import Recipe, load
 from segdistill.recipes.schema import Data, Teacher, Train
-from segdistill.reports.files import read_json
+from segdistill.reports.metric import metric_of, read_result
 from segdistill.training import pictures
 from segdistill.training.build import (
     build_dataset,
@@ -32,7 +32,9 @@ from segdistill.training.loop import Progress, Training
 from segdistill.training.pair import NetworkPair
 from segdistill.training.records import write_json
 
-RECORD = ("miou", "iou", "pixel_accuracy", "split", "params", "flops", "flops_size")
+ImageSet = SegmentationDataset | ClassificationDataset
+
+COSTS = ("split", "params", "flops", "flops_size")
 
 
 def make_fabric(train: Train) -> Fabric:
@@ -54,9 +56,7 @@ def make_fabric(train: Train) -> Fabric:
     return fabric
 
 
-def build_distiller(
-    recipe: Recipe, dataset: SegmentationDataset, teacher: nn.Module | None, fabric: Fabric
-) -> Distiller:
+def build_distiller(recipe: Recipe, dataset: ImageSet, teacher: nn.Module | None, fabric: Fabric) -> Distiller:
     """Build the student and join it with its teacher and terms, on the engine's device.
 
     Raises:
@@ -67,8 +67,10 @@ def build_distiller(
     if fabric.world_size > 1 and fabric.device.type == "cuda":  # before the Distiller, whose hooks it would drop
         student = nn.SyncBatchNorm.convert_sync_batchnorm(student)  # type: ignore[no-untyped-call]
     probe = torch.zeros(1, 3, *recipe.data.crop)
-    pair = NetworkPair(student, teacher, len(dataset.classes), probe.to(fabric.device))
-    return Distiller(student, teacher, build_terms(recipe.terms, pair), probe=probe).to(fabric.device)
+    void = dataset.ignore_index
+    pair = NetworkPair(student, teacher, len(dataset.classes), probe.to(fabric.device), void)
+    terms = build_terms(recipe.terms, pair)
+    return Distiller(student, teacher, terms, probe=probe, ignore_index=void).to(fabric.device)
 
 
 def rehearse(recipe: Recipe) -> None:
@@ -85,7 +87,7 @@ def rehearse(recipe: Recipe) -> None:
         teacher = fabric.to_device(build_teacher(recipe.teacher, len(dataset.classes)))
     distiller = build_distiller(recipe, dataset, teacher, fabric).train()
     part = recipe.train.batch_size // recipe.train.accumulate // fabric.world_size
-    stream = TrainingStream(dataset, build_transform(recipe.data), recipe.seed)
+    stream = TrainingStream(dataset, build_transform(recipe.data, dataset.task), recipe.seed)
     samples = [stream[position] for position in range(min(2, max(1, part)))]
     images, labels = (torch.stack(tensors).to(fabric.device) for tensors in zip(*samples, strict=True))
     try:
@@ -119,57 +121,55 @@ def run_student(
         return place.result
     fabric = make_fabric(recipe.train)
     train_set, val_set = build_dataset(recipe.data, "train"), build_dataset(recipe.data, "val")
-    workers = recipe.data.workers
-    frozen, teacher_miou = None, None
+    frozen, before = None, None
     if teacher is not None:
-        frozen, score = load_teacher(teacher, val_set, fabric, workers=workers)
-        teacher_miou = score.miou
-        console.print(f"teacher: {teacher_miou:.1%} mIoU on val before training")
+        frozen, before = load_teacher(teacher, val_set, fabric, recipe.data)
+        console.print(f"teacher: {before.value:.1%} {before.metric.name} on val before training")
     distiller = build_distiller(recipe, train_set, frozen, fabric)
     place.claim()
     progress = _train(fabric, recipe, distiller, train_set, val_set, folder, Narrator(console, label))
     split = final_split(recipe.data)
     final_set = build_dataset(recipe.data, split)
     student = distiller.student
-    scored = evaluate(student, final_set, fabric, workers=workers)
+    scored = evaluate(student, final_set, fabric, recipe.data)
+    key, name = scored.metric.key, scored.metric.name
     result = {
-        **_record(scored, student, final_set, split),
+        **_record(scored, student, final_set, recipe.data, split),
         "iterations": recipe.train.iterations,
         "seconds": round(progress.seconds, 1),
         "seed": recipe.seed,
         "method": recipe.method if teacher is not None else "none",
         "best_step": progress.best_step,
-        "val_miou": progress.best_miou,
-        "teacher_miou": teacher_miou,
+        f"val_{key}": progress.best_score,
+        f"teacher_{key}": None if before is None else before.value,
     }
     if frozen is not None and teacher is not None:
         result["teacher"] = _known_record(teacher, recipe.data, split) or _record(
-            evaluate(frozen, final_set, fabric, workers=workers), frozen, final_set, split
+            evaluate(frozen, final_set, fabric, recipe.data), frozen, final_set, recipe.data, split
         )
     if fabric.global_rank == 0:
         write_json(folder / "result.json", result)
     fabric.barrier()
     console.print(
-        f"{label}: {scored.miou:.1%} mIoU on {split}, best on val at step {progress.best_step}, "
+        f"{label}: {scored.value:.1%} {name} on {split}, best on val at step {progress.best_step}, "
         f"{clock(progress.seconds)}"
     )
     return result
 
 
-def load_teacher(
-    teacher: Teacher, val_set: SegmentationDataset, fabric: Fabric, *, workers: int = 0
-) -> tuple[nn.Module, Score]:
+def load_teacher(teacher: Teacher, val_set: ImageSet, fabric: Fabric, data: Data) -> tuple[nn.Module, Score]:
     """Build the teacher, fill all of it with its weights, and score it before anything is learned from it.
 
     Raises:
         UserError: Weights that do not fill it, or a score below ``teacher.min_miou``.
     """
     network = fabric.to_device(build_teacher(teacher, len(val_set.classes)))
-    score = evaluate(network, val_set, fabric, workers=workers)
-    if score.miou < teacher.min_miou:
+    score = evaluate(network, val_set, fabric, data)
+    if score.value < teacher.min_miou:
         raise UserError(
-            f"the teacher has {score.miou:.1%} mIoU on val, below teacher.min_miou={teacher.min_miou:g}: check that "
-            "its weights belong to this data set with the classes in the same order, or lower teacher.min_miou"
+            f"the teacher has {score.value:.1%} {score.metric.name} on val, below teacher.min_miou="
+            f"{teacher.min_miou:g}: check that its weights belong to this data set with the classes in the same order, "
+            "or lower teacher.min_miou"
         )
     return network, score
 
@@ -178,14 +178,14 @@ def _train(
     fabric: Fabric,
     recipe: Recipe,
     distiller: Distiller,
-    train_set: SegmentationDataset,
-    val_set: SegmentationDataset,
+    train_set: ImageSet,
+    val_set: ImageSet,
     folder: Path,
     narrator: Narrator,
 ) -> Progress:
     classes = train_set.classes
-    stream = TrainingStream(train_set, build_transform(recipe.data), recipe.seed)
-    if fabric.global_rank == 0:
+    stream = TrainingStream(train_set, build_transform(recipe.data, train_set.task), recipe.seed)
+    if fabric.global_rank == 0 and train_set.task == "segmentation":
         pictures.training_samples(stream, classes, folder / "figures" / "training_samples.png")
 
     def save(student: nn.Module) -> None:
@@ -206,7 +206,7 @@ def _train(
         train=recipe.train,
         seed=recipe.seed,
         folder=folder,
-        validate=lambda student: evaluate(student, val_set, fabric, workers=recipe.data.workers),
+        validate=lambda student: evaluate(student, val_set, fabric, recipe.data),
         save_student=save,
         narrator=narrator,
         workers=recipe.data.workers,
@@ -220,18 +220,17 @@ def _known_record(teacher: Teacher, data: Data, split: str) -> dict[str, Any] | 
     folder = Path(teacher.weights)
     if not (folder / "recipe.yaml").exists() or not (folder / "result.json").exists():
         return None
-    result = read_json(folder / "result.json", *RECORD)
+    result = read_result(folder / "result.json", *COSTS)
     if load(folder / "recipe.yaml").data != data or result["split"] != split:
         return None
-    return {key: result[key] for key in RECORD}
+    metric = metric_of(result)
+    return {key: result[key] for key in (metric.key, metric.classes, "pixel_accuracy", *COSTS) if key in result}
 
 
-def _record(score: Score, network: nn.Module, dataset: SegmentationDataset, split: str) -> dict[str, Any]:
-    height, width = dataset[0][0].shape[-2:]
+def _record(score: Score, network: nn.Module, dataset: ImageSet, data: Data, split: str) -> dict[str, Any]:
+    height, width = data.crop if dataset.task == "classification" else dataset[0][0].shape[-2:]
     return {
-        "miou": score.miou,
-        "iou": score.iou,
-        "pixel_accuracy": score.pixel_accuracy,
+        **score.record(),
         "split": split,
         "params": count_parameters(network),
         "flops": count_flops(network, (height, width)),

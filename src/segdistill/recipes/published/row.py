@@ -35,3 +35,8 @@ class Row:
     params: float | None = None
     flops: float | None = None
     note: str = ""
+
+    @property
+    def score(self) -> float | None:
+        """What networks are compared by: mean IoU, or top-1 accuracy on ImageNet."""
+        return self.accuracy if self.miou is None else self.miou

@@ -1,0 +1,76 @@
+"""Image classification, from the recipe to the result: generated shapes, and ImageNet's layout."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from rich.console import Console
+
+from segdistill.errors import UserError
+from segdistill.recipes import Recipe, load
+from segdistill.training.evaluation import Score
+from segdistill.training.run import distill
+from tests.training.conftest import said
+
+SMALL = (
+    "data.crop=[64,64]",  # a last map of 2 x 2
+    "data.workers=0",
+    "student.model=resnet18",
+    "teacher.min_miou=0",
+    "train.batch_size=4",
+    "train.validate_every=2",
+    "train.accelerator=cpu",
+)
+
+
+def recipe(*changes: str) -> Recipe:
+    data = ("data.name=shapes", "teacher.train={iterations: 2}", "train.iterations=4")
+    return load("gskd_imagenet_r18", [*SMALL, *data, *changes])
+
+
+def test_the_score_by_hand() -> None:
+    #                       predicted: disc  ring  square
+    confusion = torch.tensor([[3, 1, 0], [2, 2, 0], [0, 0, 0]])
+    score = Score.of_classification(confusion, ("disc", "ring", "square"))
+    assert score.value == 5 / 8
+    assert score.classes == {"disc": 3 / 4, "ring": 1 / 2, "square": None}
+    assert set(score.record()) == {"top1", "accuracy"}
+
+
+def test_a_run_from_teacher_to_table(tmp_path: Path, console: Console) -> None:
+    result = distill(recipe(), tmp_path / "run", console=console)
+    assert set(result["accuracy"]) == {"disc", "ring", "square", "triangle", "cross", "bars"}
+    assert 0 <= result["top1"] <= 1
+    assert "miou" not in result
+    assert "top-1 accuracy" in said(console)
+    terms = json.loads((tmp_path / "run/metrics.jsonl").read_text().splitlines()[0])
+    assert terms["split"] == "gradient_share"
+    assert terms["gskd"] > 0, "random positions of the last map"
+    alone = json.loads((tmp_path / "run/alone/result.json").read_text())
+    assert alone["method"] == "none"
+
+
+def test_imagenets_layout_and_a_class_called_255(tmp_path: Path, console: Console) -> None:
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 2), ("val", 1)):
+        for name in [f"n{index:04d}" for index in range(257)]:
+            folder = tmp_path / "imagenet" / split / name
+            folder.mkdir(parents=True)
+            for index in range(count):
+                Image.fromarray(rng.integers(0, 255, (8, 8, 3), dtype=np.uint8)).save(folder / f"{index}.JPEG")
+    changes = (f"data.root={tmp_path / 'imagenet'}", "method=kd", "baseline=false", "train.iterations=1")
+    result = distill(
+        load("gskd_imagenet_r18", [*SMALL, *changes, "teacher.train={iterations: 1}"]),
+        tmp_path / "run",
+        console=console,
+    )
+    assert result["accuracy"]["n0255"] is not None, "label 255 is a class here, not void"
+    assert len(result["accuracy"]) == 257
+
+
+def test_a_teacher_that_knows_too_little_is_refused_by_its_accuracy(tmp_path: Path, console: Console) -> None:
+    with pytest.raises(UserError, match=r"the teacher has \d+.\d% top-1 accuracy on val, below teacher.min_miou=1"):
+        distill(recipe("teacher.min_miou=1"), tmp_path / "run", console=console)
