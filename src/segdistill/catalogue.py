@@ -485,6 +485,24 @@ CARDS: tuple[LossCard, ...] = (
         cost="time N h w d^2 steps, memory N h w d steps; about 5.5 d^2 + 1000 d parameters, for d latent channels",
         evidence="golden numbers (released code) for the denoising steps; the rest written out again",
     ),
+    LossCard(
+        name="maskd",
+        module="MasKD",
+        module_only=True,
+        idea="match the teacher inside masks that tokens have learned to draw; learns these first",
+        equation="mean_(n,t,c) sum_i (m_t,i (f_S,c,i - f_T,c,i))^2 / (2 sum_i m_t,i), m_t = sigmoid(token_t . f_T)",
+        paper="MasKD (Huang et al., ICLR 2023)",
+        url="https://arxiv.org/abs/2205.14589",
+        needs=("logits", "features"),
+        labels="required",
+        on="logits",
+        hyperparameters={"channels": None, "tokens": 8, "num_classes": None, "first_stage": 0.25},
+        weight=1.0,
+        weight_source="MasKD code, segmentation",
+        cost="time N t d h w for t tokens, memory N (d + t) h w",
+        evidence="golden numbers (MasKD code, segmentation: maskd_seg); maskd_mmrazor, its version for detection, "
+        "is another loss, with learned weights of the masks and masks of the student",
+    ),
 )
 
 BY_NAME: dict[str, LossCard] = {card.name: card for card in CARDS}

@@ -25,6 +25,7 @@ from segdistill.losses.ickd import ICKD, ickd
 from segdistill.losses.icsd import ICSD, icsd
 from segdistill.losses.ifvd import IFVD, ifvd
 from segdistill.losses.kd import KD, kd
+from segdistill.losses.maskd import MasKD
 from segdistill.losses.md import MD, md
 from segdistill.losses.nst import NST, nst
 from segdistill.losses.rkd import RKD, rkd
@@ -57,6 +58,7 @@ __all__ = [
     "DSDPixel",
     "DiffKD",
     "FitNet",
+    "MasKD",
     "SKDHolistic",
     "SKDPairwise",
     "at",

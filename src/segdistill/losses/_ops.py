@@ -7,7 +7,7 @@ from typing import Any, ParamSpec, cast
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 P = ParamSpec("P")
@@ -27,8 +27,8 @@ def loss_function(function: Callable[P, Tensor]) -> Callable[P, Tensor]:
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> Tensor:
         values = [_prepare(value, detach=index == 1) for index, value in enumerate(args)]
         named = {name: _prepare(value, detach=name == teacher_name) for name, value in kwargs.items()}
-        student = values[0] if values else named[student_name]
-        with torch.autocast(_device_type(student), enabled=False):
+        both = [*values[:2], *(named[name] for name in (student_name, teacher_name) if name in named)]
+        with torch.autocast(_device_type(next(x for x in both if x is not None)), enabled=False):
             return compute(*values, **named)
 
     return wrapper
@@ -45,6 +45,17 @@ def _prepare(value: Any, *, detach: bool) -> Any:
 
 def _device_type(value: Any) -> str:
     return str(value.device.type) if isinstance(value, Tensor) else _device_type(value[0])
+
+
+def call_in_dtype(module: nn.Module, x: Tensor) -> Tensor:
+    """``module(x)``, computed in the dtype of ``x`` whatever that of the module's parameters is."""
+    state = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    other = {name: v.to(x.dtype) for name, v in state.items() if v.is_floating_point() and v.dtype != x.dtype}
+    result: Tensor = torch.func.functional_call(module, other, x)
+    for name, buffer in module.named_buffers():
+        if name in other:  # running statistics, which the call has renewed
+            buffer.copy_(other[name])
+    return result
 
 
 def check_positive(**values: float) -> None:
