@@ -503,6 +503,23 @@ CARDS: tuple[LossCard, ...] = (
         evidence="golden numbers (MasKD code, segmentation: maskd_seg); maskd_mmrazor, its version for detection, "
         "is another loss, with learned weights of the masks and masks of the student",
     ),
+    LossCard(
+        name="freekd",
+        module="FreeKD",
+        module_only=True,
+        idea="match the teacher's high frequencies inside masks that tokens have learned to draw; learns these first",
+        equation="sum_l mean_(n,t,c,o,i) m_l,t,i |W_S,l,o,c,i - W_T,l,o,c,i|, W = Haar coefficients of level l",
+        paper="FreeKD (Zhang et al., CVPR 2024)",
+        url="https://arxiv.org/abs/2311.12079",
+        needs=("features",),
+        labels="required",
+        on="head",
+        hyperparameters={"channels": None, "tokens": 6, "levels": 3, "num_classes": None, "first_stage": 0.25},
+        weight=1.0,
+        weight_source="FreeKD code, detection, beside 5 times the mean squared error of the same maps",
+        cost="time N (t + 4) d h w for t tokens, memory N d h w",
+        evidence="golden numbers (FreeKD code, detection)",
+    ),
 )
 
 BY_NAME: dict[str, LossCard] = {card.name: card for card in CARDS}

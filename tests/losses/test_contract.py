@@ -118,6 +118,7 @@ CASES = [
         sees_void="convolutions see across the edge, batch statistics and noise are of all positions",
     ),
     Case("MasKD", {"channels": 6, "num_classes": 5}),
+    Case("FreeKD", {"channels": 6, "num_classes": 5}, sees_void="a block of the transform may lie in both halves"),
 ]
 HALF, QUARTER = 8, 4  # columns of the labels, and of the maps, in the left half of the image
 

@@ -18,6 +18,7 @@ from segdistill.losses.dist import DIST, dist
 from segdistill.losses.dsd_category import DSDCategory, dsd_category
 from segdistill.losses.dsd_pixel import DSDPixel, dsd_pixel
 from segdistill.losses.fitnet import FitNet, fitnet
+from segdistill.losses.freekd import FreeKD
 from segdistill.losses.fsp import FSP, fsp
 from segdistill.losses.gskd import GSKD, gskd, sub_image_descriptor_kl
 from segdistill.losses.i2ckd import I2CKD, i2ckd
@@ -58,6 +59,7 @@ __all__ = [
     "DSDPixel",
     "DiffKD",
     "FitNet",
+    "FreeKD",
     "MasKD",
     "SKDHolistic",
     "SKDPairwise",

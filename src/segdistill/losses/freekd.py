@@ -1,0 +1,136 @@
+"""FreeKD: match the teacher's high frequencies, where learned tokens say they matter."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from segdistill.losses._mask_tokens import MaskTokens, draw_masks, mean_overlap
+from segdistill.losses._ops import check_positive, loss_function, masked_mean, zero_void
+
+
+class FreeKD(MaskTokens):
+    r"""Absolute difference of the Haar coefficients under each mask, summed over the levels of the transform.
+
+    Level l of the transform halves the low-pass map of the level before, and gives three orientations
+    :math:`W^{l,o}`. With :math:`m^l_t = \sigma(k_{l,t}^\top \sum_o W^{l,o}_T)` the masks of the level's own tokens,
+
+    .. math:: \sum_l \frac{1}{3 N T C h_l w_l} \sum_{n,t,c,o,i} m^l_{t,i}
+        \big| W^{l,o}_{S,c,i} - W^{l,o}_{T,c,i} \big|
+
+    The last low-pass map is not compared, but has tokens in the first stage, in which all of them learn: the
+    cross-entropy of what is predicted from the map that the masked coefficients give back, at the map's resolution,
+    plus, summed over the sets, the mean Dice coefficient of two masks.
+
+    Args:
+        channels: Channels of the teacher's features.
+        tokens: Masks of a level.
+        levels: Levels of the transform. A position of the last spans 2^levels of the map's.
+        num_classes: Number of classes, which a 1x1 convolution predicts in the first stage; none where it equals the
+            channels, whose maps are class scores.
+        first_stage: Share of the run's steps in which the tokens learn before the student does.
+        ignore_index: Label of the positions that do not count: zero in both maps, as beyond their edge; coefficients of
+            void positions alone are left out.
+
+    Raises:
+        ValueError: For a hyper-parameter out of range.
+
+    Reference: Zhang et al., CVPR 2024, https://arxiv.org/abs/2311.12079, as in the code released for detection; none is
+    for segmentation. The paper also weighs positions and channels (its position-aware relational frequency loss); the
+    code does not, and what it names horizontal, vertical and diagonal are three levels with all orientations each. In
+    its first stage the rest of the teacher predicts, where a 1x1 convolution stands here; optimiser and length of the
+    stage are MasKD's.
+    """
+
+    def __init__(
+        self,
+        *,
+        channels: int,
+        tokens: int = 6,
+        levels: int = 3,
+        num_classes: int,
+        first_stage: float = 0.25,
+        ignore_index: int = 255,
+    ) -> None:
+        check_positive(levels=levels)
+        super().__init__(
+            channels=channels,
+            sets=1 + levels,  # the first for the low-pass map
+            tokens=tokens,
+            num_classes=num_classes,
+            first_stage=first_stage,
+            ignore_index=ignore_index,
+        )
+
+    def forward(self, student: Tensor, teacher: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Return the loss, a scalar.
+
+        Args:
+            student: Features, shape (N, channels, H, W).
+            teacher: Same shape; no gradient reaches it.
+            labels: Class indices, shape (N, H', W'); required, as in the first stage.
+
+        Raises:
+            ValueError: If the shapes differ or labels are missing.
+        """
+        return _freekd(student, teacher, labels, loss=self)
+
+    def masked(self, teacher: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the map that the masked coefficients give back, and how much the masks overlap, summed over sets."""
+        low, kept, overlaps = zero_void(teacher, valid), [], []
+        for tokens in self.tokens[1:]:
+            low, high, valid = _next_level(low, valid)
+            masks = draw_masks(tokens, high.sum(dim=2), valid)
+            kept.append(masks.sum(dim=1)[:, None, None] * high)
+            overlaps.append(mean_overlap(masks))
+        masks = draw_masks(self.tokens[0], low, valid)
+        low = masks.sum(dim=1, keepdim=True) * low
+        for high in reversed(kept):
+            low = low[..., : high.shape[3], : high.shape[4]]
+            low = _inverse_haar(torch.cat([low[:, :, None], high], dim=2))
+        return low[..., : teacher.shape[2], : teacher.shape[3]], torch.stack([*overlaps, mean_overlap(masks)]).sum()
+
+
+@loss_function
+def _freekd(student: Tensor, teacher: Tensor, labels: Tensor | None, *, loss: FreeKD) -> Tensor:
+    valid = loss.counted(student, teacher, labels)
+    # The transform is linear: the difference of the coefficients is that of the difference.
+    difference, low = (zero_void(x, valid) for x in (student - teacher, teacher))
+    total = student.new_zeros(())
+    for tokens in loss.tokens[1:].detach():
+        difference, apart, _ = _next_level(difference, valid)
+        low, high, valid = _next_level(low, valid)
+        masks = draw_masks(tokens, high.sum(dim=2), valid)
+        # A mask is positive and the same for all channels: the masked coefficients (N, tokens, C, 3, h, w) need not be.
+        total = total + masked_mean(masks.mean(dim=1) * apart.abs().mean(dim=(1, 2)), valid)
+    return total
+
+
+def _next_level(low: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Halve ``low`` (N, C, H, W): its low-pass map, coefficients (N, C, 3, h, w), and where any position is valid."""
+    blocks = _haar(low)
+    any_valid = F.max_pool2d(valid.to(low.dtype), 2, ceil_mode=True) > 0
+    return blocks[:, :, 0], blocks[:, :, 1:], any_valid
+
+
+def _haar_matrix(like: Tensor) -> Tensor:
+    """Haar transform of a 2x2 block, read row by row: its own inverse."""
+    signs = [[1, 1, 1, 1], [1, 1, -1, -1], [1, -1, 1, -1], [1, -1, -1, 1]]
+    return torch.tensor(signs, dtype=like.dtype, device=like.device) / 2
+
+
+def _haar(maps: Tensor) -> Tensor:
+    """Transform the 2x2 blocks of ``maps`` (N, C, H, W), with zeros beyond an odd edge.
+
+    Returns:
+        Low-pass map, difference of the rows, of the columns, and of the diagonals, shape (N, C, 4, h, w).
+    """
+    padded = F.pad(maps, (0, maps.shape[3] % 2, 0, maps.shape[2] % 2))
+    blocks = F.pixel_unshuffle(padded, 2)
+    blocks = blocks.view(*maps.shape[:2], 4, *blocks.shape[2:])
+    return torch.einsum("ob,ncbhw->ncohw", _haar_matrix(maps), blocks)
+
+
+def _inverse_haar(coefficients: Tensor) -> Tensor:
+    """Give back the maps (N, C, 2h, 2w) of ``coefficients`` (N, C, 4, h, w)."""
+    blocks = torch.einsum("bo,ncohw->ncbhw", _haar_matrix(coefficients), coefficients)
+    return F.pixel_shuffle(blocks.flatten(1, 2), 2)
