@@ -520,6 +520,31 @@ CARDS: tuple[LossCard, ...] = (
         cost="time N (t + 4) d h w for t tokens, memory N d h w",
         evidence="golden numbers (FreeKD code, detection)",
     ),
+    LossCard(
+        name="knowledge_adaptation",
+        module="KnowledgeAdaptation",
+        module_only=True,
+        idea="match the teacher in an autoencoder's code, learned first, and how alike every two positions are",
+        equation="adapt_weight mean_j |u(C(f_S))_j - u(E(f_T))_j|_1 + affinity_weight mean_i |cos(f_S,i , f_S) - "
+        "cos(f_T,i , f_T)|_2, u = unit length",
+        paper="Knowledge adaptation (He et al., CVPR 2019)",
+        url="https://arxiv.org/abs/1903.04688",
+        needs=("features",),
+        any_channels=True,
+        on="head",
+        hyperparameters={
+            "student_channels": None,
+            "teacher_channels": None,
+            "latent_channels": None,
+            "adapt_weight": 50.0,
+            "affinity_weight": 1.0,
+            "first_stage": 0.05,
+        },
+        weight=1.0,
+        weight_source="paper; its 50 and 1 are hyper-parameters here",
+        cost="time N h w d^2, memory N (h w d + d^2); N (h w)^2 for few positions; the autoencoder's convolutions",
+        evidence="golden numbers (torchdistill, through the parts that both have), the equations taken literally",
+    ),
 )
 
 BY_NAME: dict[str, LossCard] = {card.name: card for card in CARDS}

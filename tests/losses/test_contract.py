@@ -119,6 +119,12 @@ CASES = [
     ),
     Case("MasKD", {"channels": 6, "num_classes": 5}),
     Case("FreeKD", {"channels": 6, "num_classes": 5}, sees_void="a block of the transform may lie in both halves"),
+    Case(
+        "KnowledgeAdaptation",
+        {"student_channels": 6, "teacher_channels": 6},
+        nonzero_at_equality="an adapter stands between the two",
+        sees_void="convolutions see across the edge, and batch statistics are of all positions",
+    ),
 ]
 HALF, QUARTER = 8, 4  # columns of the labels, and of the maps, in the left half of the image
 

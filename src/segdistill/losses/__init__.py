@@ -26,6 +26,7 @@ from segdistill.losses.ickd import ICKD, ickd
 from segdistill.losses.icsd import ICSD, icsd
 from segdistill.losses.ifvd import IFVD, ifvd
 from segdistill.losses.kd import KD, kd
+from segdistill.losses.knowledge_adaptation import KnowledgeAdaptation
 from segdistill.losses.maskd import MasKD
 from segdistill.losses.md import MD, md
 from segdistill.losses.nst import NST, nst
@@ -60,6 +61,7 @@ __all__ = [
     "DiffKD",
     "FitNet",
     "FreeKD",
+    "KnowledgeAdaptation",
     "MasKD",
     "SKDHolistic",
     "SKDPairwise",
