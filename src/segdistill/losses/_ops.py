@@ -1,8 +1,9 @@
 """What the losses share: the promises every loss keeps, and the operations several of them need."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from inspect import signature
+from itertools import chain
 from typing import Any, ParamSpec, cast
 
 import torch
@@ -47,11 +48,13 @@ def _device_type(value: Any) -> str:
     return str(value.device.type) if isinstance(value, Tensor) else _device_type(value[0])
 
 
-def call_in_dtype(module: nn.Module, x: Tensor) -> Tensor:
-    """``module(x)``, computed in the dtype of ``x`` whatever that of the module's parameters is."""
-    state = {**dict(module.named_parameters()), **dict(module.named_buffers())}
-    other = {name: v.to(x.dtype) for name, v in state.items() if v.is_floating_point() and v.dtype != x.dtype}
-    result: Tensor = torch.func.functional_call(module, other, x)
+def call_in_dtype(module: nn.Module, x: Tensor, *more: Tensor | None) -> Any:
+    """``module(x, *more)``, computed in the dtype of ``x`` whatever that of the module's parameters is."""
+    state = chain(module.named_parameters(), module.named_buffers())
+    other = {name: v.to(x.dtype) for name, v in state if v.is_floating_point() and v.dtype != x.dtype}
+    if not other:
+        return module(x, *more)
+    result = torch.func.functional_call(module, other, (x, *more))
     for name, buffer in module.named_buffers():
         if name in other:  # running statistics, which the call has renewed
             buffer.copy_(other[name])
@@ -84,6 +87,35 @@ def check_shapes(student: Tensor, teacher: Tensor, *, dims: tuple[int, ...] = (4
             raise ValueError(f"student and teacher must have the same N, H and W, {got}; resize one of them")
     elif student.shape != teacher.shape:
         raise ValueError(f"student and teacher must have the same shape, {got}; resize, or give the Term an adapter")
+
+
+def check_channels(student: Tensor, teacher: Tensor, *, student_channels: int, teacher_channels: int) -> None:
+    """Raise unless (N, C, H, W) or (N, C) have the channels that the loss was told when it was built."""
+    if (student.shape[1], teacher.shape[1]) != (student_channels, teacher_channels):
+        raise ValueError(
+            f"this loss was built for student_channels={student_channels} and teacher_channels={teacher_channels}, "
+            f"got student {tuple(student.shape)} and teacher {tuple(teacher.shape)}"
+        )
+
+
+def check_maps(
+    student: tuple[Tensor, ...],
+    teacher: tuple[Tensor, ...],
+    *,
+    student_channels: Sequence[int],
+    teacher_channels: Sequence[int],
+) -> None:
+    """Raise unless both are tuples of maps (N, C, H, W) of these channels, and the pairs have the same N, H and W."""
+    for side, maps, channels in (("student", student, student_channels), ("teacher", teacher, teacher_channels)):
+        if not isinstance(maps, tuple) or len(maps) != len(channels):
+            got = f"a tuple of {len(maps)}" if isinstance(maps, tuple) else f"a {type(maps).__name__}"
+            raise ValueError(
+                f"{side} must be a tuple of {len(channels)} maps, one for each of {side}_channels, got {got}; "
+                "give the Term a list of as many features"
+            )
+    for s, t, ours, theirs in zip(student, teacher, student_channels, teacher_channels, strict=True):
+        check_shapes(s, t, any_channels=True)
+        check_channels(s, t, student_channels=ours, teacher_channels=theirs)
 
 
 def labels_at(labels: Tensor | None, like: Tensor) -> Tensor:
@@ -150,6 +182,28 @@ def hide_void(maps: Tensor, valid: Tensor) -> Tensor:
 def zero_void(maps: Tensor, valid: Tensor) -> Tensor:
     """Set ``maps`` (N, C, H, W) to zero outside ``valid`` (N, H, W), so that sums over positions pass it over."""
     return maps.masked_fill(~valid[:, None], 0)
+
+
+def valid_rows(maps: Tensor, valid: Tensor) -> Tensor:
+    """The vectors of ``maps`` (N, C, H, W) where ``valid`` (N, H, W), shape (positions, C); (N, C) has N of them."""
+    return maps.movedim(1, -1)[valid]
+
+
+def mean_of_valid(maps: Tensor, valid: Tensor) -> Tensor:
+    """Mean over the valid positions of every image, shape (N, C), zero where there are none; (N, C) is its own."""
+    maps = zero_void(maps, valid)
+    if maps.dim() == 2:
+        return maps
+    return maps.sum(dim=(2, 3)) / valid.sum(dim=(1, 2)).clamp(min=1)[:, None]
+
+
+def pool_valid(maps: Tensor, valid: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Average the valid positions of every cell; return the cells (N, C, h, w) and which have any (N, h, w)."""
+    maps = zero_void(maps, valid)
+    if maps.shape[2:] == size:
+        return maps, valid
+    share = F.adaptive_avg_pool2d(valid[:, None].to(maps.dtype), size)
+    return F.adaptive_avg_pool2d(maps, size) / share.masked_fill(share == 0, 1), share[:, 0] > 0
 
 
 def unit(vectors: Tensor, dim: int, *, smallest: float = 1e-12) -> Tensor:

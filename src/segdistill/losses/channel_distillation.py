@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from segdistill.losses._ops import check_shapes, loss_function, masked_mean, valid_at, zero_void
+from segdistill.losses._ops import check_shapes, loss_function, masked_mean, mean_of_valid, valid_at
 
 
 @loss_function
@@ -31,9 +31,8 @@ def channel_distillation(
     """
     check_shapes(student, teacher)
     valid = valid_at(labels, student, ignore_index)  # (N, H, W)
-    count = valid.flatten(1).sum(dim=1)  # (N,)
-    difference = zero_void(student - teacher, valid).sum(dim=(2, 3)) / count.clamp(min=1)[:, None]
-    return masked_mean(difference.square().mean(dim=1), count > 0)
+    difference = mean_of_valid(student - teacher, valid)  # (N, C)
+    return masked_mean(difference.square().mean(dim=1), valid.flatten(1).any(dim=1))
 
 
 class ChannelDistillation(nn.Module):

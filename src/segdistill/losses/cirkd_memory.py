@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 
 from segdistill.losses._ops import (
@@ -14,6 +13,7 @@ from segdistill.losses._ops import (
     similarity_divergence,
     unit,
 )
+from segdistill.losses._processes import gathered
 
 # Pixels of each class and image that enter the pixel queue in a step, at most.
 _PIXELS_AT_A_TIME = 16
@@ -135,14 +135,14 @@ class CIRKDMemory(nn.Module):
         """
         regions = unit(embeddings @ member.to(embeddings.dtype), dim=1).mT  # (N, classes, channels)
         present = member.any(dim=1)  # (N, classes)
-        _enqueue(self.region_queue, self.region_next, *_gathered(regions[present], present.nonzero()[:, 1]))
+        _enqueue(self.region_queue, self.region_next, *gathered(regions[present], present.nonzero()[:, 1]))
 
         image, position, of_class = member.nonzero().unbind(dim=1)
         order = self._random(torch.randperm, len(image), device=image.device)
         image, position, of_class = image[order], position[order], of_class[order]
         drawn = _rank(image * self.num_classes + of_class) < _PIXELS_AT_A_TIME
         pixels = embeddings.mT[image[drawn], position[drawn]]
-        _enqueue(self.pixel_queue, self.pixel_next, *_gathered(pixels, of_class[drawn]))
+        _enqueue(self.pixel_queue, self.pixel_next, *gathered(pixels, of_class[drawn]))
 
     def draw(self, queue: Tensor, contrast: int) -> Tensor:
         """Draw entries of ``queue``, the same places of every class, shape (channels, entries)."""
@@ -204,22 +204,3 @@ def _enqueue(queue: Tensor, following: Tensor, entries: Tensor, classes: Tensor)
     place = (following[classes] + rank) % size
     queue[classes[kept], place[kept]] = entries[kept].to(queue.dtype)
     following.copy_((following + count) % size)
-
-
-def _gathered(entries: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
-    """The entries (M, channels) and classes (M,) of all processes, one process after the other."""
-    if not (dist.is_available() and dist.is_initialized()):
-        return entries, classes
-    counts = [torch.zeros_like(classes[:0].sum()) for _ in range(dist.get_world_size())]
-    dist.all_gather(counts, torch.tensor(len(classes), device=classes.device))
-    sizes = torch.stack(counts).tolist()
-    return _gather(entries, sizes), _gather(classes, sizes)
-
-
-def _gather(rows: Tensor, sizes: list[int]) -> Tensor:
-    """Concatenate ``rows``, of which process i has ``sizes[i]``; all are padded on the way."""
-    padded = rows.new_zeros(max(sizes), *rows.shape[1:])
-    padded[: len(rows)] = rows
-    everyone = [torch.empty_like(padded) for _ in sizes]
-    dist.all_gather(everyone, padded)
-    return torch.cat([x[:size] for x, size in zip(everyone, sizes, strict=True)])

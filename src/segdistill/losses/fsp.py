@@ -1,10 +1,9 @@
 """FSP, flow of solution procedure: match how the channels of one layer relate to those of the next."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segdistill.losses._ops import check_shapes, loss_function, masked_mean, valid_at, zero_void
+from segdistill.losses._ops import check_shapes, loss_function, masked_mean, pool_valid, valid_at
 
 
 @loss_function
@@ -64,22 +63,13 @@ def _check_tuples(student: tuple[Tensor, ...], teacher: tuple[Tensor, ...]) -> N
 def _pair(s1: Tensor, s2: Tensor, t1: Tensor, t2: Tensor, labels: Tensor | None, ignore_index: int) -> Tensor:
     size = (min(s1.shape[2], s2.shape[2]), min(s1.shape[3], s2.shape[3]))
     (s1, valid1), (s2, valid2), (t1, _), (t2, _) = (
-        _pool(x, valid_at(labels, x, ignore_index), size) for x in (s1, s2, t1, t2)
+        pool_valid(x, valid_at(labels, x, ignore_index), size) for x in (s1, s2, t1, t2)
     )
     valid = (valid1 & valid2).flatten(1)  # (N, H * W)
     count = valid.sum(dim=1).clamp(min=1)[:, None, None]
     # Zero in one of the two maps takes a position out of the products.
     ours, theirs = ((a.flatten(2) * valid[:, None]) @ b.flatten(2).mT / count for a, b in ((s1, s2), (t1, t2)))
     return masked_mean((ours - theirs).square().mean(dim=(1, 2)), valid.any(dim=1))
-
-
-def _pool(maps: Tensor, valid: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Average the valid positions of every cell; return the cells (N, C, h, w) and which have any (N, h, w)."""
-    maps = zero_void(maps, valid)
-    if maps.shape[2:] == size:
-        return maps, valid
-    share = F.adaptive_avg_pool2d(valid[:, None].to(maps.dtype), size)
-    return F.adaptive_avg_pool2d(maps, size) / share.masked_fill(share == 0, 1), share[:, 0] > 0
 
 
 class FSP(nn.Module):

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segdistill.losses._ops import check_shapes, loss_function, valid_at, zero_void
+from segdistill.losses._ops import check_shapes, loss_function, mean_of_valid, valid_at
 
 
 @loss_function
@@ -48,19 +48,12 @@ def rkd(
     images = valid.reshape(len(valid), -1).any(dim=1)  # (N,)
     count = images.sum().clamp(min=1)
     (s_distance, s_cosine), (t_distance, t_cosine) = (
-        _relations(_embeddings(x, valid), images) for x in (student, teacher)
+        _relations(mean_of_valid(x, valid), images) for x in (student, teacher)
     )
     # What involves a void image is 0 on both sides.
     distances = F.smooth_l1_loss(s_distance, t_distance, reduction="sum") / count**2
     angles = F.smooth_l1_loss(s_cosine, t_cosine, reduction="sum") / count**3
     return distance * distances + angle * angles
-
-
-def _embeddings(features: Tensor, valid: Tensor) -> Tensor:
-    kept = zero_void(features, valid)
-    if kept.dim() == 2:
-        return kept
-    return kept.sum(dim=(2, 3)) / valid.sum(dim=(1, 2)).clamp(min=1)[:, None]
 
 
 def _relations(x: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
