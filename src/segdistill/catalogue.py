@@ -545,6 +545,23 @@ CARDS: tuple[LossCard, ...] = (
         cost="time N h w d^2, memory N (h w d + d^2); N (h w)^2 for few positions; the autoencoder's convolutions",
         evidence="golden numbers (torchdistill, through the parts that both have), the equations taken literally",
     ),
+    LossCard(
+        name="ofd",
+        module="OFD",
+        module_only=True,
+        idea="match what the teacher's features hold above a margin, layer by layer; takes a list of features",
+        equation="sum_l 2^(l-L) sum_(i,c) [s > t or t > 0] (s - t)^2, t = max(f_T , margin_c), s = connector(f_S)",
+        paper="OFD (Heo et al., ICCV 2019)",
+        url="https://arxiv.org/abs/1904.01866",
+        needs=("features",),
+        any_channels=True,
+        on=("stage1", "stage2", "stage3", "stage4"),
+        hyperparameters={"student_channels": None, "teacher_channels": None, "margin": None},
+        weight=1e-5,
+        weight_source="OFD code, segmentation; 1e-4 on ImageNet, 1e-3 on CIFAR",
+        cost="time N h w d_S d_T, memory N h w d_T, for every map",
+        evidence="golden numbers (OFD code, segmentation), margins by numerical integration",
+    ),
 )
 
 BY_NAME: dict[str, LossCard] = {card.name: card for card in CARDS}

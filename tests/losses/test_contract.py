@@ -25,6 +25,9 @@ class Case:
     sees_void: str = ""  # why a void half changes the value, although it gets no gradient
     images: int = 2  # more for a loss that compares images: one may be void, and the others must say something
     maps: bool = False  # it takes tuples of maps: the tensor, and itself with channels reversed after a ReLU
+    three: dict[str, Any] = field(
+        default_factory=lambda: {"teacher_channels": 3}
+    )  # how to say: a teacher of 3 channels
 
     def build(self, **more: Any) -> nn.Module:
         torch.manual_seed(0)  # the same parameters and memory each time
@@ -124,6 +127,13 @@ CASES = [
         {"student_channels": 6, "teacher_channels": 6},
         nonzero_at_equality="an adapter stands between the two",
         sees_void="convolutions see across the edge, and batch statistics are of all positions",
+    ),
+    Case(
+        "OFD",
+        {"student_channels": (6, 6), "teacher_channels": (6, 6)},
+        nonzero_at_equality="the connector is random",
+        maps=True,
+        three={"teacher_channels": (3, 3)},
     ),
 ]
 HALF, QUARTER = 8, 4  # columns of the labels, and of the maps, in the left half of the image
@@ -226,8 +236,8 @@ def test_mismatched_shapes_are_an_error_not_a_broadcast(case: Case) -> None:
 def test_channels_may_differ_only_where_the_class_says_so(case: Case) -> None:
     student, teacher, labels = case.inputs()
     fewer = teacher[:, :1]  # one channel would broadcast
-    if "teacher_channels" in case.kwargs:  # a connector of its own, to any width
-        assert run(case.build(teacher_channels=3), student, teacher[:, :3], labels).isfinite()
+    if case.three.keys() <= case.kwargs.keys():  # a connector of its own, to any width
+        assert run(case.build(**case.three), student, teacher[:, :3], labels).isfinite()
         with pytest.raises(ValueError, match=r"teacher_channels=6.*\(2, 6, 8, 8\).*\(2, 1, 8, 8\)"):
             run(case.build(), student, fewer, labels)
     elif case.build().equal_channels:
@@ -272,7 +282,9 @@ def test_float64_stays_and_agrees_with_finite_differences(case: Case) -> None:
     torch.testing.assert_close(
         run(case.build(), student.float(), teacher.float(), labels), value.float(), rtol=1e-4, atol=1e-6
     )
-    assert torch.autograd.gradcheck(lambda x: run(case.build(), x, teacher, labels), student, fast_mode=True)
+    later = case.build()
+    run(later, student, teacher, labels)  # what the first batch decides is a constant from then on
+    assert torch.autograd.gradcheck(lambda x: run(copy.deepcopy(later), x, teacher, labels), student, fast_mode=True)
 
 
 def test_labels_are_resized_by_nearest(case: Case) -> None:

@@ -30,6 +30,7 @@ from segdistill.losses.knowledge_adaptation import KnowledgeAdaptation
 from segdistill.losses.maskd import MasKD
 from segdistill.losses.md import MD, md
 from segdistill.losses.nst import NST, nst
+from segdistill.losses.ofd import OFD
 from segdistill.losses.rkd import RKD, rkd
 from segdistill.losses.skd_holistic import SKDHolistic
 from segdistill.losses.skd_pairwise import SKDPairwise, skd_pairwise
@@ -49,6 +50,7 @@ __all__ = [
     "KD",
     "MD",
     "NST",
+    "OFD",
     "RKD",
     "SP",
     "AfDCD",
