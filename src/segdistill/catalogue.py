@@ -562,6 +562,31 @@ CARDS: tuple[LossCard, ...] = (
         cost="time N h w d_S d_T, memory N h w d_T, for every map",
         evidence="golden numbers (OFD code, segmentation), margins by numerical integration",
     ),
+    LossCard(
+        name="crd",
+        module="CRD",
+        module_only=True,
+        idea="tell the teacher's embedding of an image from those of other images, and the student's alike",
+        equation="-log P_0 / (P_0 + K/n) - sum_k log K/n / (P_k + K/n), P_k = exp(v u_k / T) / Z; plus exchanged",
+        paper="CRD (Tian et al., ICLR 2020)",
+        url="https://arxiv.org/abs/1910.10699",
+        needs=("features",),
+        any_channels=True,
+        on="head",
+        hyperparameters={
+            "student_channels": None,
+            "teacher_channels": None,
+            "size": 2048,
+            "negatives": 2048,
+            "dim": 128,
+            "temperature": 0.07,
+            "momentum": 0.5,
+        },
+        weight=0.8,
+        weight_source="RepDistiller code; compares images, not positions",
+        cost="time N (h w d + K dim), memory N K, the two queues and a copy of what is drawn",
+        evidence="golden numbers (RepDistiller code), with the memories before and after; a queue entry by entry",
+    ),
 )
 
 BY_NAME: dict[str, LossCard] = {card.name: card for card in CARDS}

@@ -135,6 +135,11 @@ CASES = [
         maps=True,
         three={"teacher_channels": (3, 3)},
     ),
+    Case(
+        "CRD",
+        {"student_channels": 6, "teacher_channels": 6, "size": 10, "negatives": 4, "dim": 5},
+        nonzero_at_equality="the embeddings are random",
+    ),
 ]
 HALF, QUARTER = 8, 4  # columns of the labels, and of the maps, in the left half of the image
 

@@ -10,6 +10,7 @@ from segdistill.losses.at import AT, at
 from segdistill.losses.channel_distillation import ChannelDistillation, channel_distillation
 from segdistill.losses.cirkd_memory import CIRKDMemory
 from segdistill.losses.cirkd_minibatch import CIRKDMiniBatch, cirkd_minibatch
+from segdistill.losses.crd import CRD
 from segdistill.losses.cross_entropy import CrossEntropy, cross_entropy
 from segdistill.losses.csc import CSC, csc
 from segdistill.losses.cwd import CWD, cwd
@@ -38,6 +39,7 @@ from segdistill.losses.sp import SP, sp
 
 __all__ = [
     "AT",
+    "CRD",
     "CSC",
     "CWD",
     "DIST",

@@ -1,0 +1,220 @@
+"""CRD, contrastive representation distillation: tell the teacher's embedding of an image from those of others."""
+
+import torch
+from torch import Tensor, nn
+
+from segdistill.losses._ops import (
+    call_in_dtype,
+    check_channels,
+    check_positive,
+    check_shapes,
+    loss_function,
+    mean_of_valid,
+    unit,
+    valid_at,
+)
+from segdistill.losses._processes import gathered, summed
+
+_EPSILON = 1e-7  # in the logarithms, as in the released code
+
+
+class CRD(nn.Module):
+    r"""Noise-contrastive estimation of which of K + 1 embeddings in a memory is of the same image.
+
+    Features are embedded by a linear layer and L2-normalised; the embedding of a map is that of its mean over the
+    valid positions. With the student's embedding v, the teacher's :math:`u_0` of the same image and K others
+    :math:`u_k` of the memory, of n entries,
+
+    .. math:: P_k = \frac{\exp(v \cdot u_k / \tau)}{Z}, \qquad
+        -\log \frac{P_0}{P_0 + K / n} - \sum_{k=1}^{K} \log \frac{K / n}{P_k + K / n}
+
+    plus the same with the roles exchanged, the teacher's embedding against a memory of the student's; the mean over
+    images. Z is n times the mean of the exponentials in the first batch, of all processes, and stays. The two
+    embeddings learn from the value, the memories do not.
+
+    A loop that knows no sample's number gives student and teacher alone. The memories are then queues: the positive
+    is the other side's embedding in this batch, the negatives are drawn from past batches, the same for all images of
+    a batch, and in training the batch enters afterwards, gathered from all processes, in place of the oldest.
+
+    A loop that does gives ``indices`` and ``contrast``, as the released code. The memories then hold one entry a
+    sample of the data set: the positive is the sample's own, of an earlier epoch, the negatives are those that
+    ``contrast`` names, and in training the sample's entry moves towards its new embedding afterwards.
+
+    Args:
+        student_channels: Channels of the student's features.
+        teacher_channels: Channels of the teacher's.
+        size: Entries of each memory, n: the number of samples, or a queue's length, best fewer, so that no image meets
+            itself of an epoch before.
+        negatives: Negatives drawn from a queue, K, or all there are.
+        dim: Channels of the embeddings.
+        temperature: :math:`\tau` > 0.
+        momentum: What an entry with a number keeps of itself, 0 to 1.
+        generator: Source of the first entries, which are random vectors, and of the negatives drawn.
+        ignore_index: Label of the positions that do not count.
+
+    Attributes:
+        student_memory: The student's embeddings, shape (size, dim), saved with the state.
+        teacher_memory: The teacher's.
+        following: Where a queue's next entry goes.
+        partition: Z of the student's and of the teacher's exponentials, shape (2,); 0 before the first batch.
+
+    Raises:
+        ValueError: For a hyper-parameter out of range.
+
+    Reference: Tian et al., ICLR 2020, https://arxiv.org/abs/1910.10699, whose value is that of RepDistiller's code with
+    a 1e-7 in each denominator. The queue is this package's: that code needs the sample's number, and draws its 16384
+    negatives from other classes. How many there are hardly changes the value's size.
+    """
+
+    equal_channels = False
+
+    student_memory: Tensor
+    teacher_memory: Tensor
+    following: Tensor
+    partition: Tensor
+
+    def __init__(
+        self,
+        *,
+        student_channels: int,
+        teacher_channels: int,
+        size: int = 2048,
+        negatives: int = 2048,
+        dim: int = 128,
+        temperature: float = 0.07,
+        momentum: float = 0.5,
+        generator: torch.Generator | None = None,
+        ignore_index: int = 255,
+    ) -> None:
+        super().__init__()
+        check_positive(size=size, negatives=negatives, dim=dim, temperature=temperature)
+        if not 0 <= momentum <= 1:
+            raise ValueError(f"momentum must be from 0 to 1, got {momentum}")
+        self.negatives = negatives
+        self.temperature = temperature
+        self.momentum = momentum
+        self.generator = generator
+        self.ignore_index = ignore_index
+        self.student_embedding = nn.Linear(student_channels, dim)
+        self.teacher_embedding = nn.Linear(teacher_channels, dim)
+        source = None if generator is None else generator.device
+        for side in ("student", "teacher"):
+            entries = 2 * torch.rand(size, dim, generator=generator, device=source) - 1
+            self.register_buffer(f"{side}_memory", entries.cpu() * (3 / dim) ** 0.5)
+        self.register_buffer("following", torch.zeros((), dtype=torch.long))
+        self.register_buffer("partition", torch.zeros(2))
+
+    def forward(
+        self,
+        student: Tensor,
+        teacher: Tensor,
+        labels: Tensor | None = None,
+        *,
+        indices: Tensor | None = None,
+        contrast: Tensor | None = None,
+    ) -> Tensor:
+        """Return the loss, a scalar.
+
+        Args:
+            student: Features, shape (N, C, H, W) or (N, C).
+            teacher: The same with its channels; no gradient reaches it.
+            labels: Class indices, shape (N, H', W'), or (N,) for (N, C): void images are left out, void positions out
+                of the mean; None counts all.
+            indices: Number of each sample in the data set, shape (N,), below ``size``; None for a queue.
+            contrast: Numbers of each sample's negatives, shape (N, K), beside ``indices``.
+
+        Raises:
+            ValueError: If N, H or W differ, a number of channels is not what the loss was built for, or only one of
+                ``indices`` and ``contrast`` is given.
+        """
+        if (indices is None) != (contrast is None):
+            raise ValueError("indices and contrast come together: give both, or neither for a queue of past batches")
+        return _crd(student, teacher, labels, indices, contrast, loss=self)
+
+    def draw(self) -> Tensor:
+        """Draw negatives from the queues: their places, shape (K,)."""
+        device = self.student_memory.device
+        source = device if self.generator is None else self.generator.device
+        places = torch.randperm(len(self.student_memory), generator=self.generator, device=source)
+        return places[: self.negatives].to(device)
+
+    @torch.no_grad()
+    def partition_of(self, exponentials: Tensor) -> Tensor:
+        """Return Z for ``exponentials`` (2, M, K + 1), which the first batch in training decides."""
+        if (self.partition > 0).all():
+            return self.partition.to(exponentials.dtype)
+        count = exponentials.new_tensor([exponentials[0].numel()])
+        totals = summed(torch.cat([exponentials.sum(dim=(1, 2)), count]))
+        partition = len(self.student_memory) * totals[:2] / totals[2].clamp(min=1)
+        if self.training:
+            self.partition.copy_(partition)
+        return partition
+
+    @torch.no_grad()
+    def remember(self, student: Tensor, teacher: Tensor, indices: Tensor | None) -> None:
+        """Let the embeddings (M, dim) of a batch into the memories, at ``indices`` (M,) or into the queues."""
+        size = len(self.student_memory)
+        if indices is None:
+            student, teacher = (x[-size:] for x in gathered(student, teacher))
+            places = (self.following + torch.arange(len(student), device=student.device)) % size
+            self.following.copy_((self.following + len(student)) % size)
+        else:
+            student, teacher, places = gathered(student, teacher, indices)
+        for memory, entries in ((self.student_memory, student), (self.teacher_memory, teacher)):
+            if indices is not None:
+                entries = unit(self.momentum * memory[places] + (1 - self.momentum) * entries, dim=1)
+            memory[places] = entries.to(memory.dtype)
+
+
+@loss_function
+def _crd(
+    student: Tensor,
+    teacher: Tensor,
+    labels: Tensor | None,
+    indices: Tensor | None,
+    contrast: Tensor | None,
+    *,
+    loss: CRD,
+) -> Tensor:
+    check_shapes(student, teacher, dims=(4, 2), any_channels=True)
+    widths = (loss.student_embedding.in_features, loss.teacher_embedding.in_features)
+    check_channels(student, teacher, student_channels=widths[0], teacher_channels=widths[1])
+    valid = valid_at(labels, student, loss.ignore_index)  # (N, H, W), or (N,)
+    images = valid.reshape(len(valid), -1).any(dim=1)  # (N,), of which M
+    s, t = (
+        unit(call_in_dtype(embedding, mean_of_valid(x, valid)[images]), dim=1)
+        for embedding, x in ((loss.student_embedding, student), (loss.teacher_embedding, teacher))
+    )
+    # Indexing copies: the memories may change before the backward pass.
+    if indices is None or contrast is None:
+        positives, others = (s, t), loss.draw()
+    else:
+        indices, others = indices[images], contrast[images]
+        positives = (loss.student_memory[indices], loss.teacher_memory[indices])
+    exponentials = torch.stack(
+        [
+            _exponentials(s, positives[1].to(s), loss.teacher_memory[others].to(s), loss.temperature),
+            _exponentials(t, positives[0].to(t), loss.student_memory[others].to(t), loss.temperature),
+        ]
+    )
+    p = exponentials / loss.partition_of(exponentials)[:, None, None]
+    noise = others.shape[-1] / len(loss.student_memory)
+    positive = torch.log(p[..., 0] / (p[..., 0] + noise + _EPSILON))
+    negative = torch.log(noise / (p[..., 1:] + noise + _EPSILON))
+    if loss.training:
+        loss.remember(s, t, indices)
+    return -(positive.sum() + negative.sum()) / max(1, len(s))
+
+
+def _exponentials(anchors: Tensor, positives: Tensor, negatives: Tensor, temperature: float) -> Tensor:
+    """exp(similarity / temperature), the positive first, shape (M, 1 + K).
+
+    Args:
+        anchors: Shape (M, dim).
+        positives: Shape (M, dim).
+        negatives: Shape (K, dim), or of each anchor its own (M, K, dim).
+        temperature: Divides the similarities.
+    """
+    positive = (anchors * positives).sum(dim=1, keepdim=True)
+    negative = anchors @ negatives.mT if negatives.dim() == 2 else (negatives @ anchors[..., None])[..., 0]
+    return torch.exp(torch.cat([positive, negative], dim=1) / temperature)

@@ -1,0 +1,49 @@
+"""What the losses keep is the same in every process, and what one process would keep."""
+
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from segdistill.losses import CRD, OFD
+
+State = dict[str, Tensor]
+
+
+def crd(own: slice) -> State:
+    """Two steps: into the queues, then by number."""
+    torch.manual_seed(0)
+    loss = CRD(student_channels=3, teacher_channels=3, size=5, negatives=5, dim=4)
+    student, teacher = torch.randn(2, 3, 3, generator=torch.Generator().manual_seed(0))[:, own]
+    loss(student, teacher)
+    numbers = {"indices": torch.tensor([3, 4, 1]), "contrast": torch.tensor([[0, 2], [3, 0], [1, 2]])}
+    loss(-student, teacher, **{name: value[own] for name, value in numbers.items()})
+    return loss.state_dict()
+
+
+def ofd(own: slice) -> State:
+    """One step; the connector's statistics are a process's own."""
+    torch.manual_seed(0)
+    loss = OFD(student_channels=[3], teacher_channels=[3])
+    maps = torch.randn(3, 3, 4, 4, generator=torch.Generator().manual_seed(0))[own]
+    loss((maps,), (maps,))
+    return {name: value for name, value in loss.state_dict().items() if "norm" not in name}
+
+
+def one_process(rank: int, file: str) -> None:
+    """One image here, two there; leave what is kept beside ``file``."""
+    dist.init_process_group("gloo", init_method=f"file://{file}", rank=rank, world_size=2)
+    own = slice(0, 1) if rank == 0 else slice(1, 3)
+    torch.save([crd(own), ofd(own)], f"{file}.{rank}")
+    dist.destroy_process_group()
+
+
+def test_two_processes_keep_what_one_would(tmp_path: Path) -> None:
+    torch.multiprocessing.spawn(one_process, (str(tmp_path / "store"),), nprocs=2)
+    everything = slice(0, 3)
+    first, second = (torch.load(tmp_path / f"store.{rank}") for rank in range(2))
+    for one, other, alone in zip(first, second, (crd(everything), ofd(everything)), strict=True):
+        for name, value in alone.items():
+            assert one[name].equal(other[name])
+            torch.testing.assert_close(one[name], value)
