@@ -587,6 +587,23 @@ CARDS: tuple[LossCard, ...] = (
         cost="time N (h w d + K dim), memory N K, the two queues and a copy of what is drawn",
         evidence="golden numbers (RepDistiller code), with the memories before and after; a queue entry by entry",
     ),
+    LossCard(
+        name="srrl",
+        module="SRRL",
+        module_only=True,
+        idea="match the features, and what the teacher's own classifier makes of them",
+        equation="mean_i |s_i - t_i|^2 / d + |W (s_i - t_i)|^2 / C, s = relu(connector(f_S)), W = classifier",
+        paper="SRRL (Yang et al., ICLR 2021)",
+        url="https://openreview.net/forum?id=ZzwDy_wiWv",
+        needs=("features",),
+        any_channels=True,
+        on="head",
+        hyperparameters={"student_channels": None, "classifier": None},
+        weight=1.0,
+        weight_source="SRRL code, on ImageNet, both terms",
+        cost="time N h w d_T (d_S + C), memory N h w (d_T + C)",
+        evidence="golden numbers (SRRL code), the two terms taken literally",
+    ),
 )
 
 BY_NAME: dict[str, LossCard] = {card.name: card for card in CARDS}

@@ -140,6 +140,18 @@ CASES = [
         {"student_channels": 6, "teacher_channels": 6, "size": 10, "negatives": 4, "dim": 5},
         nonzero_at_equality="the embeddings are random",
     ),
+    Case(
+        "SRRL",
+        {"student_channels": 6, "classifier": nn.Conv2d(6, 5, 1)},
+        nonzero_at_equality="the connector is random",
+        three={"classifier": nn.Conv2d(3, 5, 1)},
+    ),
+    Case(
+        "SRRL",
+        {"student_channels": 6, "classifier": nn.Linear(6, 5)},
+        nonzero_at_equality="the connector is random",
+        three={"classifier": nn.Linear(3, 5)},
+    ),
 ]
 HALF, QUARTER = 8, 4  # columns of the labels, and of the maps, in the left half of the image
 

@@ -36,6 +36,7 @@ from segdistill.losses.rkd import RKD, rkd
 from segdistill.losses.skd_holistic import SKDHolistic
 from segdistill.losses.skd_pairwise import SKDPairwise, skd_pairwise
 from segdistill.losses.sp import SP, sp
+from segdistill.losses.srrl import SRRL
 
 __all__ = [
     "AT",
@@ -55,6 +56,7 @@ __all__ = [
     "OFD",
     "RKD",
     "SP",
+    "SRRL",
     "AfDCD",
     "CIRKDMemory",
     "CIRKDMiniBatch",

@@ -1,0 +1,105 @@
+"""srrl: a number by hand, the released code's numbers, the two terms taken literally."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from segdistill.losses import SRRL
+
+
+def test_one_position_by_hand() -> None:
+    classifier = nn.Conv2d(2, 1, 1)
+    classifier.weight.data = torch.tensor([3.0, -1.0]).view(1, 2, 1, 1)
+    loss = SRRL(student_channels=2, classifier=classifier).eval()
+    nn.init.eye_(loss.connector.linear.weight)
+    loss.connector.norm.eps = 0.0
+    student, teacher = torch.tensor([[2.0, -5.0], [1.0, 1.0]]).view(2, 1, 2, 1, 1)
+    # Behind the ReLU (2, 0) against (1, 1): features (1 + 1) / 2, scores 6 against 2.
+    assert loss(student, teacher).item() == pytest.approx(1 + 16)
+
+
+def linear(weight: Tensor, bias: Tensor) -> nn.Linear:
+    layer = nn.Linear(weight.shape[1], weight.shape[0], dtype=weight.dtype)
+    layer.weight.data, layer.bias.data = weight, bias
+    return layer
+
+
+def test_golden(golden: Callable[[str], dict[str, Tensor]], agrees_with_golden: Callable[..., None]) -> None:
+    data = golden("srrl_case0")
+    loss = SRRL(student_channels=16, classifier=linear(data["fc_weight"], data["fc_bias"])).double()
+    loss.connector.linear.weight.data = data["w_conv"].flatten(1)
+    loss.connector.norm.weight.data, loss.connector.norm.bias.data = data["w_bn_weight"], data["w_bn_bias"]
+    agrees_with_golden("srrl_case0", loss, kind="features")
+
+
+@pytest.mark.parametrize("dense", [True, False])
+def test_the_two_terms_taken_literally(rng: torch.Generator, dense: bool) -> None:
+    classifier = nn.Conv2d(4, 5, 1) if dense else nn.Linear(4, 5)
+    student, teacher = torch.randn(2, 3, 2, 4, generator=rng), torch.rand(2, 4, 2, 4, generator=rng)
+    loss = SRRL(student_channels=3, classifier=classifier)
+    value = loss(student, teacher)
+    connected = F.conv2d(student, loss.connector.linear.weight[..., None, None])
+    connected = F.batch_norm(connected, None, None, training=True).relu()
+    if not dense:
+        connected, teacher = connected.mean(dim=(2, 3)), teacher.mean(dim=(2, 3))
+    expected = F.mse_loss(connected, teacher) + F.mse_loss(classifier(connected), classifier(teacher))
+    torch.testing.assert_close(value, expected)
+
+
+def test_vectors_are_images_already(rng: torch.Generator) -> None:
+    student, teacher = torch.randn(4, 3, generator=rng), torch.randn(4, 6, generator=rng)
+    classifier, labels = nn.Linear(6, 2), torch.tensor([0, 255, 1, 1])
+    value, state = {}, {}
+    for name, tensors in {
+        "vectors": (student, teacher, labels),
+        "maps": (student[..., None, None], teacher[..., None, None], labels[:, None, None]),
+        "valid": (student[labels != 255], teacher[labels != 255]),
+    }.items():
+        torch.manual_seed(0)
+        loss = SRRL(student_channels=3, classifier=classifier)
+        value[name], state[name] = loss(*tensors), loss.state_dict()
+    for name in ("maps", "valid"):
+        torch.testing.assert_close(value[name], value["vectors"])
+        torch.testing.assert_close(state[name], state["vectors"])
+
+
+def test_void_positions_are_left_out_of_an_image_s_mean(rng: torch.Generator) -> None:
+    student, teacher = torch.randn(2, 2, 3, 2, 2, generator=rng)
+    labels = torch.tensor([[[0, 255], [0, 0]], [[255, 255], [0, 255]]])
+    loss = SRRL(student_channels=3, classifier=nn.Linear(3, 4)).eval()
+    expected = 0
+    for n in range(2):
+        rows = [x[n].flatten(1).T[labels[n].flatten() != 255] for x in (student, teacher)]
+        difference = loss.connector(rows[0]).relu().mean(dim=0) - rows[1].mean(dim=0)
+        expected = expected + difference.square().mean() + (loss.weight @ difference).square().mean()
+    torch.testing.assert_close(loss(student, teacher, labels), expected / 2)
+
+
+def test_the_classifier_is_the_teacher_s_and_stays(rng: torch.Generator) -> None:
+    classifier = nn.Conv2d(4, 5, 1)
+    loss = SRRL(student_channels=3, classifier=classifier)
+    tensors = torch.randn(2, 3, 2, 4, generator=rng), torch.rand(2, 4, 2, 4, generator=rng)
+    value = loss(*tensors)
+    value.backward()
+    assert [tuple(p.shape) for p in loss.parameters()] == [(4, 3), (4,), (4,)]
+    assert all(p.grad.abs().sum() > 0 for p in loss.parameters())
+    assert classifier.weight.grad is None
+    assert classifier.weight.requires_grad
+    assert not any("weight" in name.split(".")[0] for name in loss.state_dict())
+    classifier.weight.data.zero_()  # whatever becomes of the original
+    torch.testing.assert_close(loss(*tensors), value)
+    assert loss.to(torch.float64).weight.dtype == torch.float64  # it follows
+
+
+def test_errors(rng: torch.Generator) -> None:
+    for wrong in (nn.Conv2d(4, 5, 3), nn.Conv2d(4, 4, 1, groups=2), nn.ReLU()):
+        with pytest.raises(ValueError, match="classifier must be an nn.Linear or an nn.Conv2d with kernel 1"):
+            SRRL(student_channels=3, classifier=wrong)
+    loss = SRRL(student_channels=3, classifier=nn.Conv2d(4, 5, 1))
+    with pytest.raises(ValueError, match=r"must be \(N, C, H, W\), got student \(2, 3\)"):
+        loss(torch.ones(2, 3), torch.ones(2, 4))
+    with pytest.raises(ValueError, match=r"student_channels=3 and teacher_channels=4, got student \(2, 4, 1, 1\)"):
+        loss(torch.ones(2, 4, 1, 1), torch.ones(2, 4, 1, 1))
