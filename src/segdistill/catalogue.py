@@ -604,6 +604,23 @@ CARDS: tuple[LossCard, ...] = (
         cost="time N h w d_T (d_S + C), memory N h w (d_T + C)",
         evidence="golden numbers (SRRL code), the two terms taken literally",
     ),
+    LossCard(
+        name="reviewkd",
+        module="ReviewKD",
+        module_only=True,
+        idea="match shallow features joined with what deeper ones say; takes a list of features, shallow to deep",
+        equation="sum_l sum_k 2^-k mean (p_k(s_l) - p_k(f_T,l))^2 / sum_k 2^-k, p_k = poolings, s_l = fused f_S,l",
+        paper="ReviewKD (Chen et al., CVPR 2021)",
+        url="https://arxiv.org/abs/2104.09044",
+        needs=("features",),
+        any_channels=True,
+        on=("stage1", "stage2", "stage3", "stage4"),
+        hyperparameters={"student_channels": None, "teacher_channels": None, "width": 512},
+        weight=1.0,
+        weight_source="ReviewKD code, ImageNet; 0.6 to 8 on CIFAR, warmed up over 20 epochs; 1.2 for detection",
+        cost="time N h w width (d_S + 9 d_T), memory N h w (3 width + d_T), for every map",
+        evidence="golden numbers (ReviewKD code, detection), the poolings taken literally",
+    ),
 )
 
 BY_NAME: dict[str, LossCard] = {card.name: card for card in CARDS}

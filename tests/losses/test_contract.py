@@ -152,6 +152,14 @@ CASES = [
         nonzero_at_equality="the connector is random",
         three={"classifier": nn.Linear(3, 5)},
     ),
+    Case(
+        "ReviewKD",
+        {"student_channels": (6, 6), "teacher_channels": (6, 6), "width": 4},
+        nonzero_at_equality="the fusion is random",
+        maps=True,
+        three={"teacher_channels": (3, 3)},
+        sees_void="convolutions see neighbours, and batch normalisation void images",
+    ),
 ]
 HALF, QUARTER = 8, 4  # columns of the labels, and of the maps, in the left half of the image
 

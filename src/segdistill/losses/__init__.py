@@ -32,6 +32,7 @@ from segdistill.losses.maskd import MasKD
 from segdistill.losses.md import MD, md
 from segdistill.losses.nst import NST, nst
 from segdistill.losses.ofd import OFD
+from segdistill.losses.reviewkd import ReviewKD
 from segdistill.losses.rkd import RKD, rkd
 from segdistill.losses.skd_holistic import SKDHolistic
 from segdistill.losses.skd_pairwise import SKDPairwise, skd_pairwise
@@ -69,6 +70,7 @@ __all__ = [
     "FreeKD",
     "KnowledgeAdaptation",
     "MasKD",
+    "ReviewKD",
     "SKDHolistic",
     "SKDPairwise",
     "at",

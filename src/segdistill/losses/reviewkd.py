@@ -1,0 +1,136 @@
+"""ReviewKD: the student's shallow features, joined with what its deeper ones say, match the teacher's."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from segdistill.losses._ops import (
+    call_in_dtype,
+    check_maps,
+    loss_function,
+    masked_mean,
+    pool_valid,
+    valid_at,
+    zero_void,
+)
+
+# Cells a side of the pooled maps that are compared beside the full one.
+_SIDES = (4, 2, 1)
+
+
+class ReviewKD(nn.Module):
+    r"""Hierarchical distance between the teacher's maps and the student's, fused from deep to shallow.
+
+    From the deepest map up, attention based fusion (ABF) joins each of the student's maps :math:`f_l` with the fused
+    map r of the one below,
+
+    .. math:: x = \mathrm{conv}_1(f_l), \quad r_l = a_1 x + a_2 r_{l+1}, \quad
+        (a_1, a_2) = \sigma(\mathrm{conv}([x, r_{l+1}])), \quad s_l = \mathrm{conv}_3(r_l)
+
+    where :math:`r_{l+1}` is resized by nearest neighbour, and the deepest r is x. The value is the sum over maps of the
+    hierarchical context loss (HCL), with :math:`p_0` the map itself and :math:`p_k` its average pooling to 4 x 4,
+    2 x 2 and 1 x 1 cells, those that are smaller than the map,
+
+    .. math:: \sum_k 2^{-k} \, \mathrm{mean} \big(p_k(s_l) - p_k(f^T_l)\big)^2 \Big/ \sum_k 2^{-k}
+
+    Void positions count in neither, and are zero to the student's convolutions, which see neighbours: what stands
+    there changes nothing, that they are there does.
+
+    Args:
+        student_channels: Channels of each of the student's maps, shallow to deep.
+        teacher_channels: Channels of the teacher's.
+        width: Channels of the fused maps, or the student's deepest where these are fewer.
+        ignore_index: Label of the positions that do not count.
+
+    Raises:
+        ValueError: If the numbers of maps differ.
+
+    Reference: Chen et al., CVPR 2021, https://arxiv.org/abs/2104.09044. The released code takes maps for square, and
+    leaves out a pooling by the height alone; its factor min(1, epoch / 20) is a schedule.
+    """
+
+    equal_channels = False
+
+    def __init__(
+        self,
+        *,
+        student_channels: Sequence[int],
+        teacher_channels: Sequence[int],
+        width: int = 512,
+        ignore_index: int = 255,
+    ) -> None:
+        super().__init__()
+        if len(student_channels) != len(teacher_channels):
+            raise ValueError(
+                "student_channels and teacher_channels must have one entry a map, "
+                f"got {len(student_channels)} and {len(teacher_channels)}"
+            )
+        self.student_channels = tuple(student_channels)
+        self.teacher_channels = tuple(teacher_channels)
+        self.ignore_index = ignore_index
+        width = min(width, self.student_channels[-1])
+        self.fusions = nn.ModuleList(
+            _Fusion(channels, width, out, joins=number < len(self.student_channels))
+            for number, (channels, out) in enumerate(zip(student_channels, teacher_channels, strict=True), start=1)
+        )
+
+    def forward(self, student: tuple[Tensor, ...], teacher: tuple[Tensor, ...], labels: Tensor | None = None) -> Tensor:
+        """Return the loss, a scalar.
+
+        Args:
+            student: Features, shallow to deep, each (N, C, H, W) with its own C, H and W.
+            teacher: As many of the same N, H and W; no gradient reaches them.
+            labels: Class indices, shape (N, H', W'); None counts every position.
+
+        Raises:
+            ValueError: If these are no tuples of as many maps as the loss was built for, or the shapes differ.
+        """
+        return _reviewkd(student, teacher, labels, loss=self)
+
+
+@loss_function
+def _reviewkd(
+    student: tuple[Tensor, ...], teacher: tuple[Tensor, ...], labels: Tensor | None, *, loss: ReviewKD
+) -> Tensor:
+    check_maps(student, teacher, student_channels=loss.student_channels, teacher_channels=loss.teacher_channels)
+    levels, deeper = [], None
+    for fusion, s, t in reversed(list(zip(loss.fusions, student, teacher, strict=True))):
+        valid = valid_at(labels, s, loss.ignore_index)  # (N, H, W)
+        fused, deeper = call_in_dtype(fusion, zero_void(s, valid), deeper)
+        levels.append(_hierarchical(fused, t, valid))
+    return torch.stack(levels).sum()
+
+
+def _hierarchical(student: Tensor, teacher: Tensor, valid: Tensor) -> Tensor:
+    """The HCL of two maps (N, C, H, W) where ``valid`` (N, H, W)."""
+    difference = student - teacher  # pooling is linear
+    sizes = [valid.shape[1:], *((side, side) for side in _SIDES if side < min(valid.shape[1:]))]
+    pooled = [pool_valid(difference, valid, (height, width)) for height, width in sizes]
+    distances = [masked_mean(cells.square().mean(dim=1), filled) for cells, filled in pooled]
+    weights = [0.5**k for k in range(len(sizes))]
+    return torch.stack([w * d for w, d in zip(weights, distances, strict=True)]).sum() / sum(weights)
+
+
+class _Fusion(nn.Module):
+    """The ABF of one level; ``joins`` says whether there is a deeper one."""
+
+    def __init__(self, channels: int, width: int, out: int, *, joins: bool) -> None:
+        super().__init__()
+        enter = nn.Conv2d(channels, width, 1, bias=False)
+        leave = nn.Conv2d(width, out, 3, padding=1, bias=False)
+        for convolution in (enter, leave):
+            nn.init.kaiming_uniform_(convolution.weight, a=1)
+        self.enter = nn.Sequential(enter, nn.BatchNorm2d(width))
+        self.leave = nn.Sequential(leave, nn.BatchNorm2d(out))
+        self.attention = nn.Sequential(nn.Conv2d(2 * width, 2, 1), nn.Sigmoid()) if joins else None
+
+    def forward(self, x: Tensor, deeper: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return the map to compare (N, out, H, W), and the fused one (N, width, H, W) for the level above."""
+        x = self.enter(x)
+        if self.attention is not None and deeper is not None:
+            deeper = F.interpolate(deeper, x.shape[2:], mode="nearest")
+            ours, theirs = self.attention(torch.cat([x, deeper], dim=1)).split(1, dim=1)
+            x = ours * x + theirs * deeper
+        return self.leave(x), x
