@@ -20,8 +20,8 @@ class OFD(nn.Module):
     .. math:: \sum_{l=1}^{L} 2^{l-L} \sum_{i,c} [ s_{ic} > t_{ic} \text{ or } t_{ic} > 0 ] (s_{ic} - t_{ic})^2
 
     over the maps l, shallow to deep: where the teacher is silent the student need only be silent too. The inner sum
-    grows with the map and its width; the published weights belong to it. The batch normalisation passes over void
-    positions.
+    grows with the map and its width; the published weights belong to it. The batch normalisation leaves void positions
+    out.
 
     The margin of a channel is the mean of its negative responses. Given, it stays; else it is measured: the mean over
     all that the teacher has answered in training so far, in all processes, and 0 for a channel never negative.

@@ -17,8 +17,8 @@ class SRRL(nn.Module):
 
     for d channels and K classes. A linear classifier classifies images, and s and t are means over positions; a 1x1
     convolution classifies positions, and they are compared one by one: the dense analogue of the paper, which has
-    images only. The second term is :math:`\Vert W (s - t) \Vert_2^2`. The batch normalisation passes over void
-    positions.
+    images only. The second term is :math:`\Vert W (s - t) \Vert_2^2`, the bias being the same. The batch normalisation
+    leaves void positions out.
 
     Args:
         student_channels: Channels of the student's features.
