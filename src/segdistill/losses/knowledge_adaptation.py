@@ -144,9 +144,9 @@ def _doubling(channels: int, out_channels: int, *, bias: bool = True) -> nn.Conv
 
 @loss_function
 def _reconstruction(student: None, teacher: Tensor, *, loss: KnowledgeAdaptation) -> Tensor:
-    code = call_in_dtype(loss.encoder, teacher)
+    code: Tensor = call_in_dtype(loss.encoder, teacher)
     # Decoding gives a multiple of 8, never less than the map.
-    decoded = call_in_dtype(loss.decoder, code)[..., : teacher.shape[2], : teacher.shape[3]]
+    decoded: Tensor = call_in_dtype(loss.decoder, code)[..., : teacher.shape[2], : teacher.shape[3]]
     return (teacher - decoded).square().mean() + 1e-7 * code.abs().sum() / len(code)
 
 
