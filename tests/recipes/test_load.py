@@ -127,9 +127,10 @@ def test_weights_are_those_of_the_papers() -> None:
         for name, term in load("quickstart", [f"method={method}"]).terms.items()
     }
     assert weights["gskd", "gskd"] == weights["dist+gskd", "gskd"] == 10  # GSKD, section V.A
-    plug_ins = {"dist+gskd": 10, "cwd+gskd": 2, "cirkd+gskd": 5}
+    plug_ins = {"dist+gskd": 10, "cwd+gskd": 2, "skd+gskd": 5, "cirkd+gskd": 5, "af_dcd+gskd": 5}
     assert {method: weights[method, "gskd"] for method in plug_ins} == plug_ins
     assert [weights["cirkd", name] for name in ("kd", "cirkd_minibatch", "cirkd_memory")] == [1, 1, 0.1]
+    assert [weights["skd", name] for name in ("kd", "skd_pairwise", "skd_holistic")] == [1, 10, 0.001]
     assert [weights["dsd", name] for name in ("dsd_pixel", "dsd_category")] == [1000, 10]
     assert weights["icsd", "icsd"] == 9500
     assert weights["channel_distillation", "channels_stage2"] == {

@@ -3,7 +3,7 @@
 from segdistill.recipes.builtin import BUILTIN
 from segdistill.recipes.load import load, task_term, to_yaml
 from segdistill.recipes.methods import METHODS
-from segdistill.recipes.published import ROWS, Row, published, rows_of, tables
+from segdistill.recipes.rows import ROWS, Row, published, rows_of, tables
 from segdistill.recipes.schema import Data, Network, Recipe, Teacher, TermRecipe, Train
 
 __all__ = [

@@ -24,6 +24,14 @@ _CIRKD: Terms = {
     "cirkd_minibatch": {"loss": "cirkd_minibatch", "on": "head", "weight": 1.0},
     "cirkd_memory": {"loss": "cirkd_memory", "on": "head", "labels": "valid", "weight": 0.1},
 }
+# CIRKD code base.
+_SKD: Terms = {
+    **_KD,
+    "skd_pairwise": {"loss": "skd_pairwise", "on": "head", "weight": 10.0},
+    "skd_holistic": {"loss": "skd_holistic", "on": "logits", "weight": 0.001},
+}
+# Af-DCD code base; its weights of the two parts for Cityscapes are the loss's defaults, others stand in the recipes.
+_AF_DCD: Terms = {**_KD, "af_dcd": {"loss": "af_dcd", "on": "stage4", "weight": 1.0}}
 _DIST: Terms = {"dist": {"loss": "dist", "on": "logits", "weight": 1.0}}
 
 
@@ -61,13 +69,10 @@ METHODS: dict[str, Terms] = {
     "cwd": _CWD,
     "cirkd": _CIRKD,
     "dist": _DIST,
+    "skd": _SKD,
+    "af_dcd": _AF_DCD,
     # CIRKD code base, each on top of KD.
     "skd_pairwise": {**_KD, "skd_pairwise": {"loss": "skd_pairwise", "on": "head", "weight": 10.0}},
-    "skd": {
-        **_KD,
-        "skd_pairwise": {"loss": "skd_pairwise", "on": "head", "weight": 10.0},
-        "skd_holistic": {"loss": "skd_holistic", "on": "logits", "weight": 0.001},
-    },
     "at": {**_KD, "at": {"loss": "at", "on": "head", "weight": 10_000.0}},
     "fitnet": {**_KD, "fitnet": {"loss": "fitnet", "on": "head", "weight": 10.0}},
     "ifvd": {**_KD, "ifvd": {"loss": "ifvd", "on": "head", "labels": "valid", "weight": 20.0}},
@@ -79,8 +84,10 @@ METHODS: dict[str, Terms] = {
     },
     # GSKD, section V.A: alone N = 16, S = 8, lambda = 10 with KD (Eq. 8); as a plug-in N = 8, S = C.
     "gskd": {**_KD, **_gskd(16, 8, 10.0)},
+    "skd+gskd": {**_SKD, **_gskd(8, "classes", 5.0)},
     "cwd+gskd": {**_CWD, **_gskd(8, "classes", 2.0)},
     "cirkd+gskd": {**_CIRKD, **_gskd(8, "classes", 5.0)},
+    "af_dcd+gskd": {**_AF_DCD, **_gskd(8, "classes", 5.0)},
     "dist+gskd": {**_DIST, **_gskd(8, "classes", 10.0)},
     # AICSD, for Pascal VOC's 21 classes; icsd alone is its Eq. 5.
     "icsd": {"icsd": {"loss": "icsd", "on": "logits", "form": "released", "weight": 9500.0}},
@@ -99,6 +106,8 @@ METHODS: dict[str, Terms] = {
     },
     # One loss alone, on the feature and with the weight of its card, which names the source.
     **{name: {name: {}} for name in ("ickd", "sp", "nst", "fsp", "rkd", "md", "csc")},
+    **{name: {name: {}} for name in ("maskd", "freekd", "diffkd", "knowledge_adaptation")},
+    **{name: {name: {}} for name in ("ofd", "crd", "srrl", "reviewkd")},
 }
 
 

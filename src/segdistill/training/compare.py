@@ -9,8 +9,7 @@ from rich.console import Console
 from segdistill.data import ClassificationDataset, scan_labels
 from segdistill.errors import UserError
 from segdistill.processes import are_several
-from segdistill.recipes import Recipe
-from segdistill.recipes.published import rows_of
+from segdistill.recipes import Recipe, rows_of
 from segdistill.recipes.schema import Teacher
 from segdistill.reports.comparison import PublishedValue
 from segdistill.reports.tabular import on_screen

@@ -1,6 +1,6 @@
 """The three papers' experiments: a recipe for each network pair on each data set; ``method`` picks a table's row.
 
-What the papers report of them is in :mod:`segdistill.recipes.published`.
+What the papers report of them is in :mod:`segdistill.recipes.rows`.
 """
 
 from segdistill.recipes.papers.aicsd import EXPERIMENTS as AICSD

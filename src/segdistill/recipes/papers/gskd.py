@@ -16,9 +16,17 @@ from segdistill.recipes.papers.protocols import Draft, cirkd, epochs
 _DIST_AUX: Terms = {"dist_aux": {"loss": "dist", "on": "aux", "weight": 0.4}}
 _WITH_AUX = {"dist": _DIST_AUX, "dist+gskd": _DIST_AUX}
 
-# Where the CIRKD code base has other weights than for Cityscapes.
+
+def _af_dcd(fd: float, contrast: float, *, kd: float = 1.0) -> dict[str, Terms]:
+    terms: Terms = {"kd": {"weight": kd}, "af_dcd": {"fd_weight": fd, "contrast_weight": contrast}}
+    return {"af_dcd": terms, "af_dcd+gskd": terms}
+
+
+# Where the CIRKD and Af-DCD code bases have other weights than for Cityscapes.
 _BY_DATA: dict[str, dict[str, Terms]] = {
-    "voc": {name: {"cirkd_memory": {"weight": 0.01}} for name in ("cirkd", "cirkd+gskd")},
+    "camvid": _af_dcd(8e-6, 1e-2),
+    "voc": {**_af_dcd(1e-6, 5e-3), **{name: {"cirkd_memory": {"weight": 0.01}} for name in ("cirkd", "cirkd+gskd")}},
+    "ade20k": _af_dcd(1e-6, 4e-2, kd=0.5),
 }
 
 # Section V.B.6: N = 32 on the larger maps of SegFormer. CIRKD's scripts have 5 and 0.3 for CWD there; its code divides
@@ -29,14 +37,16 @@ _SEGFORMER: dict[str, Terms] = {
     "gskd": _MORE,
     "cwd": _CWD,
     "cwd+gskd": {**_CWD, **_MORE},
+    "skd+gskd": _MORE,
     "dist+gskd": _MORE,
 }
 
 # Section V.D.3: random positions of the last map, whatever their class. Beside it, KD's and DIST's own settings:
-# RepDistiller's and the DIST code base's for this pair.
+# RepDistiller's and the DIST code base's for this pair; and OFD's weight on ImageNet.
 _RANDOM = {"on": "stage4", "labels": None, "sampling": "random", "samples": 16, "stride": 10, "weight": 5.0}
 _CLASSIFICATION: dict[str, Terms] = {
     "kd": {"task": {"weight": 0.1}, "kd": {"weight": 0.9, "temperature": 4.0}},
+    "ofd": {"ofd": {"weight": 1e-4}},
     "dist": {"dist": {"inter": 2.0, "intra": 2.0}},
     "gskd": {"gskd": _RANDOM},
     "dist+gskd": {"dist": {"inter": 2.0, "intra": 2.0}, "gskd": _RANDOM},

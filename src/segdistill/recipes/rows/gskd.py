@@ -2,13 +2,16 @@
 
 from collections.abc import Collection, Mapping
 
-from segdistill.recipes.published.row import Row
+from segdistill.recipes.rows.row import Row
 
-#: How the DIST code base trains the student, whose rows and plug-in rows come from it; the paper itself says that all
-#: models are trained with CIRKD's settings.
+#: How the DIST code base trains the student, of which its rows and plug-in rows are; GSKD's text says that all models
+#: are trained with CIRKD's settings.
 DIST = ("train.weight_decay=5e-4", "train.floor=1e-4")
 
-_CHANGES = {"dist": DIST, "dist+gskd": DIST}
+#: The Af-DCD code base clips the student's gradients.
+AF_DCD = ("train.clip=15",)
+
+_CHANGES = {"dist": DIST, "dist+gskd": DIST, "af_dcd": AF_DCD, "af_dcd+gskd": AF_DCD}
 _RERUN = "re-run by GSKD's authors"
 
 

@@ -7,7 +7,7 @@ is given; which that was, and with what weights, is not said.
 
 from collections.abc import Mapping
 
-from segdistill.recipes.published.row import Row
+from segdistill.recipes.rows.row import Row
 
 _CHOICE = "layer and weight are not stated"
 _OTHERS = ("kd", "at", "sp", "ickd")

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from segdistill.recipes.load import load
-from segdistill.recipes.published.aicsd import ROWS as AICSD
-from segdistill.recipes.published.gskd import ROWS as GSKD
-from segdistill.recipes.published.i2ckd import ROWS as I2CKD
-from segdistill.recipes.published.row import Row
+from segdistill.recipes.rows.aicsd import ROWS as AICSD
+from segdistill.recipes.rows.gskd import ROWS as GSKD
+from segdistill.recipes.rows.i2ckd import ROWS as I2CKD
+from segdistill.recipes.rows.row import Row
 from segdistill.recipes.schema import Recipe
 
 __all__ = ["ROWS", "Row", "published", "rows_of", "tables"]

@@ -5,7 +5,7 @@ The text says that PSPNet drops 4.43 below the teacher on Pascal VOC; table 3 sa
 
 from collections.abc import Mapping
 
-from segdistill.recipes.published.row import Row
+from segdistill.recipes.rows.row import Row
 
 _METHODS = ("teacher", "none", "skd", "ifvd", "cwd", "i2ckd")
 
