@@ -80,6 +80,7 @@ LIGHT = (
     "segdistill.cli",
     "segdistill.cli.lists",
     "segdistill.cli.commands",
+    "segdistill.cli.data",
     "segdistill.recipes",
     "segdistill.catalogue",
     "segdistill.reports.table",

@@ -128,6 +128,22 @@ def doctor(recipe: RecipeArgument, changes: ChangesArgument = None) -> None:
 
 
 @app.command()
+def data(
+    name: Annotated[str | None, typer.Argument(help="A data set's name; without one, all are listed.")] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="data.root=DIR checks what lies there; split=train counts its classes.", metavar="KEY=VALUE..."
+        ),
+    ] = None,
+) -> None:
+    """Tell what a data set is and where to get it; check a folder and count its classes."""
+    from segdistill.cli import data
+
+    data.show(name, changes or [])
+
+
+@app.command()
 def recipes(name: Annotated[str | None, typer.Argument(help="Print this one as YAML.")] = None) -> None:
     """List the built-in recipes, or print one as YAML to start from."""
     from segdistill.cli import lists

@@ -8,6 +8,7 @@ from segdistill.data.layouts import CARDS, DATASETS, Card, Layout, Split, Task, 
 
 if TYPE_CHECKING:
     from segdistill.data.datasets import ClassificationDataset, ImageDataset, SegmentationDataset
+    from segdistill.data.frequencies import ClassFrequencies, class_frequencies
     from segdistill.data.opening import open_dataset
     from segdistill.data.scan import LabelReport, scan_labels
     from segdistill.data.scenes import Scenes
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 # A wrong folder must be answered at once, so whatever needs torch is imported when it is first asked for.
 _HOME = {
+    "ClassFrequencies": "frequencies",
     "ClassificationDataset": "datasets",
     "ImageDataset": "datasets",
     "LabelReport": "scan",
@@ -34,6 +36,7 @@ _HOME = {
     "TrainingStream": "stream",
     "evaluation_loader": "stream",
     "training_loader": "stream",
+    "class_frequencies": "frequencies",
     "classification_evaluation_transform": "transforms",
     "classification_training_transform": "transforms",
     "denormalise": "transforms",
@@ -45,6 +48,7 @@ __all__ = [
     "CARDS",
     "DATASETS",
     "Card",
+    "ClassFrequencies",
     "Classes",
     "ClassificationDataset",
     "ImageDataset",
@@ -57,6 +61,7 @@ __all__ = [
     "Task",
     "TrainingStream",
     "card_of",
+    "class_frequencies",
     "classification_evaluation_transform",
     "classification_training_transform",
     "denormalise",

@@ -20,12 +20,14 @@ class LabelReport:
     Attributes:
         masks: How many were read without an error.
         pixels: Pixels per class.
+        images: Masks per class that have a pixel of it.
         void: Pixels that are void.
         problems: One line for each mask that cannot be used.
     """
 
     masks: int
     pixels: tuple[int, ...]
+    images: tuple[int, ...]
     void: int
     problems: tuple[str, ...]
 
@@ -53,12 +55,13 @@ def scan_labels(dataset: SegmentationDataset, indices: Iterable[int] | None = No
     with ThreadPoolExecutor(reading_threads()) as pool:
         results = list(pool.map(count, range(len(dataset)) if indices is None else indices))
     counts = [result for result in results if not isinstance(result, str)]
-    totals = np.zeros(VOID + 1, dtype=np.int64)
-    for counted in counts:
-        totals += counted
+    totals = sum(counts, start=np.zeros(VOID + 1, dtype=np.int64))
+    containing = sum((counted > 0 for counted in counts), start=np.zeros(VOID + 1, dtype=np.int64))
+    num_classes = len(dataset.classes)
     return LabelReport(
         masks=len(counts),
-        pixels=tuple(totals[: len(dataset.classes)].tolist()),
+        pixels=tuple(totals[:num_classes].tolist()),
+        images=tuple(containing[:num_classes].tolist()),
         void=int(totals[VOID]),
         problems=tuple(result for result in results if isinstance(result, str)),
     )

@@ -1,0 +1,103 @@
+"""What `segdistill data` does: a data set's card, what lies in its folder, how often its classes occur."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+
+from segdistill.cli.screen import console
+from segdistill.data import CARDS, Card, Layout, card_of, open_layout
+from segdistill.errors import UserError, unknown
+
+if TYPE_CHECKING:
+    from segdistill.data import SegmentationDataset
+
+KEYS = ("data.root", "split")
+
+
+def show(name: str | None, changes: Sequence[str]) -> None:
+    """List the data sets; or show one, check its folder, count the classes of a split."""
+    if name is None:
+        _list()
+        return
+    card = card_of(name)
+    asked = _parsed(changes)
+    root, split = asked.get("data.root"), asked.get("split")
+    layout = open_layout(name, root) if root is not None or split is not None else None
+    if split is not None and layout is not None:
+        layout.split(split)
+    _describe(card)
+    if layout is not None:
+        _count_images(layout, root)
+    if split is not None:
+        _count_classes(name, root, split)
+
+
+def _list() -> None:
+    table = Table("data set", "task", "what it is", box=None, pad_edge=False)
+    for card in CARDS.values():
+        table.add_row(card.name, card.task or "either", card.about)
+    console.print(table)
+
+
+def _parsed(changes: Sequence[str]) -> dict[str, str]:
+    asked = {}
+    for change in changes:
+        key, equals, value = change.partition("=")
+        if key not in KEYS:
+            raise unknown("key", key, KEYS, hint="of `segdistill data`")
+        if not equals or not value:
+            raise UserError(f"'{change}' has no value; expected {key}=VALUE")
+        asked[key] = value
+    return asked
+
+
+def _describe(card: Card) -> None:
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for row in (("data.name", card.name), ("what", card.about), ("from", card.source), ("terms", card.terms)):
+        table.add_row(*row)
+    if card.layout:
+        table.add_row("data.root", card.layout)
+    console.print(table)
+
+
+def _count_images(layout: Layout, root: str | None) -> None:
+    console.print()
+    table = Table("split", "images", "", box=None, pad_edge=False)
+    for split in layout.splits:
+        count = len(split.images) or len(_open(layout.name, root, split.name))  # no files to count
+        table.add_row(split.name, str(count), split.source)
+    console.print(table)
+    if layout.classes is not None:
+        shown = ", ".join(layout.classes.names[:20]) + (", ..." if len(layout.classes) > 20 else "")
+        console.print(f"{len(layout.classes)} classes: {shown}", soft_wrap=True)
+
+
+def _count_classes(name: str, root: str | None, split: str) -> None:
+    from segdistill.data import class_frequencies
+
+    dataset = _open(name, root, split)
+    found = class_frequencies(dataset)
+    console.print()
+    if dataset.task == "classification":
+        table = Table("class", "images", "% of images", box=None, pad_edge=False)
+        for index in found.order:
+            table.add_row(found.names[index], str(found.images[index]), f"{100 * found.shares[index]:.2f}")
+        console.print(table)
+        return
+    rare = found.rare()
+    table = Table("class", "% of pixels", "images", "", box=None, pad_edge=False)
+    for index in found.order:
+        name, images = found.names[index], found.images[index]
+        group = ("rare" if name in rare else "common") if images else "absent"
+        table.add_row(name, f"{100 * found.shares[index]:.3f}", str(images), group)
+    console.print(table)
+    labelled = sum(found.counts)
+    void = 100 * found.void / max(1, labelled + found.void)
+    console.print(f"{split}: {labelled} labelled pixels in {len(dataset)} images, {void:.2f} % of all pixels are void")
+
+
+def _open(name: str, root: str | None, split: str) -> "SegmentationDataset | Any":
+    from segdistill.data import open_dataset
+
+    return open_dataset(name, root, split)
