@@ -5,9 +5,8 @@ from pathlib import Path
 from segdistill.data.classes import Classes
 from segdistill.data.datasets import ClassificationDataset, SegmentationDataset
 from segdistill.data.layouts import Layout
-from segdistill.data.masks import read_mask
+from segdistill.data.masks import check_size, read_mask
 from segdistill.data.reading import Array, image_size, read_image
-from segdistill.errors import UserError
 
 
 class MaskFiles(SegmentationDataset):
@@ -50,12 +49,7 @@ class MaskFiles(SegmentationDataset):
     def _read_labels(self, index: int, size: tuple[int, ...]) -> Array:
         path, layout = self.split.labels[index], self.layout
         labels = read_mask(path, len(self.classes), void=layout.void, values=layout.values, colours=layout.colours)
-        if labels.shape != size:
-            mask_size, own_size = (f"{width}x{height}" for height, width in (labels.shape, size))
-            raise UserError(
-                f"mask '{path}' is {mask_size} but its image '{self.path(index)}' is {own_size} "
-                "(width x height, upright); a mask needs its image's size"
-            )
+        check_size(labels, size, path, self.path(index))
         return labels
 
 

@@ -1,18 +1,17 @@
 """Decode one mask file into class indices; whatever is wrong with it is a UserError that names the file."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from segdistill.data.classes import VOID, Colour
-from segdistill.data.reading import Array, opened
+from segdistill.data.reading import Array, Source, opened
 from segdistill.errors import UserError
 
 
-def read_values(path: Path) -> NDArray[np.integer]:
+def read_values(path: Source) -> NDArray[np.integer]:
     """Return a mask's values as they are in the file, shape (H, W); palette masks give indices.
 
     Raises:
@@ -23,7 +22,7 @@ def read_values(path: Path) -> NDArray[np.integer]:
 
 
 def read_mask(
-    path: Path,
+    path: Source,
     num_classes: int,
     *,
     void: int = VOID,
@@ -70,7 +69,21 @@ def read_mask(
     return labels
 
 
-def _values(picture: Image.Image, path: Path) -> NDArray[np.integer]:
+def check_size(labels: Array, size: tuple[int, ...], mask: Source, image: Source) -> None:
+    """Check that labels have the (height, width) of their image.
+
+    Raises:
+        UserError: If they do not.
+    """
+    if labels.shape != size:
+        mask_size, own_size = (f"{width}x{height}" for height, width in (labels.shape, size))
+        raise UserError(
+            f"mask '{mask}' is {mask_size} but its image '{image}' is {own_size} "
+            "(width x height, upright); a mask needs its image's size"
+        )
+
+
+def _values(picture: Image.Image, path: Source) -> NDArray[np.integer]:
     if picture.mode not in ("1", "L", "P") and not picture.mode.startswith("I"):
         raise UserError(
             f"mask '{path}' holds colours ({picture.mode}), expected one class index per pixel; "
@@ -80,7 +93,7 @@ def _values(picture: Image.Image, path: Path) -> NDArray[np.integer]:
     return values.astype(np.uint8) if values.dtype == bool else values
 
 
-def _classes_of_colours(pixels: Array, path: Path, num_classes: int, colours: tuple[Colour, ...]) -> Array:
+def _classes_of_colours(pixels: Array, path: Source, num_classes: int, colours: tuple[Colour, ...]) -> Array:
     places, known = _places(pixels, colours)
     if not known.all():
         shown = [list(colour) for colour in np.unique(pixels[~known], axis=0).tolist()]

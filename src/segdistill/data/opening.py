@@ -1,22 +1,16 @@
 """Open a dataset by name."""
 
 import logging
-import os
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache as remember
 from pathlib import Path
 
-import numpy as np
-
-from segdistill.data.classes import VOID, Classes
 from segdistill.data.datasets import ClassificationDataset, SegmentationDataset
 from segdistill.data.from_files import ClassFolders, MaskFiles
+from segdistill.data.inferred import inferred_classes
 from segdistill.data.layouts import Layout, open_layout
-from segdistill.data.masks import read_values
-from segdistill.data.reading import reading_threads
 from segdistill.data.scenes import Scenes
 from segdistill.data.shapes import Shapes
-from segdistill.errors import UserError
+from segdistill.data.tables import Table, TableClasses, TableMasks
 
 _log = logging.getLogger(__name__)
 
@@ -32,8 +26,8 @@ def open_dataset(
 ) -> SegmentationDataset | ClassificationDataset:
     """Open one split of a dataset; see :data:`~segdistill.data.layouts.CARDS` for names and layouts.
 
-    A ``folder`` without classes.json has its classes counted in the masks of all splits, and logs what it
-    found. Where a release offers a choice, of lists for instance, it logs which was there.
+    Where no classes.json names the classes of a ``folder``, or of masks in ``hf``, they are counted in the masks of all
+    splits, and what was found is logged; so is which was there where a release offers a choice, of lists for instance.
 
     Args:
         name: One of :data:`~segdistill.data.layouts.DATASETS`.
@@ -57,7 +51,9 @@ def open_dataset(
         return Shapes(split, scale=scale, cache=cache)
     if name == "scenes":
         return Scenes(split, scale=scale, native_labels=native_labels, cache=cache)
-    classes = layout.classes or _classes_in_masks(layout)
+    if name == "hf":
+        return _open_table(layout, split, scale=scale, native_labels=native_labels, cache=cache)
+    classes = layout.classes or inferred_classes(layout)
     if layout.task == "classification":
         return ClassFolders(layout, split, classes, scale=scale, cache=cache)
     return MaskFiles(layout, split, classes, scale=scale, native_labels=native_labels, cache=cache)
@@ -69,19 +65,12 @@ def _say(line: str) -> None:
     _log.info(line)
 
 
-@remember
-def _classes_in_masks(layout: Layout) -> Classes:
-    """Number the classes by the values that occur in the masks, which must be 0..n without a gap."""
-    masks = [path for split in layout.splits for path in split.labels]
-    with ThreadPoolExecutor(reading_threads()) as pool:
-        values = set[int]().union(*pool.map(lambda path: np.unique(read_values(path)).tolist(), masks))
-    found = sorted(values - {VOID})
-    root = os.path.commonpath(masks)
-    if found != list(range(max(2, len(found)))):
-        shown = ", ".join(map(str, found[:12])) + (", ..." if len(found) > 12 else "")
-        raise UserError(
-            f"the masks under '{root}' hold the values {shown or 'none'} besides {VOID} (void); expected "
-            "class indices 0, 1, ... without a gap: convert them, or name the classes in classes.json"
-        )
-    _log.warning("no classes.json: %d masks under '%s' hold classes 0..%d", len(masks), root, found[-1])
-    return Classes(tuple(f"class {index}" for index in found))
+def _open_table(
+    layout: Layout, split: str, *, scale: float | None, native_labels: bool, cache: bool
+) -> SegmentationDataset | ClassificationDataset:
+    table = Table(layout, split)
+    if layout.task == "classification":
+        assert layout.classes is not None  # the label column names them
+        return TableClasses(table, layout.classes, scale=scale, cache=cache)
+    classes = layout.classes or inferred_classes(layout)
+    return TableMasks(table, layout, classes, scale=scale, native_labels=native_labels, cache=cache)

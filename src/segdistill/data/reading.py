@@ -4,6 +4,7 @@ import os
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,23 @@ Array = NDArray[np.uint8]
 _TURNED = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 
 
+class InMemory(BytesIO):
+    """An encoded picture that is no file of its own; messages call it ``name``."""
+
+    def __init__(self, data: bytes, name: str) -> None:
+        super().__init__(data)
+        self._name = name
+
+    def __str__(self) -> str:
+        return self._name
+
+
+Source = Path | InMemory
+"""Where a picture is read from."""
+
+
 @contextmanager
-def opened(path: Path) -> Iterator[Image.Image]:
+def opened(path: Source) -> Iterator[Image.Image]:
     """Open a picture; errors while it is decoded inside the block are reported with its name."""
     try:
         with Image.open(path) as picture:
@@ -32,7 +48,7 @@ def opened(path: Path) -> Iterator[Image.Image]:
         raise UserError(f"cannot read '{path}': {error}; replace or remove it") from error
 
 
-def read_image(path: Path) -> Array:
+def read_image(path: Source) -> Array:
     """Return an image as RGB, shape (H, W, 3), turned upright as its EXIF orientation says; alpha is dropped.
 
     Raises:
@@ -47,7 +63,7 @@ def read_image(path: Path) -> Array:
         return np.array(upright.convert("RGB"))
 
 
-def image_size(path: Path) -> tuple[int, int]:
+def image_size(path: Source) -> tuple[int, int]:
     """Return the (height, width) that :func:`read_image` would give, from the file's header alone.
 
     Raises:

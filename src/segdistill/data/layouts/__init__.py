@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from segdistill.data.layouts import ade20k, camvid, cityscapes, folder, generated, imagenet, voc
+from segdistill.data.layouts import ade20k, camvid, cityscapes, folder, generated, hf, imagenet, voc
 from segdistill.data.layouts.files import existing_folder
 from segdistill.data.layouts.layout import SPLITS, Card, Layout, Split, Task
 from segdistill.errors import UserError, unknown
@@ -16,6 +16,7 @@ CARDS = {
         ade20k.CARD,
         folder.CARD,
         imagenet.CARD,
+        hf.CARD,
         generated.SCENES_CARD,
         generated.SHAPES_CARD,
     )

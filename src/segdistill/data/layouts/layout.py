@@ -23,12 +23,14 @@ class Split:
         images: Empty where there are no image files: generated data, tables.
         labels: ``labels[i]`` is the mask of ``images[i]``; empty for classification.
         source: What was chosen where a release offers a choice, for instance of lists.
+        tables: The files or folders that hold images and labels together.
     """
 
     name: str
     images: tuple[Path, ...] = ()
     labels: tuple[Path, ...] = ()
     source: str = ""
+    tables: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
