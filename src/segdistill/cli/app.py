@@ -100,6 +100,30 @@ def compare(
 
 
 @app.command()
+def sweep(
+    recipe: RecipeArgument,
+    dimensions: Annotated[
+        list[str],
+        typer.Option("--set", help="What to try: KEY=LOW..HIGH, KEY=LOW..HIGH:log or KEY=A,B,C.", metavar="KEY=RANGE"),
+    ],
+    changes: ChangesArgument = None,
+    trials: Annotated[int, typer.Option("--trials", min=1, help="How many in all.")] = 20,
+    method: Annotated[str | None, typer.Option("--method", help="By default the recipe's.")] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", min=0, help="Of every trial and of the search; by default the recipe's.")
+    ] = None,
+    run_dir: Annotated[
+        Path | None, typer.Option("--run-dir", help="The sweep's folder; by default runs/RECIPE-METHOD-sweep.")
+    ] = None,
+) -> None:
+    """Search for good values, above all of loss weights, by the validation score; goes on where it stopped."""
+    from segdistill.cli import commands
+
+    own = [f"{key}={value}" for key, value in (("method", method), ("seed", seed)) if value is not None]
+    commands.sweep(recipe, [*(changes or []), *own], dimensions, trials, run_dir)
+
+
+@app.command()
 def evaluate(run: RunArgument, changes: ChangesArgument = None) -> None:
     """Score a run's student again, on its own data or another: data.root=DIR, split=val."""
     from segdistill.cli import commands

@@ -14,6 +14,7 @@ from segdistill.errors import UserError
 from segdistill.models.names import check_name
 from segdistill.recipes import Recipe, load
 from segdistill.training.plan import plan
+from segdistill.training.search import search
 
 
 def distill(source: str, changes: Sequence[str], run_dir: Path | None, resume: bool) -> None:
@@ -48,6 +49,17 @@ def compare(
         from segdistill.training.compare import compare
 
         compare(planned, folder, console=console)
+
+
+def sweep(source: str, changes: Sequence[str], dimensions: Sequence[str], trials: int, run_dir: Path | None) -> None:
+    """Search for good values of a recipe's keys."""
+    recipe = _checked(source, changes)
+    searched = search(source, changes, dimensions)
+    _training()
+    from segdistill.training.sweep import sweep as run_trials
+
+    folder = run_dir or Path("runs") / f"{recipe.name}-{recipe.method}-sweep"
+    run_trials(searched, folder, trials=trials, console=console)
 
 
 def evaluate(folder: Path, changes: Sequence[str]) -> None:

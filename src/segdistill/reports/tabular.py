@@ -42,7 +42,7 @@ class Column:
     Attributes:
         key: Its name for programs, with the unit.
         title: Its name for readers.
-        digits: Digits after the point.
+        digits: Digits after the point; a whole number has none.
         signed: Write a plus before what is not negative.
         spreads: Its cells are spreads (or nothing).
     """
@@ -62,6 +62,8 @@ class Column:
         if isinstance(cell, Spread):
             around = "" if cell.deviation is None else f" ± {cell.deviation:.{self.digits}f}"
             return self.show(cell.mean) + around
+        if isinstance(cell, int):
+            return f"{cell:+d}" if self.signed else str(cell)
         return f"{cell:{'+' if self.signed else ''}.{self.digits}f}"
 
 

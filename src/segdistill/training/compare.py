@@ -46,7 +46,7 @@ def compare(plan: Plan, folder: Path, *, console: Console) -> None:
         published = published_values(plan)
         board.write(published)
         if teacher is not None:
-            teacher = _ready(board, teacher, console)
+            teacher = ready_teacher(board.shared, teacher, board.folder, console)
         for run in waiting:
             _run(run, board, teacher, console)
             board.write(published)
@@ -92,7 +92,7 @@ def prepare(board: Scoreboard, waiting: Sequence[PlannedRun]) -> Teacher | None:
                 raise UserError(f"method '{method}': {error}") from None
     teacher = next((teacher for teacher in teachers if teacher is not None), None)
     if teacher is not None and teacher.is_trained:
-        _check_score(board.shared, teacher)
+        check_score(board.shared, teacher)
     return teacher
 
 
@@ -112,16 +112,20 @@ def published_values(plan: Plan) -> Mapping[str, Sequence[PublishedValue]]:
     return {run.method: rows_of(run.recipe) for run in plan.runs}
 
 
-def _ready(board: Scoreboard, teacher: Teacher, console: Console) -> Teacher:
-    """Return the teacher with its weights, trained here first if it says so."""
+def ready_teacher(shared: Recipe, teacher: Teacher, folder: Path, console: Console) -> Teacher:
+    """Return the teacher with its weights, trained in ``folder`` first, below ``teacher/``, if it says so.
+
+    Raises:
+        UserError: A teacher trained here that is below ``teacher.min_miou``; see also :func:`run_student`.
+    """
     if teacher.is_trained:
         return teacher
-    teacher = trained_teacher(board.shared, teacher, board.folder, console)
-    _check_score(board.shared, teacher)
+    teacher = trained_teacher(shared, teacher, folder, console)
+    check_score(shared, teacher)
     return teacher
 
 
-def _check_score(recipe: Recipe, teacher: Teacher) -> None:
+def check_score(recipe: Recipe, teacher: Teacher) -> None:
     """Refuse a bad teacher once, before each of the distilled runs would."""
     load_teacher(teacher, build_dataset(recipe.data, "val"), make_fabric(recipe.train), recipe.data)
 

@@ -1,0 +1,120 @@
+"""What a sweep searches: ranges and choices for keys of a recipe. Nothing here imports PyTorch or Optuna."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from segdistill.errors import UserError
+from segdistill.recipes import Recipe, load
+from segdistill.training.plan import BUDGET
+
+Value = int | float | str
+
+_NUMBER = r"[-+]?(?:\d+(?:\.\d+)?|\.\d+)(?:[eE][-+]?\d+)?"
+_RANGE = re.compile(rf"({_NUMBER})\.\.({_NUMBER})(:log)?")
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """One key and what it may be: a range, or one of several choices.
+
+    Attributes:
+        key: The recipe's key.
+        low, high: The ends, both included; of a range.
+        log: Even steps are even ratios.
+        whole: Whole numbers only.
+        choices: The values as typed, of a choice.
+    """
+
+    key: str
+    low: float = 0.0
+    high: float = 0.0
+    log: bool = False
+    whole: bool = False
+    choices: tuple[str, ...] = ()
+
+    @property
+    def ends(self) -> tuple[Value, Value]:
+        """The first and the last value."""
+        if self.choices:
+            return self.choices[0], self.choices[-1]
+        return (int(self.low), int(self.high)) if self.whole else (self.low, self.high)
+
+
+@dataclass(frozen=True)
+class Search:
+    """A recipe and the keys to vary.
+
+    Attributes:
+        source: A built-in recipe or a YAML file.
+        changes: Changes to it, for every trial.
+        dimensions: What the trials differ in.
+        base: The recipe without them.
+    """
+
+    source: str | Path
+    changes: tuple[str, ...]
+    dimensions: tuple[Dimension, ...]
+    base: Recipe
+
+    def recipe(self, values: Mapping[str, Value]) -> Recipe:
+        """Return a trial's recipe.
+
+        Raises:
+            UserError: See :func:`segdistill.recipes.load`.
+        """
+        recipe = load(self.source, [*self.changes, *(f"{key}={value}" for key, value in values.items())])
+        return recipe.model_copy(update={"baseline": False})
+
+
+def search(source: str | Path, changes: Sequence[str], dimensions: Sequence[str]) -> Search:
+    """Read what a sweep searches.
+
+    Args:
+        source: A built-in recipe or a YAML file.
+        changes: Changes to it.
+        dimensions: ``terms.kd.weight=0.1..10:log``, ``terms.gskd.samples=4..32`` (whole numbers, because the recipe's
+            value is one) or ``terms.gskd.stride=8,16,classes``.
+
+    Raises:
+        UserError: A range that is none, a key that would make the trials unequal, or one that the recipe refuses at
+            the ends of its range.
+    """
+    base = load(source, changes).model_copy(update={"baseline": False})
+    found = tuple(_dimension(text, base) for text in dimensions)
+    keys = [dimension.key for dimension in found]
+    twice = [key for key in keys if keys.count(key) > 1]
+    if twice:
+        raise UserError(f"--set: '{twice[0]}' is set twice")
+    searched = Search(source, tuple(changes), found, base)
+    for end in (0, 1):
+        searched.recipe({dimension.key: dimension.ends[end] for dimension in found})
+    return searched
+
+
+def _dimension(text: str, base: Recipe) -> Dimension:
+    key, equals, values = text.partition("=")
+    if not equals or not key or not values:
+        raise UserError(f"--set: expected KEY=LOW..HIGH, KEY=LOW..HIGH:log or KEY=A,B,C, got '{text}'")
+    if key in (*BUDGET, "seed", "method") or key.startswith("teacher."):
+        raise UserError(f"--set: '{key}' is the same for all trials, or their scores could not be compared")
+    parts = _RANGE.fullmatch(values)
+    if parts is None:
+        choices = tuple(dict.fromkeys(part.strip() for part in values.split(",") if part.strip()))
+        if len(choices) < 2 or ".." in values:
+            raise UserError(f"--set: '{text}' has nothing to choose from; write LOW..HIGH, LOW..HIGH:log or A,B,C")
+        return Dimension(key, choices=choices)
+    low, high, log = float(parts[1]), float(parts[2]), parts[3] is not None
+    if not low < high or (log and low <= 0):
+        raise UserError(f"--set: '{text}' is no range: the first end is the lower one{', above 0' if log else ''}")
+    # A weight of 1..10 may be 2.5; a number of samples may not.
+    whole = type(_value(base.model_dump(), key)) is int and low.is_integer() and high.is_integer()
+    return Dimension(key, low, high, log, whole)
+
+
+def _value(node: Any, key: str) -> Any:
+    for part in key.split("."):
+        node = node.get(part) if isinstance(node, dict) else None
+    return node

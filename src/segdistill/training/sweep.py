@@ -1,0 +1,153 @@
+"""A search over keys of a recipe: Optuna proposes, each trial is a run, the validation score decides."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from rich.console import Console
+
+from segdistill.errors import UserError
+from segdistill.reports.files import read_json
+from segdistill.reports.sweep import SweepTables, Trial, sweep_tables
+from segdistill.reports.tabular import on_screen
+from segdistill.training.compare import check_score, ready_teacher
+from segdistill.training.folder import refuse_other
+from segdistill.training.records import write_json, write_text
+from segdistill.training.run import check_labels, checked_teacher, rehearse_silently
+from segdistill.training.search import Dimension, Search, Value
+from segdistill.training.student import run_student
+
+RECORD = "sweep.json"
+
+
+def sweep(search: Search, folder: Path, *, trials: int, console: Console) -> None:
+    """Run trials until there are ``trials`` of them; the tables in ``folder`` are rewritten after every one.
+
+    A trial that was stopped goes on from its checkpoint. What is proposed for trial k depends on the recipe's seed, k
+    and the trials before, so that a sweep that was stopped proposes what it would have proposed. The score is the best
+    mIoU on the validation set; the test set is not looked at.
+
+    Args:
+        search: What to vary in which recipe.
+        folder: The trials' folders lie here, the teacher's in ``teacher/``, and Optuna's journal.
+        trials: How many in all, those that are there and those that fail included.
+        console: Where to tell of it.
+
+    Raises:
+        UserError: Optuna is not there, the folder holds another sweep, or whatever a trial would stumble on in its
+            first step.
+        Stopped: Ctrl-C or SIGTERM, after a checkpoint was written.
+    """
+    optuna = _optuna()
+    problems = _open(search, folder)
+    base = search.base
+    teacher = checked_teacher(base)
+    check_labels(base)
+    rehearse_silently(search.recipe({dimension.key: dimension.ends[0] for dimension in search.dimensions}))
+    if teacher is not None and teacher.train is None:
+        check_score(base, teacher)
+    if not (folder / RECORD).exists():
+        _write(search, folder, [], problems)
+    study = _study(optuna, folder)
+    if teacher is not None:
+        teacher = ready_teacher(base, teacher, folder, console)
+    while trial := _next(optuna, study, search, trials):
+        number, values = trial
+        name = trial_name(number)
+        said = " ".join(f"{key}={value}" for key, value in values.items())
+        console.print(f"{name} of {trials}: {said}", soft_wrap=True)
+        try:
+            recipe = search.recipe(values)
+            result = run_student(recipe, folder / name, console=console, label=name, teacher=teacher)
+            study.tell(number, result["val_miou"])
+        except UserError as error:
+            problems[name] = str(error)
+            console.print(f"{name} failed: {error}", soft_wrap=True)
+            study.tell(number, state=optuna.trial.TrialState.FAIL)
+        _write(search, folder, study.trials, problems)
+    tables = _write(search, folder, study.trials, problems)
+    console.print()
+    console.print(on_screen(tables.trials))
+    console.print(f"{tables.best}; sweep.json, .md, .csv and .tex in {folder}", soft_wrap=True)
+
+
+def trial_name(number: int) -> str:
+    """Return the name of a trial and of its folder."""
+    return f"trial-{number:03d}"
+
+
+def _open(search: Search, folder: Path) -> dict[str, str]:
+    """Return the problems of earlier trials by name; refuse another sweep's folder."""
+    if search.base.train.devices != 1 or search.base.train.nodes != 1:
+        raise UserError("a sweep trains on one device; give train.devices=1")
+    if (folder / RECORD).exists():
+        there = read_json(folder / RECORD, "recipe", "space", "trials")
+        now = _identity(search)
+        refuse_other(folder, "sweep", {key: there[key] for key in now}, now)
+        return {trial["trial"]: trial["problem"] for trial in there["trials"] if trial["problem"] is not None}
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is a file; give a folder with --run-dir")
+    if folder.is_dir() and any(file.name != f"{RECORD}.tmp" for file in folder.iterdir()):
+        raise UserError(f"{folder} is not empty and holds no sweep; give another --run-dir")
+    return {}
+
+
+def _identity(search: Search) -> dict[str, Any]:
+    space = {
+        dimension.key: {**asdict(dimension), "choices": list(dimension.choices)} for dimension in search.dimensions
+    }
+    return {"recipe": search.base.model_dump(mode="json"), "space": space}
+
+
+def _optuna() -> ModuleType:
+    try:
+        import optuna
+    except ImportError:
+        raise UserError('sweep needs the package optuna: pip install "segdistill[sweep]"') from None
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    module: ModuleType = optuna
+    return module
+
+
+def _study(optuna: ModuleType, folder: Path) -> Any:
+    journal = optuna.storages.journal.JournalFileBackend(str(folder / "optuna.log"))
+    storage = optuna.storages.JournalStorage(journal)
+    return optuna.create_study(storage=storage, study_name="sweep", direction="maximize", load_if_exists=True)
+
+
+def _next(optuna: ModuleType, study: Any, search: Search, trials: int) -> tuple[int, dict[str, Value]] | None:
+    """Return number and values of the trial that was stopped, or of a new one; None when there are enough."""
+    keys = [dimension.key for dimension in search.dimensions]
+    for begun in study.get_trials(states=(optuna.trial.TrialState.RUNNING,)):
+        if set(begun.params) == set(keys):
+            return begun.number, {key: begun.params[key] for key in keys}
+        study.tell(begun.number, state=optuna.trial.TrialState.FAIL)  # killed while it was being proposed
+    number = len(study.trials)
+    if number >= trials:
+        return None
+    study.sampler = optuna.samplers.TPESampler(seed=(search.base.seed * 2_654_435_761 + number) % 2**32)
+    trial = study.ask({dimension.key: _distribution(optuna, dimension) for dimension in search.dimensions})
+    return trial.number, {key: trial.params[key] for key in keys}
+
+
+def _distribution(optuna: ModuleType, dimension: Dimension) -> Any:
+    if dimension.choices:
+        return optuna.distributions.CategoricalDistribution(dimension.choices)
+    if dimension.whole:
+        return optuna.distributions.IntDistribution(int(dimension.low), int(dimension.high), log=dimension.log)
+    return optuna.distributions.FloatDistribution(dimension.low, dimension.high, log=dimension.log)
+
+
+def _write(search: Search, folder: Path, trials: Sequence[Any], problems: dict[str, str]) -> SweepTables:
+    found = [
+        Trial(folder / trial_name(trial.number), dict(trial.params), problems.get(trial_name(trial.number)))
+        for trial in trials
+    ]
+    recipe = search.base.model_dump(mode="json")
+    tables = sweep_tables(found, recipe, [dimension.key for dimension in search.dimensions])
+    write_json(folder / RECORD, {**_identity(search), **tables.record()})
+    for name, text in tables.files().items():
+        write_text(folder / name, text)
+    return tables
