@@ -119,11 +119,12 @@ def test_it_says_what_it_is(three_of_four: Path) -> None:
 def test_published_values_stand_beside_only_where_there_are_any(three_of_four: Path) -> None:
     plain = summary(three_of_four, ["none", "kd"], [0, 1])
     assert "published" not in plain.files()["comparison.csv"]
-    value = SimpleNamespace(paper="GSKD", table="Table 2", score=68.154)
-    compared = summary(three_of_four, ["none", "kd"], [0, 1], published={"kd": [value]})
-    found = rows(compared)
-    assert found["kd"]["published"] == "68.15 (GSKD, Table 2)"
+    value, other, empty = (SimpleNamespace(paper="GSKD", table="2", score=score) for score in (68.154, 69.84, None))
+    printed = {"none": [empty], "kd": [value, other], "teacher": [other]}
+    found = rows(summary(three_of_four, ["none", "kd"], [0, 1], published=printed))
+    assert found["kd"]["published"] == "68.15 (GSKD, table 2); 69.84 (GSKD, table 2)"
     assert found["none"]["published"] is None
+    assert found["teacher"]["published"] == "69.84 (GSKD, table 2)"
 
 
 def test_nothing_yet_is_a_table_too(tmp_path: Path) -> None:

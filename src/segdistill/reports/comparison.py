@@ -24,11 +24,11 @@ class PublishedValue(Protocol):
 
     @property
     def table(self) -> str:
-        """Where in it."""
+        """The number of the table in it."""
 
     @property
     def score(self) -> float | None:
-        """Mean IoU, or top-1 accuracy, in percent."""
+        """Mean IoU, or top-1 accuracy, in percent; None where the table has neither."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def summarise(
         recipe: What all runs have in common.
         pixels: How many pixels of each class the training labels hold.
         teacher: The folder of the teacher's own run, if it was trained for this comparison.
-        published: Published results by method.
+        published: Published results by method; the teacher's under "teacher".
 
     Raises:
         UserError: A record is damaged.
@@ -131,15 +131,12 @@ def summarise(
     for method, runs in results.items():
         planned = sum(entry.method == method for entry in entries)
         cells = _row(runs, {} if method == "none" else results.get("none", {}), against, frequent, metric)
-        papers = [
-            f"{value.score:.2f} ({value.paper}, {value.table})"
-            for value in (published or {}).get(method, ())
-            if value.score is not None
-        ]
-        rows.append((method, f"{len(runs)} of {planned}", *cells, "; ".join(papers) or None))
+        rows.append((method, f"{len(runs)} of {planned}", *cells, _printed(published, method)))
     if against is not None:
         score, _, _, common, rare, _, _, parameters = _row({0: {**against, "seconds": 0}}, {}, None, frequent, metric)
-        rows.append(("teacher", None, score, None, None, common, rare, None, None, parameters, None))
+        rows.append(
+            ("teacher", None, score, None, None, common, rare, None, None, parameters, _printed(published, "teacher"))
+        )
     finished = [entry.folder for entry in entries if entry.is_finished]
     splits = sorted({run["split"] for runs in results.values() for run in runs.values()})
     seeds = tuple(dict.fromkeys(entry.seed for entry in entries))
@@ -182,6 +179,11 @@ def common_classes(pixels: Mapping[str, int]) -> tuple[str, ...]:
     """
     ordered = sorted(pixels, key=lambda name: -pixels[name])
     return tuple(ordered[: len(ordered) // 2])
+
+
+def _printed(published: Mapping[str, Sequence[PublishedValue]] | None, method: str) -> str | None:
+    values = [value for value in (published or {}).get(method, ()) if value.score is not None]
+    return "; ".join(f"{value.score:.2f} ({value.paper}, table {value.table})" for value in values) or None
 
 
 def _without_empty_last(table: Table) -> Table:

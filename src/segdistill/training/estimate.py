@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 import torch
 from lightning_fabric import Fabric
@@ -31,7 +32,7 @@ from segdistill.training.run import checked_teacher, teacher_recipe
 from segdistill.training.scoreboard import Scoreboard
 from segdistill.training.student import build_distiller, make_fabric
 
-STEPS, IMAGES = 4, 4
+STEPS, IMAGES = 6, 5
 
 
 @dataclass(frozen=True)
@@ -119,19 +120,18 @@ def measure(recipe: Recipe) -> Cost:
     parts = recipe.train.accumulate
     batch = recipe.train.batch_size // parts // fabric.world_size
     loader = training_loader(stream, batch, steps=STEPS * parts, workers=recipe.data.workers)
-    began, counted = time.perf_counter(), 0.0
-    for number, (images, labels) in enumerate(loader):
+    seconds, began = [], _now(fabric)
+    for number, (images, labels) in enumerate(loader, start=1):
         with fabric.autocast():
             out = distiller(images.to(fabric.device), labels.to(fabric.device))
         out.total.backward()
-        if (number + 1) % parts == 0:
+        if number % parts == 0:
             optimizer.step()
             optimizer.zero_grad()
-        if number + 1 == parts:  # the first step pays for what is set up once
+            seconds.append(_now(fabric) - began)
             began = _now(fabric)
-    counted = _now(fabric) - began
     return Cost(
-        step=counted / (STEPS - 1),
+        step=median(seconds[1:]),  # the first one pays for what is set up once
         image=_image_seconds(distiller.student, val_set, fabric, recipe.data),
         teacher_image=0.0 if teacher is None else _image_seconds(teacher, val_set, fabric, recipe.data),
     )
@@ -139,17 +139,16 @@ def measure(recipe: Recipe) -> Cost:
 
 @torch.no_grad()
 def _image_seconds(network: nn.Module, dataset: ImageDataset, fabric: Fabric, data: Data) -> float:
-    began = 0.0
+    seconds = []
     transform = build_evaluation_transform(data, dataset.task)
-    count = min(IMAGES, len(dataset) - 1)
     with evaluating(network):
-        for index in range(count + 1):
+        for index in range(min(IMAGES, len(dataset))):
+            began = _now(fabric)
             image, labels = transform(*dataset[index])
             with fabric.autocast():
                 predict_like(network, image[None].to(fabric.device), labels[None])
-            if index == 0:
-                began = _now(fabric)
-    return (_now(fabric) - began) / max(1, count)
+            seconds.append(_now(fabric) - began)
+    return median(seconds[1:] or seconds)
 
 
 def _now(fabric: Fabric) -> float:
