@@ -104,6 +104,10 @@ def test_each_trial_is_a_run_scored_on_val(tmp_path: Path, console: Console, mon
     assert all(0.1 <= weight <= 10 for weight in weights)
     assert rows[0]["val_miou_percent"] == pytest.approx(100 / (1 + weights[0]))
     assert f"best: {rows[0]['trial']} with terms.kd.weight={weights[0]}" in said(console)
+    journal = tmp_path / "s/optuna.log"
+    told = [json.loads(line).get("values") for line in journal.read_text().splitlines()]
+    expected = sorted(row["val_miou_percent"] / 100 for row in rows)
+    assert sorted(values[0] for values in told if values) == pytest.approx(expected)
     for row in rows:
         recipe = load(tmp_path / "s" / row["trial"] / "recipe.yaml")
         assert recipe.terms["kd"].weight == row["terms.kd.weight"]
