@@ -5,10 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from segdistill.data.datasets import ClassificationDataset, SegmentationDataset
+from segdistill.data.rarity import RARE, common_classes
 from segdistill.data.scan import scan_labels
-
-RARE = 0.01
-"""A class with a smaller share of the labelled pixels is rare."""
 
 
 @dataclass(frozen=True)
@@ -34,17 +32,13 @@ class ClassFrequencies:
         return tuple(count / total if total else 0.0 for count in self.counts)
 
     def common(self, threshold: float = RARE) -> tuple[str, ...]:
-        """Return the classes that are not rare, the most frequent first."""
-        return tuple(self.names[index] for index in self.order if self.shares[index] >= threshold)
+        """Return the classes that are not rare, the most frequent first; see :func:`common_classes`."""
+        return common_classes(dict(zip(self.names, self.counts, strict=True)), threshold)
 
     def rare(self, threshold: float = RARE) -> tuple[str, ...]:
-        """Return the classes with a share below ``threshold``, the most frequent first.
-
-        Table 4 of the GSKD paper (Park et al., 2025) groups the classes of Cityscapes by pixel frequency and does not
-        say how: its cut lies between terrain, printed with 0.9 %, and bicycle, 0.8 %, and its column of frequencies
-        adds up to 62 %. 1 % of the labelled pixels is the round number next to that cut.
-        """
-        return tuple(self.names[index] for index in self.order if self.shares[index] < threshold)
+        """Return the others, the most frequent first."""
+        common = self.common(threshold)
+        return tuple(self.names[index] for index in self.order if self.names[index] not in common)
 
     @property
     def order(self) -> tuple[int, ...]:

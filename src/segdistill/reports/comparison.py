@@ -6,6 +6,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, Protocol
 
+from segdistill.data.rarity import RARE, common_classes
 from segdistill.reports.facts import facts
 from segdistill.reports.metric import Metric, metric_of, read_result
 from segdistill.reports.tabular import Cell, Column, Spread, Table, as_json, comma_separated, latex, markdown
@@ -145,7 +146,7 @@ def summarise(
         facts=(
             *facts(recipe, finished, splits, seeds),
             "differences are paired seed by seed; ± is the standard deviation over seeds (n - 1)",
-            f"common classes are the {len(frequent)} most frequent of {len(pixels)} by pixels of the training labels; "
+            f"common classes are the {len(frequent)} of {len(pixels)} with at least {RARE:.0%} of the training labels; "
             f"their columns are means of {metric.of_class}, as those of the rare ones",
         ),
         methods=_without_empty_last(Table(f"{metric.name} in percent", _method_columns(metric), tuple(rows))),
@@ -169,16 +170,6 @@ def _method_columns(metric: Metric) -> tuple[Column, ...]:
         Column("parameters_millions", "parameters, M"),
         Column("published", "published"),
     )
-
-
-def common_classes(pixels: Mapping[str, int]) -> tuple[str, ...]:
-    """Return the common classes: the more frequent half by pixels of the training labels, the rest being rare.
-
-    GSKD (Park et al., 2025), Table 4, groups the classes "by pixel frequency" and gives no rule; it lists 8 of the 19
-    classes of Cityscapes as common. Half of them is a rule for any data set; with an odd number the middle one is rare.
-    """
-    ordered = sorted(pixels, key=lambda name: -pixels[name])
-    return tuple(ordered[: len(ordered) // 2])
 
 
 def _printed(published: Mapping[str, Sequence[PublishedValue]] | None, method: str) -> str | None:

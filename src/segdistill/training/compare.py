@@ -1,15 +1,14 @@
 """Several methods over several seeds at equal budget, from one teacher; the table is there from the first run on."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
 
-from segdistill.data import ClassificationDataset, scan_labels
+from segdistill.data import class_frequencies
 from segdistill.errors import UserError
 from segdistill.processes import are_several
-from segdistill.recipes import Recipe, rows_of
+from segdistill.recipes import Recipe, published, rows_of
 from segdistill.recipes.schema import Teacher
 from segdistill.reports.comparison import PublishedValue
 from segdistill.reports.tabular import on_screen
@@ -43,13 +42,13 @@ def compare(plan: Plan, folder: Path, *, console: Console) -> None:
     if waiting:
         _say(console, f"{len(waiting)} of {len(plan.runs)} runs to do in {folder}, seed by seed")
         teacher = prepare(board, waiting)
-        published = published_values(plan)
-        board.write(published)
+        printed = published_values(plan)
+        board.write(printed)
         if teacher is not None:
             teacher = ready_teacher(board.shared, teacher, board.folder, console)
         for run in waiting:
             _run(run, board, teacher, console)
-            board.write(published)
+            board.write(printed)
     summary = board.write(published_values(plan))
     console.print()
     console.print(on_screen(summary.methods))
@@ -98,18 +97,14 @@ def prepare(board: Scoreboard, waiting: Sequence[PlannedRun]) -> Teacher | None:
 
 def class_pixels(recipe: Recipe) -> dict[str, int]:
     """Count the pixels of each class in all training labels; of a classification set, the images."""
-    dataset = build_dataset(recipe.data, "train")
-    if isinstance(dataset, ClassificationDataset):
-        counts = Counter(dataset.label(index) for index in range(len(dataset)))
-        return {name: counts[index] for index, name in enumerate(dataset.classes.names)}
-    report = scan_labels(dataset)
-    report.check()
-    return dict(zip(dataset.classes.names, report.pixels, strict=True))
+    found = class_frequencies(build_dataset(recipe.data, "train"))
+    return dict(zip(found.names, found.counts, strict=True))
 
 
 def published_values(plan: Plan) -> Mapping[str, Sequence[PublishedValue]]:
     """Return published results by method, to stand beside the measured ones."""
-    return {run.method: rows_of(run.recipe) for run in plan.runs}
+    teacher = published(plan.shared.name, "teacher")
+    return {"teacher": teacher, **{run.method: rows_of(run.recipe) for run in plan.runs}}
 
 
 def ready_teacher(shared: Recipe, teacher: Teacher, folder: Path, console: Console) -> Teacher:

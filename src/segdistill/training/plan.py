@@ -12,7 +12,7 @@ from segdistill.recipes.methods import terms_of
 ALONE = "none"
 
 # A method may change its own terms and how they are trained, but not the budget that all methods share.
-BUDGET = ("train.iterations", "train.batch_size")
+BUDGET = ("train.iterations", "train.batch_size", "train.budget")
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def parse_methods(text: str) -> dict[str, list[str]]:
             if not key.startswith(("terms.", "train.")) or key in BUDGET:
                 raise UserError(
                     f"--methods: '{change}' would make the comparison unequal; a method changes terms.* or train.* "
-                    f"except {' and '.join(BUDGET)}, and what holds for all stands outside --methods"
+                    f"except {', '.join(BUDGET)}, and what holds for all stands outside --methods"
                 )
     return methods
 
@@ -130,7 +130,7 @@ def parse_seeds(text: str) -> tuple[int, ...]:
 def _recipe(source: str | Path, changes: Sequence[str], base: Recipe, label: str, own: Sequence[str]) -> Recipe:
     """Return a method's recipe: the base's data, networks and budget, and the method's terms."""
     name = label.partition(":")[0]
-    kept = {"task", *terms_of(name)}
+    kept = {"task", *terms_of(name, base.methods)}
     foreign = [] if name == base.method else [term for term in base.terms if term not in kept]
     left_out = [f"terms.{term}=null" for term in foreign]
     try:
