@@ -7,10 +7,19 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from case import Case
 from torch import Tensor
 
 from segdistill.losses import AfDCD, af_dcd
 from segdistill.losses.af_dcd import _omni_contrast
+
+CASES = [
+    Case(
+        "AfDCD",
+        {"student_channels": 6, "teacher_channels": 6, "groups": 3, "pool": 2, "patch": 2, "mask_ratio": 0.0},
+        nonzero_at_equality="the projector stands between student and teacher",
+    ),
+]  # rows of the contract test
 
 Golden = Callable[[str], dict[str, Tensor]]
 DISTILLATION = {"fd_weight": 1.0, "contrast_weight": 0.0}

@@ -4,8 +4,14 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from case import Case
 
 from segdistill.losses import AT, at
+
+CASES = [
+    Case("AT"),
+    Case("AT", {"p": 1}),
+]  # rows of the contract test
 
 
 def test_two_positions_by_hand() -> None:

@@ -4,8 +4,13 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from case import Case
 
 from segdistill.losses import ChannelDistillation, channel_distillation
+
+CASES = [
+    Case("ChannelDistillation"),
+]  # rows of the contract test
 
 
 def test_two_channels_by_hand() -> None:

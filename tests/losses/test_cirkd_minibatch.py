@@ -6,9 +6,15 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
+from case import Case
 from torch import Tensor
 
 from segdistill.losses import CIRKDMiniBatch, _ops, cirkd_minibatch
+
+CASES = [
+    Case("CIRKDMiniBatch"),
+    Case("CIRKDMiniBatch", {"temperature": 0.5, "pool": 2}),
+]  # rows of the contract test
 
 
 def literal(student: Tensor, teacher: Tensor, labels: Tensor, temperature: float) -> Tensor:

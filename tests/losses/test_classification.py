@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from test_contract import CASES, Case, run
+from case import Case, cases, name_of, run
 from torch import Tensor
 
 from segdistill import losses
@@ -15,7 +15,7 @@ def inputs(*size: int) -> tuple[Tensor, Tensor, Tensor]:
     return student.requires_grad_(), teacher, torch.tensor([0, 1, 3, 2])
 
 
-@pytest.fixture(params=CASES, ids=lambda case: "-".join([case.module, *map(str, case.kwargs.values())]))
+@pytest.fixture(params=cases(), ids=name_of)
 def case(request: pytest.FixtureRequest) -> Case:
     return request.param
 

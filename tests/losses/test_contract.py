@@ -1,176 +1,19 @@
-"""What every loss promises. One row per distillation loss; a missing row fails the suite."""
+"""What every loss promises. Each loss brings its rows, CASES, in its own test file."""
 
 import copy
 import inspect
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from case import Case, cases, name_of, run
 
 from segdistill import losses
-from segdistill.catalogue import CARDS, LossCard
+from segdistill.catalogue import CARDS
 
-
-@dataclass
-class Case:
-    """One loss and the shapes to try it on: 6 channels, stride 2 below the labels."""
-
-    module: str
-    kwargs: dict[str, Any] = field(default_factory=dict)
-    nonzero_at_equality: str = ""  # why it is not zero for student = teacher
-    any_sign: str = ""  # why its value may be negative
-    sees_void: str = ""  # why a void half changes the value, although it gets no gradient
-    images: int = 2  # more for a loss that compares images: one may be void, and the others must say something
-    maps: bool = False  # it takes tuples of maps: the tensor, and itself with channels reversed after a ReLU
-    three: dict[str, Any] = field(
-        default_factory=lambda: {"teacher_channels": 3}
-    )  # how to say: a teacher of 3 channels
-
-    def build(self, **more: Any) -> nn.Module:
-        torch.manual_seed(0)  # the same parameters and memory each time
-        loss = getattr(losses, self.module)(**self.kwargs | more)
-        return OnMaps(loss) if self.maps else loss
-
-    @property
-    def card(self) -> LossCard:
-        return next(card for card in CARDS if card.module == self.module)
-
-    @property
-    def function(self) -> Callable[..., Tensor]:
-        function = getattr(losses, self.card.name)
-        return OnMaps(function) if self.maps else function
-
-    def inputs(self, dtype: torch.dtype = torch.float32, size: int = 8) -> tuple[Tensor, Tensor, Tensor]:
-        rng = torch.Generator().manual_seed(0)
-        student, teacher = torch.randn(2, self.images, 6, size, size, generator=rng, dtype=torch.float64).to(dtype)
-        labels = torch.randint(0, 5, (self.images, 2 * size, 2 * size), generator=rng)
-        return student.requires_grad_(), teacher.requires_grad_(), labels
-
-
-class OnMaps(nn.Module):
-    """A loss of tuples of maps, as one of a single tensor."""
-
-    def __init__(self, loss: Callable[..., Tensor]) -> None:
-        super().__init__()
-        self.loss = loss
-        self.equal_channels = getattr(loss, "equal_channels", None)
-
-    def forward(self, student: Tensor, teacher: Tensor, labels: Tensor | None = None, **kwargs: Any) -> Tensor:
-        pairs = [(x, x.flip(1).relu()) for x in (student, teacher)]
-        return self.loss(*pairs, labels, **kwargs)
-
-
-CASES = [
-    Case("KD", {"temperature": 2.0}),
-    Case("CWD"),
-    Case("DIST", {"inter": 2.0, "intra": 0.5, "temperature": 2.0}),
-    Case("SKDPairwise"),
-    Case("SKDPairwise", {"pool": 1}),
-    Case("GSKD", {"samples": 4, "stride": "classes"}),
-    Case("GSKD", {"samples": 4, "stride": 3, "sampling": "random", "temperature": 0.5}),
-    Case("ICSD"),
-    Case("ICSD", {"form": "released"}),
-    Case("I2CKD", {"num_classes": 4}, nonzero_at_equality="the margin is larger than the distances"),
-    Case("I2CKD", nonzero_at_equality="the margin is larger than the distances"),
-    Case("SP", images=3),
-    Case("NST"),
-    Case("FSP", maps=True),
-    Case("RKD", images=4),
-    Case("RKD", {"distance": 1.0, "angle": 2.0}, images=4),
-    Case("ICKD"),
-    Case("ChannelDistillation"),
-    Case("MD"),
-    Case("MD", {"zero": 0.5, "first": 2.0}),
-    Case("CSC"),
-    Case("AT"),
-    Case("AT", {"p": 1}),
-    Case("FitNet"),
-    Case("IFVD"),
-    Case("IFVD", {"num_classes": 4}),
-    Case("DSDPixel", maps=True),
-    Case("DSDCategory"),
-    Case("DSDCategory", {"temperature": 1.0, "pool": 1}),
-    Case("CIRKDMiniBatch"),
-    Case("CIRKDMiniBatch", {"temperature": 0.5, "pool": 2}),
-    Case("CIRKDMemory", {"num_classes": 5, "channels": 6, "pixel_size": 40, "region_size": 3, "region_contrast": 5}),
-    Case(
-        "SKDHolistic",
-        {"num_classes": 6},
-        nonzero_at_equality="the value is a score of the student alone",
-        any_sign="a discriminator's score",
-        sees_void="the discriminator's convolutions see across the edge, and an image of half the width is enlarged",
-    ),
-    Case(
-        "AfDCD",
-        {"student_channels": 6, "teacher_channels": 6, "groups": 3, "pool": 2, "patch": 2, "mask_ratio": 0.0},
-        nonzero_at_equality="the projector stands between student and teacher",
-    ),
-    Case(
-        "DiffKD",
-        {"student_channels": 6, "teacher_channels": 6, "latent_channels": 3},
-        nonzero_at_equality="its layers stand between student and teacher",
-        sees_void="convolutions see across the edge, batch statistics and noise are of all positions",
-    ),
-    Case(
-        "DiffKD",
-        {"student_channels": 6, "teacher_channels": 6, "steps": 2},
-        nonzero_at_equality="its layers stand between student and teacher",
-        sees_void="convolutions see across the edge, batch statistics and noise are of all positions",
-    ),
-    Case("MasKD", {"channels": 6, "num_classes": 5}),
-    Case("FreeKD", {"channels": 6, "num_classes": 5}, sees_void="a block of the transform may lie in both halves"),
-    Case(
-        "KnowledgeAdaptation",
-        {"student_channels": 6, "teacher_channels": 6},
-        nonzero_at_equality="an adapter stands between the two",
-        sees_void="convolutions see across the edge, and batch statistics are of all positions",
-    ),
-    Case(
-        "OFD",
-        {"student_channels": (6, 6), "teacher_channels": (6, 6)},
-        nonzero_at_equality="the connector is random",
-        maps=True,
-        three={"teacher_channels": (3, 3)},
-    ),
-    Case(
-        "CRD",
-        {"student_channels": 6, "teacher_channels": 6, "size": 10, "negatives": 4, "dim": 5},
-        nonzero_at_equality="the embeddings are random",
-    ),
-    Case(
-        "SRRL",
-        {"student_channels": 6, "classifier": nn.Conv2d(6, 5, 1)},
-        nonzero_at_equality="the connector is random",
-        three={"classifier": nn.Conv2d(3, 5, 1)},
-    ),
-    Case(
-        "SRRL",
-        {"student_channels": 6, "classifier": nn.Linear(6, 5)},
-        nonzero_at_equality="the connector is random",
-        three={"classifier": nn.Linear(3, 5)},
-    ),
-    Case(
-        "ReviewKD",
-        {"student_channels": (6, 6), "teacher_channels": (6, 6), "width": 4},
-        nonzero_at_equality="the fusion is random",
-        maps=True,
-        three={"teacher_channels": (3, 3)},
-        sees_void="convolutions see neighbours, and batch normalisation void images",
-    ),
-]
 HALF, QUARTER = 8, 4  # columns of the labels, and of the maps, in the left half of the image
 
 
-def run(loss: Callable[..., Tensor], *tensors: Tensor | None, **kwargs: Any) -> Tensor:
-    """Call with the same random numbers each time."""
-    torch.manual_seed(0)
-    return loss(*tensors, **kwargs)
-
-
-@pytest.fixture(params=CASES, ids=lambda case: "-".join([case.module, *map(str, case.kwargs.values())]))
+@pytest.fixture(params=cases(), ids=name_of)
 def case(request: pytest.FixtureRequest) -> Case:
     return request.param
 
@@ -182,7 +25,7 @@ def test_table_catalogue_and_public_names_agree() -> None:
     assert modules == {card.module for card in CARDS}
     parts = {"sub_image_descriptor_kl"}  # of gskd
     assert functions == {card.name for card in CARDS if not card.module_only} | parts
-    assert {case.module for case in CASES} == {card.module for card in CARDS if card.teacher}
+    assert {case.module for case in cases()} == {card.module for card in CARDS if card.teacher}
 
 
 def test_only_the_student_learns(case: Case) -> None:

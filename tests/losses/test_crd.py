@@ -7,9 +7,18 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from case import Case
 from torch import Tensor
 
 from segdistill.losses import CRD
+
+CASES = [
+    Case(
+        "CRD",
+        {"student_channels": 6, "teacher_channels": 6, "size": 10, "negatives": 4, "dim": 5},
+        nonzero_at_equality="the embeddings are random",
+    ),
+]  # rows of the contract test
 
 
 def small(**kwargs: Any) -> CRD:

@@ -2,9 +2,14 @@
 
 import pytest
 import torch
+from case import Case
 from torch import Tensor
 
 from segdistill.losses import csc
+
+CASES = [
+    Case("CSC"),
+]  # rows of the contract test
 
 
 def reference(student: Tensor, teacher: Tensor) -> Tensor:

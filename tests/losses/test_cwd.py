@@ -5,8 +5,13 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from case import Case
 
 from segdistill.losses import CWD, cwd
+
+CASES = [
+    Case("CWD"),
+]  # rows of the contract test
 
 
 def test_two_positions_by_hand() -> None:

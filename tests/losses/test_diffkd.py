@@ -5,10 +5,26 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
+from case import Case
 from torch import Tensor
 
 from segdistill.losses import DiffKD
 from segdistill.losses._diffusion import LEFT, denoised
+
+CASES = [
+    Case(
+        "DiffKD",
+        {"student_channels": 6, "teacher_channels": 6, "latent_channels": 3},
+        nonzero_at_equality="its layers stand between student and teacher",
+        sees_void="convolutions see across the edge, batch statistics and noise are of all positions",
+    ),
+    Case(
+        "DiffKD",
+        {"student_channels": 6, "teacher_channels": 6, "steps": 2},
+        nonzero_at_equality="its layers stand between student and teacher",
+        sees_void="convolutions see across the edge, batch statistics and noise are of all positions",
+    ),
+]  # rows of the contract test
 
 
 def build(latent: int | None = None, **more: int) -> DiffKD:

@@ -5,9 +5,14 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from case import Case
 from torch import Tensor
 
 from segdistill.losses import DIST, dist
+
+CASES = [
+    Case("DIST", {"inter": 2.0, "intra": 0.5, "temperature": 2.0}),
+]  # rows of the contract test
 
 
 def reference(student: Tensor, teacher: Tensor, beta: float, gamma: float) -> float:

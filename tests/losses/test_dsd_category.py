@@ -6,8 +6,14 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
+from case import Case
 
 from segdistill.losses import DSDCategory, dsd_category
+
+CASES = [
+    Case("DSDCategory"),
+    Case("DSDCategory", {"temperature": 1.0, "pool": 1}),
+]  # rows of the contract test
 
 
 def test_two_positions_by_hand() -> None:

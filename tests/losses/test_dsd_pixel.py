@@ -4,9 +4,14 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from case import Case
 from torch import Tensor
 
 from segdistill.losses import DSDCategory, DSDPixel, dsd_pixel
+
+CASES = [
+    Case("DSDPixel", maps=True),
+]  # rows of the contract test
 
 Maps = tuple[Tensor, ...]
 

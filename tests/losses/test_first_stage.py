@@ -6,13 +6,13 @@ import inspect
 import pytest
 import torch
 import torch.nn.functional as F
-from test_contract import CASES, Case
+from case import Case, cases
 from torch import Tensor, nn
 
 from segdistill import losses
 from segdistill.losses.self_taught import SelfTaught
 
-STAGED = [case for case in CASES if isinstance(case.build(), SelfTaught) and case.build().first_stage > 0]
+STAGED = [case for case in cases() if isinstance(case.build(), SelfTaught) and case.build().first_stage > 0]
 
 
 @pytest.fixture(params=STAGED, ids=lambda case: case.module)

@@ -5,8 +5,13 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
+from case import Case
 
 from segdistill.losses import FitNet, fitnet
+
+CASES = [
+    Case("FitNet"),
+]  # rows of the contract test
 
 
 def test_two_positions_by_hand() -> None:

@@ -6,9 +6,14 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from case import Case
 from torch import Tensor
 
 from segdistill.losses import FSP, fsp
+
+CASES = [
+    Case("FSP", maps=True),
+]  # rows of the contract test
 
 
 def maps(rng: torch.Generator, *shapes: tuple[int, ...]) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:

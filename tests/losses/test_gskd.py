@@ -5,10 +5,16 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from case import Case
 from torch import Tensor
 
 from segdistill.losses import GSKD, gskd, sub_image_descriptor_kl
 from segdistill.losses.gskd import row_permutations, sample_positions
+
+CASES = [
+    Case("GSKD", {"samples": 4, "stride": "classes"}),
+    Case("GSKD", {"samples": 4, "stride": 3, "sampling": "random", "temperature": 0.5}),
+]  # rows of the contract test
 
 
 def algorithm_1(

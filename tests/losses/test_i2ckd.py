@@ -4,9 +4,15 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from case import Case
 from torch import Tensor
 
 from segdistill.losses import I2CKD, i2ckd
+
+CASES = [
+    Case("I2CKD", {"num_classes": 4}, nonzero_at_equality="the margin is larger than the distances"),
+    Case("I2CKD", nonzero_at_equality="the margin is larger than the distances"),
+]  # rows of the contract test
 
 
 def literal(student: Tensor, teacher: Tensor, labels: Tensor, margin: float) -> float:

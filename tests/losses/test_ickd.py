@@ -6,9 +6,14 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
+from case import Case
 from torch import Tensor
 
 from segdistill.losses import ICKD, ickd
+
+CASES = [
+    Case("ICKD"),
+]  # rows of the contract test
 
 
 def test_two_channels_by_hand() -> None:

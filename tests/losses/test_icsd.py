@@ -5,9 +5,15 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from case import Case
 from torch import Tensor
 
 from segdistill.losses import ICSD, icsd
+
+CASES = [
+    Case("ICSD"),
+    Case("ICSD", {"form": "released"}),
+]  # rows of the contract test
 
 
 def released_reference(student: Tensor, teacher: Tensor) -> float:

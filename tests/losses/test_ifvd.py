@@ -4,10 +4,16 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from case import Case
 from torch import Tensor
 
 from segdistill.losses import IFVD, ifvd
 from segdistill.losses._ops import labels_at
+
+CASES = [
+    Case("IFVD"),
+    Case("IFVD", {"num_classes": 4}),
+]  # rows of the contract test
 
 
 def literal(student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:

@@ -5,9 +5,14 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from case import Case
 from torch import Tensor
 
 from segdistill.losses import KD, kd
+
+CASES = [
+    Case("KD", {"temperature": 2.0}),
+]  # rows of the contract test
 
 
 def test_two_classes_by_hand() -> None:

@@ -5,11 +5,21 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
+from case import Case
 from torch import Tensor
 
 from segdistill.losses import KnowledgeAdaptation
 from segdistill.losses._ops import unit
 from segdistill.losses.knowledge_adaptation import _direction_distance, _root, _squared_row_distances
+
+CASES = [
+    Case(
+        "KnowledgeAdaptation",
+        {"student_channels": 6, "teacher_channels": 6},
+        nonzero_at_equality="an adapter stands between the two",
+        sees_void="convolutions see across the edge, and batch statistics are of all positions",
+    ),
+]  # rows of the contract test
 
 Golden = Callable[[str], dict[str, Tensor]]
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
-from test_contract import CASES, Case, run
+from case import Case, cases, name_of, run
 from torch import Tensor, nn
 
 from segdistill.losses import FitNet
@@ -89,7 +89,7 @@ def step(optimizers: list[torch.optim.Optimizer], objective: Tensor) -> None:
         optimizer.step()
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: "-".join([case.module, *map(str, case.kwargs.values())]))
+@pytest.mark.parametrize("case", cases(), ids=name_of)
 def test_a_student_comes_closer_and_the_parts_learn(case: Case) -> None:
     loss = case.build()
     assert remaining(loss, case, DISTANCES.get(case.module, run)) < CLOSER

@@ -6,9 +6,14 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
+from case import Case
 from torch import Tensor
 
 from segdistill.losses import MasKD
+
+CASES = [
+    Case("MasKD", {"channels": 6, "num_classes": 5}),
+]  # rows of the contract test
 
 Golden = Callable[[str], dict[str, Tensor]]
 

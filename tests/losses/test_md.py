@@ -4,9 +4,15 @@ import math
 
 import pytest
 import torch
+from case import Case
 from torch import Tensor
 
 from segdistill.losses import md
+
+CASES = [
+    Case("MD"),
+    Case("MD", {"zero": 0.5, "first": 2.0}),
+]  # rows of the contract test
 
 
 def reference(student: Tensor, teacher: Tensor, labels: Tensor, zero: float, first: float) -> float:

@@ -4,9 +4,14 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from case import Case
 from torch import Tensor
 
 from segdistill.losses import NST, nst
+
+CASES = [
+    Case("NST"),
+]  # rows of the contract test
 
 
 def reference(student: Tensor, teacher: Tensor) -> float:

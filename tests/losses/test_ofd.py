@@ -6,10 +6,21 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from case import Case
 from torch import Tensor
 
 from segdistill.losses import OFD
 from segdistill.losses.ofd import margin_of_batch_norm
+
+CASES = [
+    Case(
+        "OFD",
+        {"student_channels": (6, 6), "teacher_channels": (6, 6)},
+        nonzero_at_equality="the connector is random",
+        maps=True,
+        three={"teacher_channels": (3, 3)},
+    ),
+]  # rows of the contract test
 
 Golden = Callable[[str], dict[str, Tensor]]
 

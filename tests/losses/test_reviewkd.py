@@ -5,10 +5,22 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
+from case import Case
 from torch import Tensor
 
 from segdistill.losses import ReviewKD
 from segdistill.losses.reviewkd import _hierarchical
+
+CASES = [
+    Case(
+        "ReviewKD",
+        {"student_channels": (6, 6), "teacher_channels": (6, 6), "width": 4},
+        nonzero_at_equality="the fusion is random",
+        maps=True,
+        three={"teacher_channels": (3, 3)},
+        sees_void="convolutions see neighbours, and batch normalisation void images",
+    ),
+]  # rows of the contract test
 
 Golden = Callable[[str], dict[str, Tensor]]
 

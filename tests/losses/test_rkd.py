@@ -4,9 +4,15 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from case import Case
 from torch import Tensor
 
 from segdistill.losses import RKD, rkd
+
+CASES = [
+    Case("RKD", images=4),
+    Case("RKD", {"distance": 1.0, "angle": 2.0}, images=4),
+]  # rows of the contract test
 
 
 def test_triangles_by_hand() -> None:

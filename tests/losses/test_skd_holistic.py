@@ -5,10 +5,21 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
+from case import Case
 from torch import Tensor, nn
 
 from segdistill.losses import SKDHolistic
 from segdistill.losses._discriminator import Discriminator
+
+CASES = [
+    Case(
+        "SKDHolistic",
+        {"num_classes": 6},
+        nonzero_at_equality="the value is a score of the student alone",
+        any_sign="a discriminator's score",
+        sees_void="the discriminator's convolutions see across the edge, and an image of half the width is enlarged",
+    ),
+]  # rows of the contract test
 
 
 def maps(height: int = 8, width: int = 8, classes: int = 3) -> tuple[Tensor, Tensor]:

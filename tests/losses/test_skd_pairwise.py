@@ -5,9 +5,15 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from case import Case
 from torch import Tensor
 
 from segdistill.losses import SKDPairwise, skd_pairwise
+
+CASES = [
+    Case("SKDPairwise"),
+    Case("SKDPairwise", {"pool": 1}),
+]  # rows of the contract test
 
 
 def reference(student: Tensor, teacher: Tensor) -> float:

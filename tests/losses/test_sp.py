@@ -5,8 +5,13 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from case import Case
 
 from segdistill.losses import SP, sp
+
+CASES = [
+    Case("SP", images=3),
+]  # rows of the contract test
 
 
 def test_two_images_by_hand() -> None:

@@ -5,9 +5,25 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
+from case import Case
 from torch import Tensor, nn
 
 from segdistill.losses import SRRL
+
+CASES = [
+    Case(
+        "SRRL",
+        {"student_channels": 6, "classifier": nn.Conv2d(6, 5, 1)},
+        nonzero_at_equality="the connector is random",
+        three={"classifier": nn.Conv2d(3, 5, 1)},
+    ),
+    Case(
+        "SRRL",
+        {"student_channels": 6, "classifier": nn.Linear(6, 5)},
+        nonzero_at_equality="the connector is random",
+        three={"classifier": nn.Linear(3, 5)},
+    ),
+]  # rows of the contract test
 
 
 def test_one_position_by_hand() -> None:
