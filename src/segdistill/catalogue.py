@@ -621,6 +621,22 @@ CARDS: tuple[LossCard, ...] = (
         cost="time N h w width (d_S + 9 d_T), memory N h w (3 width + d_T), for every map",
         evidence="golden numbers (ReviewKD code, detection), the poolings taken literally",
     ),
+    LossCard(
+        name="dkd",
+        module="DKD",
+        idea="match how sure the teacher is of the true class, and how it ranks the others, weighed apart",
+        equation="T^2 mean_i target KL(b_T,i || b_S,i) + others KL(q_T,i || q_S,i); b = (p_y, 1 - p_y), q leaves out y",
+        paper="DKD (Zhao et al., CVPR 2022)",
+        url="https://arxiv.org/abs/2203.08679",
+        needs=("logits",),
+        labels="required",
+        on="logits",
+        hyperparameters={"target": 1.0, "others": 0.5, "temperature": 1.0},
+        weight=1.0,
+        weight_source="released code, ResNet-34 to ResNet-18 on ImageNet; 8 for the others at temperature 4 on CIFAR",
+        cost="time and memory N C h w",
+        evidence="the equation taken literally, and kd as its special case",
+    ),
 )
 
 BY_NAME: dict[str, LossCard] = {card.name: card for card in CARDS}

@@ -16,6 +16,7 @@ from segdistill.losses.csc import CSC, csc
 from segdistill.losses.cwd import CWD, cwd
 from segdistill.losses.diffkd import DiffKD
 from segdistill.losses.dist import DIST, dist
+from segdistill.losses.dkd import DKD, dkd
 from segdistill.losses.dsd_category import DSDCategory, dsd_category
 from segdistill.losses.dsd_pixel import DSDPixel, dsd_pixel
 from segdistill.losses.fitnet import FitNet, fitnet
@@ -45,6 +46,7 @@ __all__ = [
     "CSC",
     "CWD",
     "DIST",
+    "DKD",
     "FSP",
     "GSKD",
     "I2CKD",
@@ -80,6 +82,7 @@ __all__ = [
     "csc",
     "cwd",
     "dist",
+    "dkd",
     "dsd_category",
     "dsd_pixel",
     "fitnet",

@@ -1,0 +1,93 @@
+"""Decoupled KD: how sure the teacher is of the true class, and how it ranks the others, weighed apart."""
+
+import torch
+from torch import Tensor, nn
+
+from segdistill.losses._ops import (
+    check_positive,
+    check_shapes,
+    kl_divergence,
+    labels_at,
+    loss_function,
+    masked_mean,
+)
+
+
+@loss_function
+def dkd(
+    student: Tensor,
+    teacher: Tensor,
+    labels: Tensor | None = None,
+    *,
+    target: float = 1.0,
+    others: float = 0.5,
+    temperature: float = 1.0,
+    ignore_index: int = 255,
+) -> Tensor:
+    r"""Mean over valid pixels of two divergences, in nats.
+
+    .. math:: \tau^2\, \frac{1}{|V|} \sum_{i \in V} \alpha\, \mathrm{KL}(b^T_i \Vert b^S_i)
+        + \beta\, \mathrm{KL}(\hat p^T_i \Vert \hat p^S_i)
+
+    with :math:`p = \sigma(z / \tau)`, :math:`b = (p_y, 1 - p_y)` for the true class :math:`y`, and :math:`\hat p` the
+    distribution over the other classes. KD is the case in which :math:`\beta` is :math:`1 - p^T_y`, which
+    silences the second part wherever the teacher is sure.
+
+    Args:
+        student: Logits, shape (N, C, H, W), or (N, C) for image classification.
+        teacher: Logits, same shape; no gradient reaches it.
+        labels: Class indices, shape (N, H', W'), or (N,); required.
+        target: Weight alpha of the true class's part, >= 0.
+        others: Weight beta of the other classes' part, >= 0.
+        temperature: Of all softmaxes, > 0.
+        ignore_index: Label of the pixels that do not count.
+
+    Raises:
+        ValueError: If the shapes differ, or without labels.
+
+    Reference: Zhao et al., CVPR 2022, https://arxiv.org/abs/2203.08679, Eq. 7; the paper classifies images, and every
+    pixel is an image here. The released code hides the true class by subtracting 1000 from its logit, which
+    logits of that size undo; here it is left out.
+    """
+    check_shapes(student, teacher, dims=(4, 2))
+    labels = labels_at(labels, student)
+    valid = labels != ignore_index
+    true = torch.where(valid, labels, 0)[:, None]
+    is_true = torch.zeros_like(student, dtype=torch.bool).scatter(1, true, True)
+    both = []
+    for logits in (student / temperature, teacher / temperature):
+        rest = logits.masked_fill(is_true, torch.finfo(logits.dtype).min / 2)
+        binary = torch.cat([logits.gather(1, true), rest.logsumexp(1, keepdim=True)], dim=1)  # its softmax is b
+        both.append((binary, rest))
+    (s_binary, s_rest), (t_binary, t_rest) = both
+    divergence = target * kl_divergence(s_binary, t_binary, dim=1) + others * kl_divergence(s_rest, t_rest, dim=1)
+    return temperature**2 * masked_mean(divergence, valid)
+
+
+class DKD(nn.Module):
+    """Module form of :func:`dkd`."""
+
+    equal_channels = True
+
+    def __init__(
+        self, *, target: float = 1.0, others: float = 0.5, temperature: float = 1.0, ignore_index: int = 255
+    ) -> None:
+        super().__init__()
+        check_positive(temperature=temperature)
+        if min(target, others) < 0:
+            raise ValueError(f"target and others must be >= 0, got {target} and {others}")
+        self.target, self.others = target, others
+        self.temperature = temperature
+        self.ignore_index = ignore_index
+
+    def forward(self, student: Tensor, teacher: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Return the loss, a scalar."""
+        return dkd(
+            student,
+            teacher,
+            labels,
+            target=self.target,
+            others=self.others,
+            temperature=self.temperature,
+            ignore_index=self.ignore_index,
+        )

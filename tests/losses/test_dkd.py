@@ -1,0 +1,72 @@
+"""dkd: a number by hand, the equation taken literally, its relation to kd, its errors."""
+
+import math
+
+import pytest
+import torch
+from case import Case
+from torch import Tensor
+
+from segdistill.losses import DKD, dkd, kd
+
+CASES = [
+    Case("DKD"),
+    Case("DKD", {"target": 0.5, "others": 8.0, "temperature": 4.0}),
+]  # rows of the contract test
+
+
+def test_three_classes_by_hand() -> None:
+    # The teacher gives the true class 1/2 and the others 3/8 and 1/8; the student each 1/3.
+    teacher = torch.tensor([[4.0, 3.0, 1.0]]).log()
+    student = torch.zeros(1, 3)
+    target = 0.5 * math.log(0.5 * 3) + 0.5 * math.log(0.5 * 3 / 2)
+    others = 0.75 * math.log(0.75 * 2) + 0.25 * math.log(0.25 * 2)
+    value = dkd(student, teacher, torch.tensor([0]), target=2.0, others=3.0)
+    assert value.item() == pytest.approx(2 * target + 3 * others, rel=1e-6)
+
+
+def reference(student: Tensor, teacher: Tensor, labels: Tensor, temperature: float) -> float:
+    """Pixel by pixel in plain Python; both weights 1."""
+    total, count = 0.0, 0
+    for s, t, y in zip(student.flatten(2).mT.flatten(0, 1).tolist(), teacher.flatten(2).mT.flatten(0, 1).tolist(),
+                       labels.flatten().tolist(), strict=True):  # fmt: skip
+        if y == 255:
+            continue
+        p, q = ([math.exp(z / temperature) for z in logits] for logits in (s, t))
+        p, q = [x / sum(p) for x in p], [x / sum(q) for x in q]
+        total += q[y] * math.log(q[y] / p[y]) + (1 - q[y]) * math.log((1 - q[y]) / (1 - p[y]))
+        for j in set(range(len(p))) - {y}:
+            p_hat, q_hat = p[j] / (1 - p[y]), q[j] / (1 - q[y])
+            total += q_hat * math.log(q_hat / p_hat)
+        count += 1
+    return temperature**2 * total / count
+
+
+def test_matches_reference(rng: torch.Generator) -> None:
+    student, teacher = torch.randn(2, 2, 5, 3, 4, generator=rng, dtype=torch.float64)
+    labels = torch.randint(0, 5, (2, 3, 4), generator=rng)
+    labels[0, 0, :2] = 255
+    value = dkd(student, teacher, labels, others=1.0, temperature=2.0)
+    assert value.item() == pytest.approx(reference(student, teacher, labels, 2.0), rel=1e-9)
+
+
+def test_kd_is_the_case_that_weighs_the_others_by_the_teachers_doubt(rng: torch.Generator) -> None:
+    student = torch.randn(1, 5, generator=rng, dtype=torch.float64)
+    teacher = torch.randn(1, 5, generator=rng, dtype=torch.float64)
+    doubt = 1 - teacher.softmax(1)[0, 3].item()
+    value = dkd(student, teacher, torch.tensor([3]), others=doubt)
+    torch.testing.assert_close(value, kd(student, teacher))
+
+
+def test_a_true_class_that_towers_over_the_others_stays_hidden() -> None:
+    student = torch.tensor([[5000.0, 1.0, 0.0]], requires_grad=True)
+    value = dkd(student, torch.tensor([[5000.0, 0.0, 1.0]]), torch.tensor([0]), others=1.0)
+    expected = (math.e - 1) / (math.e + 1)  # of (p, 1 - p) against (1 - p, p) with p / (1 - p) = e
+    assert value.item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_what_cannot_be_is_said() -> None:
+    with pytest.raises(ValueError, match="temperature must be > 0, got 0"):
+        DKD(temperature=0)
+    with pytest.raises(ValueError, match=r"target and others must be >= 0, got 1.0 and -1"):
+        DKD(others=-1)
