@@ -27,6 +27,16 @@ def test_the_recipe_it_shows_loads(tmp_path: Path) -> None:
     assert (recipe.train.iterations, recipe.data.crop) == (20000, (384, 384))
 
 
+def test_the_comparison_it_shows_can_be_planned(tmp_path: Path) -> None:
+    from segdistill.training.plan import plan
+
+    assert len(block("yaml").splitlines()) <= 15
+    file = tmp_path / "mine.yaml"
+    file.write_text(block("yaml"))
+    methods, seeds = re.search(r"compare mine.yaml --methods (\S+) --seeds (\S+)", README).groups()
+    assert len(plan(str(file), [], methods, seeds).runs) == 6 * 3
+
+
 def test_the_loop_it_shows_runs() -> None:
     import torch
 

@@ -263,6 +263,22 @@ def test_several_teachers_are_each_trained_and_teach_together(tmp_path: Path, co
     assert "is finished" in said(console)
 
 
+def test_a_run_of_before_a_key_existed_goes_on(tmp_path: Path, console: Console) -> None:
+    recipe = tiny("baseline=false", "method=none")
+    distill(recipe, tmp_path / "run", console=console)
+    record = tmp_path / "run/recipe.yaml"
+    written = record.read_text()
+    record.write_text(written.replace("  floor: 0.0\n", ""))
+    assert record.read_text() != written
+    distill(recipe, tmp_path / "run", console=console)
+    record.write_text(written.replace("  floor: 0.0\n", "  floor: 0.1\n"))
+    with pytest.raises(UserError, match=r"run of another recipe \(.*train.floor: 0.1 there, 0.0 now"):
+        distill(recipe, tmp_path / "run", console=console)
+    record.write_text("- no recipe")
+    with pytest.raises(UserError, match=r"recipe.yaml cannot be read \(.*is not a recipe.*delete the folder"):
+        distill(recipe, tmp_path / "run", console=console)
+
+
 def test_a_teacher_is_one_or_several() -> None:
     with pytest.raises(UserError, match="a teacher is one model, or several in members"):
         tiny("teacher.members={a: {model: 'tests.networks:large', weights: x}}")

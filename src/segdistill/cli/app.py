@@ -184,11 +184,18 @@ def losses() -> None:
 
 
 @app.command()
-def models() -> None:
+def models(
+    costs: Annotated[
+        bool, typer.Option("--costs", help="Parameters and operations of the papers' networks beside the printed ones.")
+    ] = False,
+) -> None:
     """List the networks that have a name of their own."""
-    from segdistill.cli import lists
+    from segdistill.cli import commands, lists
 
-    lists.models()
+    if costs:
+        commands.network_costs()
+    else:
+        lists.models()
 
 
 @app.command()

@@ -104,6 +104,29 @@ def doctor(source: str, changes: Sequence[str]) -> None:
     examine(recipe, console)
 
 
+def network_costs() -> None:
+    """Count the papers' networks."""
+    _training()
+    from segdistill.training.network_costs import EXPLANATION
+    from segdistill.training.network_costs import network_costs as count
+
+    table = Table("paper", "table", "network", "classes", "parameters", "printed", "image", "multiply-adds", "printed",
+                  box=None, pad_edge=False)  # fmt: skip
+    for cost in count():
+        row, (height, width) = cost.row, cost.size
+        table.add_row(
+            row.paper, row.table, cost.model, str(cost.classes),
+            f"{cost.params:.2f}", _with_difference(row.params, cost.params),
+            f"{height}x{width}", f"{cost.multiply_adds:.1f}", _with_difference(row.flops, cost.multiply_adds),
+        )  # fmt: skip
+    console.print(table)
+    console.print(EXPLANATION, soft_wrap=True)
+
+
+def _with_difference(printed: float | None, counted: float) -> str:
+    return "-" if printed is None else f"{printed:.1f} ({counted / printed - 1:+.1%})"
+
+
 def taps(model: str, classes: int, size: int) -> None:
     """List a network's features."""
     check_name(model)

@@ -17,7 +17,9 @@ def count_flops(network: nn.Module, size: tuple[int, int]) -> int:
 
     Convolutions and matrix products only; a multiplication and an addition count as two.
     """
-    counted = copy.deepcopy(network).cpu().float().eval()
+    parameter = next(network.parameters(), None)
+    device = "meta" if parameter is not None and parameter.is_meta else "cpu"  # a copy there needs no memory
+    counted = copy.deepcopy(network).to(device).float().eval()
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        counted(torch.zeros(1, 3, *size))
+        counted(torch.zeros(1, 3, *size, device=device))
     return int(counter.get_total_flops())

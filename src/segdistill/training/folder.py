@@ -4,10 +4,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from segdistill.errors import UserError
 from segdistill.processes import is_first_process
-from segdistill.recipes import Recipe, to_yaml
-from segdistill.recipes.yaml import YAMLError, read
+from segdistill.recipes import Recipe, load, to_yaml
 from segdistill.reports.metric import read_result
 from segdistill.training.records import environment, write_json, write_text
 
@@ -72,12 +73,20 @@ class RunFolder:
     def _check_same_recipe(self) -> None:
         record = self.path / "recipe.yaml"
         try:
-            there = read(record.read_text())
-        except (YAMLError, UnicodeDecodeError):
-            there = None
-        if not isinstance(there, dict):
-            raise UserError(f"{record} is damaged; delete the folder, or give another --run-dir")
-        refuse_other(self.path, "run", there, read(to_yaml(self.recipe)))
+            there = load(record)  # which fills in keys that are newer than the run
+        except UserError as error:
+            raise UserError(
+                f"{record} cannot be read ({error}); delete the folder, or give another --run-dir"
+            ) from None
+        refuse_other(self.path, "run", there.model_dump(mode="json"), self.recipe.model_dump(mode="json"))
+
+
+def completed(record: dict[str, Any]) -> dict[str, Any]:
+    """Return a recipe's record with the keys that are newer than it, so that it goes on under a later version."""
+    try:
+        return Recipe.model_validate(record).model_dump(mode="json")
+    except ValidationError:
+        return record  # whatever is not as it was will be named as a difference
 
 
 def refuse_other(path: Path, kind: str, there: dict[str, Any], now: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from segdistill.processes import is_first_process
 from segdistill.recipes import Recipe
 from segdistill.reports.comparison import Comparison, Entry, PublishedValue, summarise
 from segdistill.reports.files import read_json
-from segdistill.training.folder import refuse_other
+from segdistill.training.folder import completed, refuse_other
 from segdistill.training.plan import Plan, PlannedRun
 from segdistill.training.records import write_json, write_text
 
@@ -46,7 +46,7 @@ class Scoreboard:
 
     def _go_on(self, record: Mapping[str, Any]) -> None:
         self.shared = self.shared.model_copy(update={"seed": record["recipe"]["seed"]})
-        refuse_other(self.folder, "comparison", record["recipe"], _plain(self.shared))
+        refuse_other(self.folder, "comparison", completed(record["recipe"]), _plain(self.shared))
         self.pixels = dict(record["pixels"])
         self._before = [run for run in record["runs"] if (self.folder / run["folder"]).is_dir()]
         self._problems = {run["folder"]: run["problem"] for run in record["runs"] if "problem" in run}

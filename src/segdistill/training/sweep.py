@@ -13,7 +13,7 @@ from segdistill.reports.files import read_json
 from segdistill.reports.sweep import SweepTables, Trial, sweep_tables
 from segdistill.reports.tabular import on_screen
 from segdistill.training.compare import check_score, ready_teacher
-from segdistill.training.folder import refuse_other
+from segdistill.training.folder import completed, refuse_other
 from segdistill.training.records import write_json, write_text
 from segdistill.training.run import check_labels, checked_teacher, rehearse_silently
 from segdistill.training.search import Dimension, Search, Value
@@ -85,7 +85,7 @@ def _open(search: Search, folder: Path) -> dict[str, str]:
     if (folder / RECORD).exists():
         there = read_json(folder / RECORD, "recipe", "space", "trials")
         now = _identity(search)
-        refuse_other(folder, "sweep", {key: there[key] for key in now}, now)
+        refuse_other(folder, "sweep", {"recipe": completed(there["recipe"]), "space": there["space"]}, now)
         return {trial["trial"]: trial["problem"] for trial in there["trials"] if trial["problem"] is not None}
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file; give a folder with --run-dir")
