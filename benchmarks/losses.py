@@ -7,7 +7,8 @@ loss, backward, SGD.
 
 Every loss runs in a process of its own, so that its peak memory (resident, beyond what its inputs and a first small
 call take) is its own; the student's step is measured before and after all of them, and the ratio is to the mean of
-the two. One line a loss is printed, and all is written to benchmarks/losses.json, from which docs/losses.md takes it.
+the two. One line a loss is printed, and all is written to benchmarks/losses.json, from which docs/losses.md takes it;
+with names, only those are measured again.
 
     python benchmarks/losses.py [--batch 4] [--rounds 3] [NAME ...]
 """
@@ -76,16 +77,17 @@ def main() -> None:
     }
     for name, each in losses.items():
         print(f"{name:22}{each['percent']:8.2f} %")
-    if not args.names:
-        commit = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=True)
-        about = {
-            "commit": commit.stdout.strip(),
-            "torch": torch.__version__,
-            "threads": torch.get_num_threads(),
-            "batch": args.batch,
-            "step_seconds": step,
-        }
-        RECORD.write_text(json.dumps({**about, "losses": losses}, indent=2) + "\n", encoding="utf-8")
+    before_that = json.loads(RECORD.read_text(encoding="utf-8")) if args.names and RECORD.exists() else {"losses": {}}
+    commit = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=True)
+    about = {
+        "commit": commit.stdout.strip(),
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "batch": args.batch,
+        "step_seconds": step,
+    }
+    record = {**about, "losses": {**before_that["losses"], **losses}}
+    RECORD.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
 def step_seconds(batch: int, rounds: int) -> float:

@@ -27,8 +27,8 @@ SMALL = (
 
 
 def recipe(*changes: str) -> Recipe:
-    data = ("data.name=shapes", "teacher.train={iterations: 2}", "train.iterations=4")
-    return load("gskd_imagenet_r18", [*SMALL, *data, *changes])
+    data = ("data.name=shapes", "data.size=[32,32]", "data.images=[24,12,12]")
+    return load("gskd_imagenet_r18", [*SMALL, *data, "teacher.train={iterations: 2}", "train.iterations=4", *changes])
 
 
 def test_the_score_by_hand() -> None:

@@ -161,9 +161,8 @@ def _checked(source: str, changes: Sequence[str]) -> Recipe:
 
 def _check_layout(recipe: Recipe) -> None:
     layout = open_layout(recipe.data.name, recipe.data.root)
-    if recipe.data.name != "scenes":
-        for split in ("train", "val"):
-            layout.split(split)
+    for split in ("train", "val"):
+        layout.split(split)
 
 
 def _default_folder(recipe: Recipe) -> Path:

@@ -24,6 +24,7 @@ from segdistill.data import (
     training_transform,
 )
 from segdistill.data.scenes import Scenes
+from segdistill.data.shapes import Shapes
 from segdistill.data.stream import Transform
 from segdistill.ensemble import Ensemble
 from segdistill.errors import UserError, unknown
@@ -45,8 +46,10 @@ def build_dataset(data: Data, split: str) -> SegmentationDataset | Classificatio
     native = split != "train"
     if split not in SPLITS:
         raise unknown("split", split, SPLITS)
+    length = data.images[SPLITS.index(split)]
+    if data.name == "shapes":
+        return Shapes(split, length=length, size=data.size, scale=scale, cache=data.cache)
     if data.name == "scenes":
-        length = data.images[SPLITS.index(split)]
         return Scenes(split, length=length, size=data.size, scale=scale, native_labels=native, cache=data.cache)
     return open_dataset(data.name, data.root, split, scale=scale, native_labels=native, cache=data.cache)
 
@@ -74,7 +77,7 @@ def build_evaluation_transform(data: Data, task: Task) -> Transform:
 def final_split(data: Data) -> str:
     """Return the split that results are reported on: test where the data set has one, else val."""
     splits = {split.name for split in open_layout(data.name, data.root).splits}
-    return "test" if "test" in splits or data.name == "scenes" else "val"
+    return "test" if "test" in splits else "val"
 
 
 def build_network(network: Network, num_classes: int, *, strict: bool) -> nn.Module:
