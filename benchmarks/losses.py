@@ -5,8 +5,8 @@ backward, between maps of the papers' student (128 channels) and teacher (256) f
 logits of 19 classes, labels at full size. The student's step is deeplabv3_resnet18 on as many crops: forward, task
 loss, backward, SGD.
 
-Every loss runs in a process of its own, so that its peak memory (resident, beyond what its inputs and a first small
-call take) is its own; the student's step is measured before and after all of them, and the ratio is to the mean of
+Every loss runs in a process of its own, so that its peak memory (resident, beyond what its inputs, parameters and
+gradients take) is its own; the student's step is measured before and after all of them, and the ratio is to the mean of
 the two. One line a loss is printed, and all is written to benchmarks/losses.json, from which docs/losses.md takes it;
 with names, only those are measured again.
 
@@ -14,6 +14,7 @@ with names, only those are measured again.
 """
 
 import argparse
+import ctypes
 import json
 import multiprocessing
 import subprocess
@@ -33,6 +34,7 @@ from segdistill.training.pair import NetworkPair
 
 STUDENT, TEACHER = 128, 256
 RECORD = Path(__file__).with_suffix(".json")
+M_MMAP_THRESHOLD = -3  # of glibc's mallopt
 
 
 class Maps(nn.Module):
@@ -115,17 +117,16 @@ def cost(name: str, batch: int, rounds: int) -> dict[str, float]:
         value, own = term(student, teacher, here)
         (value if own is None else value + own).backward()
 
-    # Whatever is made once is made, on as little as leaves no memory to be used again by what is measured.
-    run(2, 16)
-    resident, peak = memory(), 0
-    times = []
-    for _ in range(rounds):
-        for x in (*ours.values(), *term.parameters()):
-            x.grad = None if x.grad is None else x.grad.zero_()
-        Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
-        times.append(seconds(lambda: run(batch, max(HEIGHT, WIDTH))))
-        peak = max(peak, memory("VmHWM"))
-    return {"seconds": median(times), "megabytes": max(0.0, (peak - resident) / 1024)}
+    run(2, 16)  # whatever is made once is made
+    times = [seconds(lambda: run(batch, max(HEIGHT, WIDTH))) for _ in range(rounds)]
+    # From here on every tensor has pages of its own, which go back when it does: what was freed is no part of the peak.
+    libc = ctypes.CDLL(None)
+    libc.mallopt(M_MMAP_THRESHOLD, 2**16)
+    libc.malloc_trim(0)
+    resident = memory()
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+    run(batch, max(HEIGHT, WIDTH))
+    return {"seconds": median(times), "megabytes": max(0.0, (memory("VmHWM") - resident) / 1024)}
 
 
 def maps(card: LossCard, batch: int, channels: int, *, learns: bool) -> dict[str, Tensor]:
