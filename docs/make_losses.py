@@ -9,6 +9,7 @@ from typing import Any
 
 from segdistill.catalogue import CARDS, LossCard
 from segdistill.recipes import METHODS
+from segdistill.recipes.methods import described
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "losses.md"
@@ -55,7 +56,12 @@ def section(card: LossCard) -> str:
     """Return what the page says of one loss."""
     on = card.on if isinstance(card.on, str) else ", ".join(card.on)
     labels = "required" if card.labels == "required" else "optional (void pixels are left out)"
-    widths = "may differ" if card.any_channels else "equal; a 1x1 convolution is added where they are not"
+    if not card.teacher:
+        widths = "student alone"
+    elif card.any_channels:
+        widths = "channels may differ"
+    else:
+        widths = "classes equal" if card.needs == ("logits",) else "channels equal; a 1x1 convolution makes them so"
     defaults = ", ".join(
         f"`{key}={value}`" if value is not None else f"`{key}`" for key, value in card.hyperparameters.items()
     )
@@ -67,7 +73,7 @@ def section(card: LossCard) -> str:
         "",
         f"    {card.equation}",
         "",
-        f"* compares {' or '.join(card.needs)}, by default on `{on}`; channels {widths}; labels {labels}",
+        f"* compares {' or '.join(card.needs)}, by default on `{on}`; {widths}; labels {labels}",
         *([f"* hyper-parameters: {defaults}"] if defaults else []),
         f"* weight {card.weight:g}: {card.weight_source}",
         f"* checked against: {card.evidence}",
@@ -99,17 +105,8 @@ def _methods() -> str:
         "|---|---|",
     ]
     for name, terms in METHODS.items():
-        said = ", ".join(f"{_weight(term['weight'])} x {each}" for each, term in terms.items())
-        lines.append(f"| `{name}` | {said or 'none: the student alone'} |")
+        lines.append(f"| `{name}` | {', '.join(described(terms)) or 'none: the student alone'} |")
     return "\n".join(lines)
-
-
-def _weight(weight: Any) -> str:
-    if not isinstance(weight, dict):
-        return f"{weight:g}"
-    ((schedule, settings),) = weight.items()
-    said = ", ".join(f"{key} {value}" for key, value in settings.items())
-    return f"{schedule} ({said})"
 
 
 if __name__ == "__main__":

@@ -397,6 +397,7 @@ CARDS: tuple[LossCard, ...] = (
         weight=1.0,
         weight_source="CIRKD code, beside 1 kd and 0.1 cirkd_memory",
         cost="time N^2 (h w)^2 d, twice for the student; memory N h w d and a fixed block",
+        costly="compares every pixel of the batch with every other, as published; pool=2 leaves 1 in 16 of these pairs",
         evidence="golden numbers (CIRKD code) and the equation taken literally",
     ),
     LossCard(
@@ -423,6 +424,7 @@ CARDS: tuple[LossCard, ...] = (
         weight=0.1,
         weight_source="CIRKD code, both terms, beside 1 kd and 1 cirkd_minibatch; 0.01 on VOC",
         cost="time N h w V d for V entries drawn, twice for the student; memory N h w d, the queues and a fixed block",
+        costly="compares every pixel with 5000 remembered ones, as published; pixel_contrast makes it fewer",
         evidence="golden numbers (CIRKD code)",
     ),
     LossCard(
@@ -466,6 +468,7 @@ CARDS: tuple[LossCard, ...] = (
         weight=1.0,
         weight_source="the two weights are hyper-parameters here, those of the Af-DCD code for Cityscapes, beside 1 kd",
         cost="time N h w d (18 d + groups patch^2 / pool^2), memory N h w d and a fixed block; 18 d^2 parameters",
+        costly="two 3x3 convolutions at the teacher's width, and distances that no matrix product gives",
         evidence="golden numbers (Af-DCD code)",
     ),
     LossCard(
@@ -483,6 +486,7 @@ CARDS: tuple[LossCard, ...] = (
         weight=1.0,
         weight_source="released code, for image classification",
         cost="time N h w d^2 steps, memory N h w d steps; about 5.5 d^2 + 1000 d parameters, for d latent channels",
+        costly="runs its denoiser five times at the teacher's width and trains it; latent_channels makes it narrower",
         evidence="golden numbers (released code) for the denoising steps; the rest written out again",
     ),
     LossCard(
@@ -560,6 +564,7 @@ CARDS: tuple[LossCard, ...] = (
         weight=1e-5,
         weight_source="OFD code, segmentation; 1e-4 on ImageNet, 1e-3 on CIFAR",
         cost="time N h w d_S d_T, memory N h w d_T, for every map",
+        costly="four maps, each through a connector with batch normalisation",
         evidence="golden numbers (OFD code, segmentation), margins by numerical integration",
     ),
     LossCard(
@@ -619,6 +624,7 @@ CARDS: tuple[LossCard, ...] = (
         weight=1.0,
         weight_source="ReviewKD code, ImageNet; 0.6 to 8 on CIFAR, warmed up over 20 epochs; 1.2 for detection",
         cost="time N h w width (d_S + 9 d_T), memory N h w (3 width + d_T), for every map",
+        costly="four maps, each fused with the deeper ones by convolutions of its own",
         evidence="golden numbers (ReviewKD code, detection), the poolings taken literally",
     ),
     LossCard(

@@ -1,14 +1,13 @@
 """The listing commands. They read names and cards, never PyTorch."""
 
-from typing import Any
-
 from rich.table import Table
 
-from segdistill.catalogue import CARDS, card_of
+from segdistill.catalogue import CARDS
 from segdistill.cli.screen import console
 from segdistill.errors import unknown
 from segdistill.models.names import licence, names
 from segdistill.recipes import BUILTIN, METHODS, ROWS, load, tables, to_yaml
+from segdistill.recipes.methods import described
 
 
 def recipes(name: str | None) -> None:
@@ -47,10 +46,7 @@ def losses() -> None:
     console.print()
     table = Table("method", "terms beside the task loss: weight x name", box=None, pad_edge=False)
     for method, terms in METHODS.items():
-        table.add_row(
-            method,
-            "  ".join(f"{_weight(name, term)} x {name}" for name, term in terms.items()) or "-",
-        )
+        table.add_row(method, "  ".join(described(terms)) or "-")
     console.print(table)
 
 
@@ -65,13 +61,3 @@ def models() -> None:
         "package.module:callable, called with num_classes",
         soft_wrap=True,
     )
-
-
-def _weight(name: str, term: dict[str, Any]) -> str:
-    weight = term["weight"] if "weight" in term else card_of(name).weight
-    if not isinstance(weight, dict):
-        return f"{weight:g}"
-    ((schedule, arguments),) = weight.items()
-    if schedule == "steps":
-        return f"steps({arguments['start']:g}, x {arguments['factor']:g} at {', '.join(map(str, arguments['at']))})"
-    return f"{schedule}({arguments['start']:g} → {arguments['end']:g})"

@@ -48,8 +48,18 @@ def _device_type(value: Any) -> str:
     return str(value.device.type) if isinstance(value, Tensor) else _device_type(value[0])
 
 
-def call_in_dtype(module: nn.Module, x: Tensor, *more: Tensor | None) -> Any:
-    """``module(x, *more)``, computed in the dtype of ``x`` whatever that of the module's parameters is."""
+def call_in_dtype(module: nn.Module, x: Tensor, *more: Tensor | None, learns: bool = True) -> Any:
+    """``module(x, *more)``, computed in the dtype of ``x`` whatever that of the module's parameters is.
+
+    Unless it ``learns``, its parameters get no gradient and its buffers stay as they are.
+    """
+    if not learns:
+        kept = chain(
+            ((name, parameter.detach()) for name, parameter in module.named_parameters()),
+            ((name, buffer.clone()) for name, buffer in module.named_buffers()),
+        )
+        frozen = {name: v.to(x.dtype) if v.is_floating_point() else v for name, v in kept}
+        return torch.func.functional_call(module, frozen, (x, *more))
     state = chain(module.named_parameters(), module.named_buffers())
     other = {name: v.to(x.dtype) for name, v in state if v.is_floating_point() and v.dtype != x.dtype}
     if not other:

@@ -3,10 +3,10 @@
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.utils.checkpoint import checkpoint
 
 from segdistill.losses._ops import (
+    call_in_dtype,
     check_positive,
     check_shapes,
     hide_void,
@@ -128,9 +128,10 @@ class AfDCD(nn.Module):
             valid: Boolean (N, H, W).
         """
         first, second = self.projector
-        visible = zero_void(_apply(self.align, student), kept & valid)
-        hidden = zero_void(_apply(first, visible).relu(), valid)
-        return _apply(second, hidden)
+        visible = zero_void(call_in_dtype(self.align, student), kept & valid)
+        hidden = zero_void(call_in_dtype(first, visible).relu(), valid)
+        rebuilt: Tensor = call_in_dtype(second, hidden)
+        return rebuilt
 
     def draw_kept(self, like: Tensor) -> Tensor:
         """Draw the positions of ``like`` (N, C, H, W) that are not masked, boolean (N, H, W)."""
@@ -155,13 +156,6 @@ def _af_dcd(student: Tensor, teacher: Tensor, labels: Tensor | None, *, loss: Af
         rebuilt, teacher, valid, groups=loss.groups, pool=loss.pool, patch=loss.patch, temperature=loss.temperature
     )
     return loss.fd_weight * distillation + loss.contrast_weight * contrast
-
-
-def _apply(module: nn.Module, maps: Tensor) -> Tensor:
-    """``module`` with its parameters in the precision of ``maps``."""
-    parameters = {name: parameter.to(maps.dtype) for name, parameter in module.named_parameters()}
-    result: Tensor = functional_call(module, parameters, (maps,))
-    return result
 
 
 def _omni_contrast(

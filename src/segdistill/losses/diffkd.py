@@ -5,10 +5,17 @@ from collections.abc import Callable, Iterator
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from segdistill.losses._diffusion import LEFT, STEPS, Bottleneck, Denoiser, batch_norm, denoised
-from segdistill.losses._ops import check_positive, check_shapes, loss_function, masked_mean, valid_at, zero_void
+from segdistill.losses._ops import (
+    call_in_dtype,
+    check_positive,
+    check_shapes,
+    loss_function,
+    masked_mean,
+    valid_at,
+    zero_void,
+)
 from segdistill.losses.self_taught import SelfTaught
 
 
@@ -132,32 +139,22 @@ def _distance(student: Tensor, teacher: Tensor, labels: Tensor | None, *, loss: 
         )
     valid = valid_at(labels, student, loss.ignore_index)
     with torch.no_grad():
-        target = _run(loss.encoder, teacher)
-    features = _run(loss.connector, zero_void(student, valid))
-    share = _run(loss.noise_adapter, features)  # (N, 1, 1, 1)
+        target = call_in_dtype(loss.encoder, teacher)
+    features = call_in_dtype(loss.connector, zero_void(student, valid))
+    share = call_in_dtype(loss.noise_adapter, features)  # (N, 1, 1, 1)
     noise = loss._random(torch.randn, features.shape, device=features.device)
     noisy = share * features + (1 - share) * noise
-    clean = denoised(noisy, lambda maps, step: _run(loss.denoiser, maps, step, learns=False), loss.steps)
-    return masked_mean((_run(loss.projector, clean) - target).square().mean(dim=1), valid)
+    clean = denoised(noisy, lambda maps, step: call_in_dtype(loss.denoiser, maps, step, learns=False), loss.steps)
+    return masked_mean((call_in_dtype(loss.projector, clean) - target).square().mean(dim=1), valid)
 
 
 @loss_function
 def _model_error(_: Tensor, teacher: Tensor, *, loss: DiffKD) -> Tensor:
-    code = _run(loss.encoder, teacher)
-    reconstruction_error = F.mse_loss(_run(loss.decoder, code), teacher)
+    code = call_in_dtype(loss.encoder, teacher)
+    reconstruction_error = F.mse_loss(call_in_dtype(loss.decoder, code), teacher)
     clean = code.detach()
     noise = loss._random(torch.randn, clean.shape, device=clean.device).to(clean)
     step = loss._random(torch.randint, STEPS, (len(clean),), device=clean.device)
     left = clean.new_tensor(LEFT)[step, None, None, None]
     noisy = left.sqrt() * clean + (1 - left).sqrt() * noise
-    return F.mse_loss(_run(loss.denoiser, noisy, step), noise) + reconstruction_error
-
-
-def _run(part: nn.Module, maps: Tensor, *more: Tensor, learns: bool = True) -> Tensor:
-    """Call ``part`` in the precision of ``maps``; unless it ``learns``, its parameters get no gradient."""
-    parameters = {
-        name: (parameter if learns else parameter.detach()).to(maps.dtype)
-        for name, parameter in part.named_parameters()
-    }
-    result: Tensor = functional_call(part, parameters, (maps, *more))
-    return result
+    return F.mse_loss(call_in_dtype(loss.denoiser, noisy, step), noise) + reconstruction_error

@@ -5,10 +5,9 @@ from collections.abc import Iterator
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from segdistill.losses._discriminator import Discriminator
-from segdistill.losses._ops import check_positive, check_shapes, loss_function, masked_mean, valid_at
+from segdistill.losses._ops import call_in_dtype, check_positive, check_shapes, loss_function, masked_mean, valid_at
 from segdistill.losses.self_taught import SelfTaught
 
 
@@ -96,12 +95,8 @@ class SKDHolistic(SelfTaught):
 @loss_function
 def _deception(student: Tensor, teacher: Tensor, labels: Tensor | None, *, loss: SKDHolistic) -> Tensor:
     valid = _valid(student, teacher, labels, loss)
-    discriminator = loss.discriminator
-    # Parameters without gradient, and copies of the buffers, which a power iteration overwrites.
-    state = {name: parameter.detach() for name, parameter in discriminator.named_parameters()}
-    state |= {name: buffer.clone() for name, buffer in discriminator.named_buffers()}
-    state = {name: tensor.to(student.dtype) for name, tensor in state.items()}
-    scores: Tensor = functional_call(discriminator, state, (student, valid))
+    # Without learning it keeps its buffers too, which a power iteration overwrites.
+    scores: Tensor = call_in_dtype(loss.discriminator, student, valid, learns=False)
     return masked_mean(-scores.mean(dim=1), valid.flatten(1).any(dim=1))
 
 

@@ -7,6 +7,7 @@ each. They belong to the full budget (40 000 steps, batch 16) and to ImageNet ba
 from collections.abc import Mapping
 from typing import Any
 
+from segdistill.catalogue import card_of
 from segdistill.errors import UserError, unknown
 
 Terms = dict[str, dict[str, Any]]
@@ -143,3 +144,18 @@ def terms_of(method: str, own: Mapping[str, Terms] | None = None) -> Terms:
 def updated(term: Any, change: Any) -> Any:
     """Change some keys of a term; None takes it out."""
     return {**term, **change} if isinstance(term, dict) and isinstance(change, dict) else change
+
+
+def described(terms: Terms) -> list[str]:
+    """Return ``weight x name`` for each term, as in ``10 x gskd``; a term without a weight has its card's."""
+    return [f"{_weight(term, name)} x {name}" for name, term in terms.items()]
+
+
+def _weight(term: Mapping[str, Any], name: str) -> str:
+    weight = term["weight"] if "weight" in term else card_of(str(term.get("loss", name))).weight
+    if not isinstance(weight, dict):
+        return f"{weight:g}"
+    ((schedule, arguments),) = weight.items()
+    if schedule == "steps":
+        return f"steps({arguments['start']:g}, x {arguments['factor']:g} at {', '.join(map(str, arguments['at']))})"
+    return f"{schedule}({arguments['start']:g} → {arguments['end']:g})"

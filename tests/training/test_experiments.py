@@ -1,0 +1,126 @@
+"""Every experiment of the papers: its networks, its terms, two steps on files laid out as its data set's release."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from segdistill.data import TrainingStream, training_loader
+from segdistill.distiller import Distiller
+from segdistill.models import build
+from segdistill.recipes import ROWS, Recipe, load
+from segdistill.recipes.papers import EXPERIMENTS
+from segdistill.training.build import build_dataset, build_teacher, build_terms, build_transform
+from segdistill.training.optimizer import build_optimizer
+from segdistill.training.pair import NetworkPair
+from segdistill.training.student import build_distiller, make_fabric
+
+NAMES = [experiment.__name__ for experiment in EXPERIMENTS]
+SMALL = ("data.crop=[64,64]", "data.workers=0", "train.batch_size=2", "train.accelerator=cpu")
+CLASSES = {"cityscapes": 19, "camvid": 11, "voc": 21, "ade20k": 150, "imagenet": 1000}
+
+
+def picture(path: Path, size: tuple[int, int] = (80, 96)) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(len(path.parts))
+    Image.fromarray(rng.integers(0, 255, (*size, 3), dtype=np.uint8)).save(path)
+
+
+def mask(path: Path, values: list[int], size: tuple[int, int] = (80, 96)) -> None:
+    """Blocks of 16 pixels, each of one value."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(0)
+    blocks = rng.choice(values, (size[0] // 16, size[1] // 16)).astype(np.uint8)
+    Image.fromarray(np.kron(blocks, np.ones((16, 16), np.uint8))).save(path)
+
+
+def cityscapes(root: Path) -> None:
+    for split in ("train", "val"):
+        for frame in ("aachen_000000_000019", "aachen_000001_000019"):
+            picture(root / f"leftImg8bit/{split}/aachen/{frame}_leftImg8bit.png")
+            mask(root / f"gtFine/{split}/aachen/{frame}_gtFine_labelIds.png", [0, 7, 8, 11, 23, 26, 33])
+
+
+def camvid(root: Path) -> None:
+    for split in ("train", "val", "test"):
+        for name in "ab":
+            picture(root / split / f"{name}.png")
+            mask(root / f"{split}annot" / f"{name}.png", [0, 1, 3, 8, 11])
+
+
+def voc(root: Path) -> None:
+    for split in ("train", "val"):
+        listed = root / f"ImageSets/Segmentation/{split}.txt"
+        listed.parent.mkdir(parents=True, exist_ok=True)
+        listed.write_text(f"2007_{split}a\n2007_{split}b\n")
+        for name in listed.read_text().split():
+            picture(root / f"JPEGImages/{name}.jpg")
+            mask(root / f"SegmentationClass/{name}.png", [0, 1, 15, 20, 255])
+
+
+def ade20k(root: Path) -> None:
+    for split in ("training", "validation"):
+        for number in (1, 2):
+            name = f"ADE_{'train' if split == 'training' else 'val'}_{number:08d}"
+            picture(root / f"images/{split}/{name}.jpg")
+            mask(root / f"annotations/{split}/{name}.png", [0, 1, 5, 13, 150])
+
+
+def imagenet(root: Path) -> None:
+    for split in ("train", "val"):
+        for name in ("n01440764", "n01443537"):
+            picture(root / split / name / "a.JPEG")
+
+
+LAYOUTS: dict[str, Callable[[Path], None]] = {
+    layout.__name__: layout for layout in (cityscapes, camvid, voc, ade20k, imagenet)
+}
+
+
+def small(name: str, root: Path | str, *changes: str) -> Recipe:
+    return load(name, [f"data.root={root}", *SMALL, "teacher.train={iterations: 1}", *changes])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_two_steps_on_the_real_layout(name: str, tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    LAYOUTS[load(name).data.name](root)
+    recipe = small(name, root)
+    dataset = build_dataset(recipe.data, "train")
+    fabric = make_fabric(recipe.train)
+    teacher = build_teacher(recipe.teacher, len(dataset.classes))
+    distiller = build_distiller(recipe, dataset, teacher, fabric).train()
+    before = [parameter.clone() for parameter in distiller.student.parameters()]
+    optimizers = [build_optimizer(distiller.main_parameters(), recipe.train), *distiller.own_optimizers().values()]
+    stream = TrainingStream(dataset, build_transform(recipe.data, dataset.task), recipe.seed)
+    for step, (images, labels) in enumerate(training_loader(stream, 2, steps=2)):
+        distiller.progress = float(step)
+        out = distiller(images, labels)
+        out.total.backward()
+        assert out.total.isfinite()
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+    changed = [
+        bool((parameter != old).any()) for parameter, old in zip(distiller.student.parameters(), before, strict=True)
+    ]
+    assert sum(changed) > 0.9 * len(changed)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_terms_of_every_row_find_their_features(name: str) -> None:
+    rows = {(row.method, row.changes) for row in ROWS if row.experiment == name and row.method != "teacher"}
+    assert rows
+    for method, changes in sorted(rows):
+        recipe = small(name, "anywhere", f"method={method}", *changes)
+        classes = CLASSES[recipe.data.name]
+        with torch.device("meta"):
+            student = build(recipe.student.model, classes, **recipe.student.options)
+            teacher = build(recipe.teacher.model, classes, **recipe.teacher.options) if recipe.distils else None
+            probe = torch.zeros(1, 3, 64, 64)
+            pair = NetworkPair(student, teacher, classes, probe)
+            distiller = Distiller(student, teacher, build_terms(recipe.terms, pair), probe=probe)
+        assert set(distiller.terms) == set(recipe.terms), (method, changes)
