@@ -121,6 +121,6 @@ def test_the_terms_of_every_row_find_their_features(name: str) -> None:
             student = build(recipe.student.model, classes, **recipe.student.options)
             teacher = build(recipe.teacher.model, classes, **recipe.teacher.options) if recipe.distils else None
             probe = torch.zeros(1, 3, 64, 64)
-            pair = NetworkPair(student, teacher, classes, probe)
-            distiller = Distiller(student, teacher, build_terms(recipe.terms, pair), probe=probe)
+        terms = build_terms(recipe.terms, NetworkPair(student, teacher, classes, probe))
+        distiller = Distiller(student, teacher, terms, probe=probe)
         assert set(distiller.terms) == set(recipe.terms), (method, changes)
