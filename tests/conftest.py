@@ -1,11 +1,13 @@
-"""Fixtures for every test: a seeded generator and the reference numbers of released code."""
+"""Fixtures for every test: a seeded generator, a console, the reference numbers of released code."""
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 from torch import Tensor
 
 GOLDEN = Path(__file__).parents[2] / "shared" / "golden"
@@ -14,6 +16,12 @@ GOLDEN = Path(__file__).parents[2] / "shared" / "golden"
 @pytest.fixture
 def rng() -> torch.Generator:
     return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture
+def console() -> Console:
+    """A console that keeps what is said; read it with ``said(console)``."""
+    return Console(file=io.StringIO(), width=200)
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ def test_the_recipe_it_shows_loads(tmp_path: Path) -> None:
 
 
 def test_the_comparison_it_shows_can_be_planned(tmp_path: Path) -> None:
-    from segdistill.training.plan import plan
+    from segdistill.comparison.plan import plan
 
     assert len(block("yaml").splitlines()) <= 15
     file = tmp_path / "mine.yaml"

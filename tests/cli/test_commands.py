@@ -12,7 +12,7 @@ from PIL import Image
 
 from segdistill.cli import main
 from segdistill.recipes import BUILTIN, METHODS
-from tests.training.conftest import TINY
+from tests.tiny import TINY
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.test_commands import run
-from tests.training.conftest import TINY
+from tests.tiny import TINY
 
 ASKED = ("compare", "quickstart", *TINY, "--methods", "kd,gskd", "--seeds", "0,1")
 

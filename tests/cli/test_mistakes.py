@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 from tests.cli.test_commands import run
 from tests.networks import large, sequential
-from tests.training.conftest import TINY
+from tests.tiny import TINY
 
 MINE = (
     "data.crop=[32,32]",

@@ -13,7 +13,7 @@ from segdistill.errors import UserError
 from segdistill.recipes import Recipe, load
 from segdistill.training.evaluation import Score
 from segdistill.training.run import distill
-from tests.training.conftest import said
+from tests.tiny import said
 
 SMALL = (
     "data.crop=[64,64]",  # a last map of 2 x 2

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from tests.training.conftest import TINY
+from tests.tiny import TINY
 
 
 def test_two_processes_train_what_one_trains(tmp_path: Path) -> None:

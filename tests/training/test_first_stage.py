@@ -12,7 +12,7 @@ from segdistill.errors import Stopped, UserError
 from segdistill.losses.self_taught import SelfTaught
 from segdistill.training import first_stage
 from segdistill.training.run import distill
-from tests.training.conftest import said, tiny
+from tests.tiny import said, tiny
 
 
 class Scale(SelfTaught):

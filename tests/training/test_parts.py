@@ -27,7 +27,7 @@ from segdistill.training.pair import NetworkPair
 from segdistill.training.run import alone_recipe, distill
 from segdistill.training.student import run_student
 from tests.networks import plain
-from tests.training.conftest import tiny
+from tests.tiny import tiny
 
 DATA = Data()
 

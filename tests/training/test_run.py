@@ -16,7 +16,7 @@ from segdistill.recipes import load
 from segdistill.training import loop
 from segdistill.training.run import alone_recipe, distill, teacher_recipe
 from segdistill.training.student import run_student
-from tests.training.conftest import said, tiny
+from tests.tiny import said, tiny
 
 
 def lines(folder: Path, split: str) -> list[dict[str, float]]:

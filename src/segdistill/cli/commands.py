@@ -9,12 +9,12 @@ from types import ModuleType
 from rich.table import Table
 
 from segdistill.cli.screen import console
+from segdistill.comparison.plan import plan
+from segdistill.comparison.search import search
 from segdistill.data import open_layout
 from segdistill.errors import UserError
 from segdistill.models.names import check_name
 from segdistill.recipes import Recipe, load
-from segdistill.training.plan import plan
-from segdistill.training.search import search
 
 
 def distill(source: str, changes: Sequence[str], run_dir: Path | None, resume: bool) -> None:
@@ -42,11 +42,11 @@ def compare(
     folder = run_dir or Path("runs") / f"{recipe.name}-comparison"
     _training()
     if dry_run:
-        from segdistill.training.estimate import estimate
+        from segdistill.comparison.estimate import estimate
 
         estimate(planned, folder, console=console)
     else:
-        from segdistill.training.compare import compare
+        from segdistill.comparison.compare import compare
 
         compare(planned, folder, console=console)
 
@@ -56,7 +56,7 @@ def sweep(source: str, changes: Sequence[str], dimensions: Sequence[str], trials
     recipe = _checked(source, changes)
     searched = search(source, changes, dimensions)
     _training()
-    from segdistill.training.sweep import sweep as run_trials
+    from segdistill.comparison.sweep import sweep as run_trials
 
     folder = run_dir or Path("runs") / f"{recipe.name}-{recipe.method}-sweep"
     run_trials(searched, folder, trials=trials, console=console)

@@ -6,12 +6,13 @@ from rich.console import Console
 from rich.table import Table
 
 from segdistill.data import ClassificationDataset, TrainingStream, scan_labels, training_loader
-from segdistill.distiller import Distiller, Wiring
+from segdistill.distiller import Distiller
 from segdistill.recipes import Recipe
 from segdistill.training.build import build_dataset, build_teacher, build_transform
 from segdistill.training.console import clock
 from segdistill.training.optimizer import build_optimizer
 from segdistill.training.student import build_distiller, load_teacher, make_fabric
+from segdistill.wiring import Wiring
 
 
 def examine(recipe: Recipe, console: Console) -> None:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from segdistill.comparison.plan import BUDGET
 from segdistill.errors import UserError
 from segdistill.recipes import Recipe, load
-from segdistill.training.plan import BUDGET
 
 Value = int | float | str
 

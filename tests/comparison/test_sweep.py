@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from segdistill.comparison import sweep as module
+from segdistill.comparison.search import Search, search
 from segdistill.errors import Stopped, UserError
 from segdistill.recipes import load
 from segdistill.training import loop
-from segdistill.training import sweep as module
-from segdistill.training.search import Search, search
 from segdistill.training.student import run_student
 from tests.cli.test_commands import run
-from tests.training.conftest import TINY, said
+from tests.tiny import TINY, said
 
 WEIGHT = "terms.kd.weight=0.1..10:log"
 

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+from segdistill.comparison.plan import Plan, PlannedRun
+from segdistill.comparison.scoreboard import Scoreboard
 from segdistill.data import class_frequencies
 from segdistill.errors import UserError
 from segdistill.processes import are_several
@@ -14,9 +16,7 @@ from segdistill.reports.comparison import PublishedValue
 from segdistill.reports.tabular import on_screen
 from segdistill.training.build import build_dataset
 from segdistill.training.folder import RunFolder
-from segdistill.training.plan import Plan, PlannedRun
 from segdistill.training.run import check_labels, checked_teacher, rehearse_silently, trained_teacher
-from segdistill.training.scoreboard import Scoreboard
 from segdistill.training.student import load_teacher, make_fabric, run_student
 
 

@@ -11,16 +11,16 @@ import pytest
 import torch
 from rich.console import Console
 
+from segdistill.comparison.compare import class_pixels, compare
+from segdistill.comparison.estimate import Cost, steps_done
+from segdistill.comparison.plan import Plan, parse_methods, plan
 from segdistill.data import Scenes
 from segdistill.errors import Stopped, UserError
 from segdistill.recipes import load
 from segdistill.training import loop
-from segdistill.training.compare import class_pixels, compare
-from segdistill.training.estimate import Cost, steps_done
 from segdistill.training.folder import RunFolder
-from segdistill.training.plan import Plan, parse_methods, plan
 from segdistill.training.run import distill
-from tests.training.conftest import TINY, said, tiny
+from tests.tiny import TINY, said, tiny
 
 
 def planned(methods: str | None, seeds: str = "0", *changes: str) -> Plan:

@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from segdistill.comparison.plan import Plan, PlannedRun
 from segdistill.errors import UserError
 from segdistill.processes import is_first_process
 from segdistill.recipes import Recipe
 from segdistill.reports.comparison import Comparison, Entry, PublishedValue, summarise
 from segdistill.reports.files import read_json
 from segdistill.training.folder import completed, refuse_other
-from segdistill.training.plan import Plan, PlannedRun
 from segdistill.training.records import write_json, write_text
 
 RECORD = "comparison.json"

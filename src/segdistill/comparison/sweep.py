@@ -8,15 +8,15 @@ from typing import Any
 
 from rich.console import Console
 
+from segdistill.comparison.compare import check_score, ready_teacher
+from segdistill.comparison.search import Dimension, Search, Value
 from segdistill.errors import UserError
 from segdistill.reports.files import read_json
 from segdistill.reports.sweep import SweepTables, Trial, sweep_tables
 from segdistill.reports.tabular import on_screen
-from segdistill.training.compare import check_score, ready_teacher
 from segdistill.training.folder import completed, refuse_other
 from segdistill.training.records import write_json, write_text
 from segdistill.training.run import check_labels, checked_teacher, rehearse_silently
-from segdistill.training.search import Dimension, Search, Value
 from segdistill.training.student import run_student
 
 RECORD = "sweep.json"

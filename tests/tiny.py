@@ -2,7 +2,6 @@
 
 import io
 
-import pytest
 from rich.console import Console
 
 from segdistill.recipes import Recipe, load
@@ -26,12 +25,6 @@ TINY = (
     "train.learning_rate=0.01",
     "train.accelerator=cpu",
 )
-
-
-@pytest.fixture
-def console() -> Console:
-    """A console that keeps what is said; read it with ``said(console)``."""
-    return Console(file=io.StringIO(), width=200)
 
 
 def said(console: Console) -> str:

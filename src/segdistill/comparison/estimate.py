@@ -11,6 +11,9 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
+from segdistill.comparison.compare import unfinished
+from segdistill.comparison.plan import Plan
+from segdistill.comparison.scoreboard import Scoreboard
 from segdistill.data import ImageDataset, TrainingStream, training_loader
 from segdistill.recipes import Recipe
 from segdistill.recipes.schema import Data, Train
@@ -23,13 +26,10 @@ from segdistill.training.build import (
     build_transform,
     final_split,
 )
-from segdistill.training.compare import unfinished
 from segdistill.training.console import clock
 from segdistill.training.evaluation import predict_like
 from segdistill.training.optimizer import build_optimizer
-from segdistill.training.plan import Plan
 from segdistill.training.run import checked_teacher, teacher_recipe
-from segdistill.training.scoreboard import Scoreboard
 from segdistill.training.student import build_distiller, make_fabric
 
 STEPS, IMAGES = 6, 5

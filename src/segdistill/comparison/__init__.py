@@ -1,0 +1,1 @@
+"""Several runs side by side: methods over seeds, values searched for; each an ordinary run in its own folder."""
