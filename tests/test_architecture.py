@@ -14,7 +14,7 @@ MAY_IMPORT = {
     "cli": {"catalogue", "comparison", "data", "errors", "models", "processes", "recipes", "reports", "taps",
             "training", ""},
     "__main__": {"cli"},
-    "comparison": {"data", "errors", "models", "processes", "recipes", "reports", "taps", "training"},
+    "comparison": {"data", "distiller", "errors", "models", "processes", "recipes", "reports", "taps", "training"},
     "training": {"catalogue", "data", "distiller", "ensemble", "errors", "losses", "models", "outputs", "processes",
                  "recipes", "reports", "schedules", "taps", "term", "wiring"},
     "reports": {"data", "errors"},

@@ -9,12 +9,13 @@ import torch
 from lightning_fabric import Fabric
 from rich.console import Console
 from rich.table import Table
-from torch import nn
+from torch import Tensor, nn
 
 from segdistill.comparison.compare import unfinished
 from segdistill.comparison.plan import Plan
 from segdistill.comparison.scoreboard import Scoreboard
 from segdistill.data import ImageDataset, TrainingStream, training_loader
+from segdistill.distiller import Distiller
 from segdistill.recipes import Recipe
 from segdistill.recipes.schema import Data, Train
 from segdistill.taps import evaluating
@@ -26,10 +27,10 @@ from segdistill.training.build import (
     build_transform,
     final_split,
 )
-from segdistill.training.console import clock
+from segdistill.training.console import clock, quiet
 from segdistill.training.evaluation import predict_like
 from segdistill.training.optimizer import build_optimizer
-from segdistill.training.run import checked_teacher, teacher_recipe
+from segdistill.training.run import checked_teacher, teacher_runs
 from segdistill.training.student import build_distiller, make_fabric
 
 STEPS, IMAGES = 6, 5
@@ -43,11 +44,13 @@ class Cost:
         step: An optimiser step.
         image: Scoring the student on one image of the validation set.
         teacher_image: The same of the teacher; 0 without one.
+        first_stage: All steps that losses' own parts take before the student.
     """
 
     step: float
     image: float
     teacher_image: float
+    first_stage: float = 0.0
 
     def seconds(self, train: Train, done: int, val: int, final: int) -> float:
         """Return the seconds of what is left of a run after ``done`` steps.
@@ -61,7 +64,8 @@ class Cost:
         every = train.validate_every or max(1, train.iterations // 10)
         validations = len([step for step in range(done + 1, train.iterations) if step % every == 0]) + 1
         scored = validations * val + final
-        return (train.iterations - done) * self.step + scored * self.image + (val + final) * self.teacher_image
+        before = (val + final) * self.teacher_image + (0.0 if done else self.first_stage)
+        return before + (train.iterations - done) * self.step + scored * self.image
 
 
 def estimate(plan: Plan, folder: Path, *, console: Console) -> None:
@@ -72,17 +76,13 @@ def estimate(plan: Plan, folder: Path, *, console: Console) -> None:
     """
     board = Scoreboard(folder, plan)
     waiting = {run.folder for run in unfinished(plan, folder)}
-    todo = [(run.folder, run.recipe) for run in plan.runs]
-    trains = any(
-        teacher is not None and teacher.train is not None
-        for teacher in (checked_teacher(run.recipe) for run in plan.runs)
-    )
-    if trains:
-        todo = [("teacher", teacher_recipe(board.shared)), *todo]
-        if not (board.teacher_folder / "result.json").exists():
-            waiting.add("teacher")
+    for run in plan.runs:
+        checked_teacher(run.recipe)
+    teachers = teacher_runs(board.shared) if any(run.recipe.distils for run in plan.runs) else {}
+    todo = [*teachers.values(), *((run.folder, run.recipe) for run in plan.runs)]
+    waiting |= {name for name, _ in todo if not (folder / name / "result.json").exists()}
     sizes = [len(build_dataset(plan.shared.data, split)) for split in ("val", final_split(plan.shared.data))]
-    methods = {"teacher": "teacher", **{run.folder: run.method for run in plan.runs}}
+    methods = {run.folder: run.method for run in plan.runs}
     costs: dict[str, Cost] = {}
     table = Table("run", "state", "steps to do", "s a step", "time", box=None, pad_edge=False)
     total = 0.0
@@ -90,8 +90,11 @@ def estimate(plan: Plan, folder: Path, *, console: Console) -> None:
         if name not in waiting:
             table.add_row(name, "finished", "0", "-", "-")
             continue
-        cost = costs.get(methods[name]) or measure(recipe)
-        costs[methods[name]] = cost
+        method = methods.get(name, name)
+        if method not in costs:
+            with quiet():
+                costs[method] = measure(recipe)
+        cost = costs[method]
         done = steps_done(folder / name)
         seconds = cost.seconds(recipe.train, done, *sizes)
         total += seconds
@@ -115,7 +118,8 @@ def measure(recipe: Recipe) -> Cost:
     if recipe.distils and recipe.teacher is not None:
         teacher = fabric.to_device(build_teacher(recipe.teacher, len(train_set.classes)))
     distiller = build_distiller(recipe, train_set, teacher, fabric).train()
-    optimizer = build_optimizer(distiller.parameters(), recipe.train)
+    main = build_optimizer(distiller.main_parameters(), recipe.train)
+    optimizers = [main, *distiller.own_optimizers().values()]
     stream = TrainingStream(train_set, build_transform(recipe.data, train_set.task), recipe.seed)
     parts = recipe.train.accumulate
     batch = recipe.train.batch_size // parts // fabric.world_size
@@ -126,15 +130,27 @@ def measure(recipe: Recipe) -> Cost:
             out = distiller(images.to(fabric.device), labels.to(fabric.device))
         out.total.backward()
         if number % parts == 0:
-            optimizer.step()
-            optimizer.zero_grad()
+            for optimizer in optimizers:
+                optimizer.step()
+                optimizer.zero_grad()
             seconds.append(_now(fabric) - began)
             began = _now(fabric)
     return Cost(
         step=median(seconds[1:]),  # the first one pays for what is set up once
         image=_image_seconds(distiller.student, val_set, fabric, recipe.data),
         teacher_image=0.0 if teacher is None else _image_seconds(teacher, val_set, fabric, recipe.data),
+        first_stage=_first_stage_seconds(distiller, images, labels, fabric) * recipe.train.iterations,
     )
+
+
+def _first_stage_seconds(distiller: Distiller, images: Tensor, labels: Tensor, fabric: Fabric) -> float:
+    """Return the seconds of the first stage for each of the student's steps."""
+    if not distiller.first_stage_share:
+        return 0.0
+    began = _now(fabric)
+    with fabric.autocast():
+        torch.autograd.backward(distiller.first_stage(images.to(fabric.device), labels.to(fabric.device)))
+    return distiller.first_stage_share * (_now(fabric) - began)
 
 
 @torch.no_grad()

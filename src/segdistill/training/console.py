@@ -1,6 +1,9 @@
 """What a run says while it goes: a progress bar on a terminal, plain lines anywhere else."""
 
+import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -55,6 +58,16 @@ class Narrator:
         """Take the bar away."""
         if self._bar is not None:
             self._bar.stop()
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Log nothing but warnings: for what is built only to be tried, and will say the same when it is used."""
+    logging.disable(logging.INFO)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 def clock(seconds: float) -> str:

@@ -1,6 +1,5 @@
 """A whole run, from recipe to table: the teacher, the distilled student, the student alone beside it."""
 
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from segdistill.recipes.schema import Network, Teacher
 from segdistill.reports.table import comparison
 from segdistill.training import pictures
 from segdistill.training.build import build_dataset, build_teacher, final_split
+from segdistill.training.console import quiet
 from segdistill.training.folder import RunFolder
 from segdistill.training.student import make_fabric, rehearse, run_student
 
@@ -73,14 +73,22 @@ def _run(recipe: Recipe, teacher: Teacher | None, folder: Path, console: Console
 
 def trained_teacher(recipe: Recipe, teacher: Teacher, folder: Path, console: Console) -> Teacher:
     """Return the teacher with weights: what has yet to be trained is trained, in ``teacher/`` or ``teachers/NAME/``."""
-    ready = {}
-    for name, each in teacher.each.items():
-        if each.train is not None:
-            place = folder / "teachers" / name if teacher.members else folder / "teacher"
-            run_student(teacher_recipe(recipe, name), place, console=console, label=name)
-            each = each.model_copy(update={"weights": str(place), "train": None})
-        ready[name] = each
+    ready = dict(teacher.each)
+    for name, (place, own) in teacher_runs(recipe).items():
+        run_student(own, folder / place, console=console, label=name)
+        ready[name] = ready[name].model_copy(update={"weights": str(folder / place), "train": None})
     return teacher.model_copy(update={"members": ready}) if teacher.members else ready["teacher"]
+
+
+def teacher_runs(recipe: Recipe) -> dict[str, tuple[str, Recipe]]:
+    """Return the teachers that have yet to be trained, by name: the folder beneath the run's, and the recipe."""
+    if recipe.teacher is None:
+        return {}
+    return {
+        name: (f"teachers/{name}" if recipe.teacher.members else "teacher", teacher_recipe(recipe, name))
+        for name, teacher in recipe.teacher.each.items()
+        if teacher.train is not None
+    }
 
 
 def alone_recipe(recipe: Recipe) -> Recipe:
@@ -102,11 +110,8 @@ def teacher_recipe(recipe: Recipe, name: str = "teacher") -> Recipe:
 
 def rehearse_silently(recipe: Recipe) -> None:
     """Rehearse a run that itself will say what it loads."""
-    logging.disable(logging.INFO)
-    try:
+    with quiet():
         rehearse(recipe)
-    finally:
-        logging.disable(logging.NOTSET)
 
 
 def checked_teacher(recipe: Recipe) -> Teacher | None:
