@@ -23,10 +23,12 @@ lint: $(READY)    ## ruff (style and format) and mypy (strict)
 
 check: lint test    ## what CI runs
 
-bench: $(READY)    ## cost of gskd, of the loop and of importing, as ratios in one process
+bench: $(READY)    ## cost of gskd, of the loop, of reading and of importing, as ratios in one process; of every loss
 	$(BIN)/python benchmarks/gskd_cost.py
 	$(BIN)/python benchmarks/loop_overhead.py
 	$(BIN)/python benchmarks/import_time.py
+	$(BIN)/python benchmarks/reading.py
+	$(BIN)/python benchmarks/losses.py
 
 docs: $(READY)    ## write docs/losses.md from the catalogue
 	$(BIN)/python docs/make_losses.py

@@ -367,3 +367,29 @@ def test_no_objective_of_its_own_in_evaluation_or_before_a_first_stage_ends(batc
     assert set(joined.own_optimizers(first_stage=True)) == {"judge"}
     joined.finish_first_stage()
     assert not judge.direction.requires_grad
+
+
+def test_two_labels_for_void_are_refused(batch) -> None:
+    with pytest.raises(UserError, match="term 'kd': the loss leaves out label 255 and the Distiller -1"):
+        Distiller(sequential(), sequential(), {"kd": Term(losses.KD(), labels="valid")}, ignore_index=-1)
+    Distiller(sequential(), sequential(), {"kd": Term(losses.KD(ignore_index=-1), labels="valid")}, ignore_index=-1)
+
+
+def test_small_gradients_are_measured_in_half_precision_too() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3))
+    image = torch.randn(1, 3, 64, 64)
+    exact = gradient_norms({"small": 1e-6 * network(image).square().mean()}, network.parameters())["small"]
+    with torch.autocast("cpu", torch.float16):
+        norms = gradient_norms({"small": 1e-6 * network(image).float().square().mean()}, network.parameters())
+    assert norms["small"] == pytest.approx(exact, rel=0.05)
+
+
+def test_a_weight_that_is_loaded_is_the_one_that_counts() -> None:
+    weight, other = AutoWeight(0.2), AutoWeight(0.2)
+    for each, task in ((weight, 10.0), (other, 1.0)):
+        for _ in range(AutoWeight.STEPS):
+            each.measure(task, 1.0)
+    assert other.value() == pytest.approx(0.2)
+    other.load_state_dict(weight.state_dict())
+    assert other.value() == pytest.approx(2.0)

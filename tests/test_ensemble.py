@@ -1,11 +1,15 @@
 """Several teachers: their probabilities averaged, their features by name."""
 
+import copy
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from segdistill import Distiller, Ensemble, Term, losses
 from segdistill.errors import UserError
+from segdistill.term import FeatureNames
+from segdistill.training.pair import NetworkPair
 from tests.networks import WithAux, sequential
 
 IMAGES = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
@@ -24,12 +28,15 @@ def test_probabilities_are_averaged() -> None:
         torch.testing.assert_close(Ensemble(members).eval()(IMAGES).logits.softmax(1), mean)
 
 
-def test_one_member_teaches_as_it_would_alone() -> None:
+@pytest.mark.parametrize("teachers", [1, 2])
+@pytest.mark.parametrize("named", [None, "teacher0"])
+def test_one_teacher_teaches_as_it_would_alone(teachers: int, named: str | None) -> None:
     torch.manual_seed(0)
     student, teacher = sequential().eval(), sequential(width=12)
-    terms = {"kd": losses.KD(), "cwd": losses.CWD()}
-    alone = Distiller(student, teacher, {name: Term(loss) for name, loss in terms.items()}).eval()(IMAGES, LABELS)
-    among = Distiller(student, [teacher], {name: Term(loss, teacher="0") for name, loss in terms.items()}).eval()
+    chosen = {"kd": losses.KD(), "cwd": losses.CWD(), "icsd": losses.ICSD(), "ickd": losses.ICKD()}
+    alone = Distiller(student, teacher, {name: Term(loss) for name, loss in chosen.items()}).eval()(IMAGES, LABELS)
+    same = [copy.deepcopy(teacher) for _ in range(teachers)]
+    among = Distiller(student, same, {name: Term(loss, teacher=named) for name, loss in chosen.items()}).eval()
     for name, value in among(IMAGES, LABELS).terms.items():
         torch.testing.assert_close(value, alone.terms[name])
 
@@ -77,7 +84,7 @@ def test_what_cannot_be_is_said() -> None:
         Distiller(sequential(), [])
     with pytest.raises(UserError, match="cannot be called 'a.b'"):
         Ensemble({"a.b": sequential()})
-    with pytest.raises(UserError, match=r"must have the same classes, but '1' gives scores \(1, 5, 32, 32\)"):
+    with pytest.raises(UserError, match=r"must have the same classes, but 'teacher1' gives scores \(1, 5, 32, 32\)"):
         Distiller(sequential(), [sequential(), sequential(classes=5)])
     student = sequential()
     with pytest.raises(UserError, match="are the same module"):
@@ -92,3 +99,15 @@ def test_every_member_is_frozen_and_in_eval_mode() -> None:
     assert all(not parameter.requires_grad for member in members.values() for parameter in member.parameters())
     assert all(name.startswith(("student.", "terms.")) for name in joined.state_dict())
     assert not members["other"].training
+
+
+def test_a_module_list_is_a_list_too() -> None:
+    joined = Distiller(sequential(), nn.ModuleList(two().values()), {"kd": Term(losses.KD(), teacher="teacher1")})
+    assert joined.teacher.names == ("teacher0", "teacher1")
+
+
+def test_the_classifier_is_that_of_the_teacher_a_term_names() -> None:
+    members = two()
+    pair = NetworkPair(sequential(), Ensemble(members), 4, torch.zeros(1, 3, 32, 32))
+    assert pair.fact("classifier", FeatureNames.of("head", "big")) is members["big"].classify
+    assert pair.fact("classifier", FeatureNames.of("head", "other")) is members["other"].classifier

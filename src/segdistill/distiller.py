@@ -63,7 +63,7 @@ class Distiller(nn.Module):
         ignore_index: int = 255,
     ) -> None:
         super().__init__()
-        if isinstance(teacher, Mapping | Sequence):
+        if isinstance(teacher, Mapping | Sequence | nn.ModuleDict | nn.ModuleList):
             teacher = Ensemble(teacher)
         if teacher is not None and any(module is student for module in teacher.modules()):
             raise UserError("student and teacher are the same module; give the teacher as a copy of its own")
@@ -86,6 +86,12 @@ class Distiller(nn.Module):
                 _check_member(name, term, teacher)
             if not name.isidentifier() or hasattr(nn.ModuleDict, name):
                 raise UserError(f"a term cannot be called '{name}'; give it another name, of letters and _")
+            void = getattr(term.loss, "ignore_index", ignore_index)
+            if void != ignore_index and term.labels is not None:
+                raise UserError(
+                    f"term '{name}': the loss leaves out label {void} and the Distiller {ignore_index}; give both the "
+                    "same ignore_index"
+                )
         self._read_student = _reader(student, "student", chosen, probe)
         self._read_teacher = None if teacher is None else _reader(teacher, "teacher", chosen, probe)
         task = chosen.pop("task", None) or Term(losses.CrossEntropy(ignore_index=ignore_index), labels="valid")

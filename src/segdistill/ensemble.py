@@ -17,19 +17,25 @@ class Ensemble(nn.Module):
     """Several networks with the same classes as one.
 
     Its logits are :math:`\\log \\frac1M \\sum_m \\mathrm{softmax}(z_m)`, whose softmax is the mean of the members'
-    probabilities, at the first member's resolution (the others are resized, bilinear). A feature of one member is
+    probabilities, plus the mean over members of :math:`\\log \\sum_c \\exp z_{m,c}`, so that losses which read the
+    scores themselves find them at their own level and one member alone is left as it is. They have the first
+    member's resolution (the others are resized, bilinear). A feature of one member is
     named ``MEMBER.FEATURE``: ``big.head``, ``big.logits``, ``big.backbone.layer4``.
 
     Args:
-        members: The networks by name, or a list, whose names are then ``"0"``, ``"1"``, ...
+        members: The networks by name, or a list, whose names are then ``"teacher0"``, ``"teacher1"``, ...
 
     Raises:
         UserError: No network, or a name with a dot in it.
     """
 
-    def __init__(self, members: Mapping[str, nn.Module] | Sequence[nn.Module]) -> None:
+    def __init__(self, members: Mapping[str, nn.Module] | Sequence[nn.Module] | nn.ModuleDict | nn.ModuleList) -> None:
         super().__init__()
-        named = members if isinstance(members, Mapping) else {str(i): member for i, member in enumerate(members)}
+        named = (
+            dict(members.items())
+            if isinstance(members, Mapping | nn.ModuleDict)
+            else {f"teacher{i}": member for i, member in enumerate(members)}
+        )
         if not named:
             raise UserError("no teacher is given; give at least one, or None to train the student alone")
         for name in named:
@@ -46,7 +52,7 @@ class Ensemble(nn.Module):
         for name, member in self.members.items():
             own = roles(member)
             if "head" not in own:
-                with suppress(UserError):  # a member without a head to name still has its other features
+                with suppress(UserError, RuntimeError):  # a member whose head cannot be named has its other features
                     own["head"] = f"{classifier_path(member, probe_for(member))}:input"
             found |= {f"{name}.{role}": f"members.{name}.{tap}" for role, tap in own.items()}
             found[f"{name}.logits"] = f"scores.{name}"
@@ -62,8 +68,10 @@ class Ensemble(nn.Module):
                     f"several teachers must have the same classes, but '{name}' gives scores {tuple(score.shape)} and "
                     f"'{self.names[0]}' {tuple(first.shape)}"
                 )
-        summed = torch.stack([F.log_softmax(_resized(score, first).float(), 1) for score in scores.values()])
-        return SegOutput(summed.logsumexp(0) - math.log(len(scores)))
+        resized = [_resized(score, first).float() for score in scores.values()]
+        averaged = torch.stack([F.log_softmax(score, 1) for score in resized]).logsumexp(0) - math.log(len(resized))
+        # What a softmax over classes takes away is given back: other losses read the scores themselves.
+        return SegOutput(averaged + torch.stack([score.logsumexp(1, keepdim=True) for score in resized]).mean(0))
 
 
 def _resized(score: Tensor, like: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -21,10 +22,29 @@ def gradient_norms(terms: Mapping[str, Tensor], parameters: Iterable[nn.Paramete
     for name, value in terms.items():
         norms[name] = 0.0
         if value.requires_grad:
-            gradients = torch.autograd.grad(value, wanted, retain_graph=True, allow_unused=True)
-            squares = [gradient.float().square().sum() for gradient in gradients if gradient is not None]
-            norms[name] = math.sqrt(torch.stack(squares).sum().item()) if squares else 0.0
+            norms[name] = _norm_in_half(value, wanted) if _is_half(value) else _norm(value, wanted)
     return _mean_over_processes(norms)
+
+
+def _norm(value: Tensor, wanted: list[nn.Parameter]) -> float:
+    gradients = torch.autograd.grad(value, wanted, retain_graph=True, allow_unused=True)
+    squares = [gradient.float().square().sum() for gradient in gradients if gradient is not None]
+    return math.sqrt(torch.stack(squares).sum().item()) if squares else 0.0
+
+
+def _norm_in_half(value: Tensor, wanted: list[nn.Parameter]) -> float:
+    """In float16 small gradients vanish and large ones overflow: measure at the largest scale that fits."""
+    for power in range(24, 0, -4):
+        norm = _norm(value.float() * 2.0**power, wanted)
+        if math.isfinite(norm):
+            return norm / 2.0**power
+    return _norm(value, wanted)
+
+
+def _is_half(value: Tensor) -> bool:
+    """Tell whether the pass runs under autocast to float16."""
+    kind = value.device.type
+    return torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind) == torch.float16
 
 
 def _mean_over_processes(norms: dict[str, float]) -> dict[str, float]:
@@ -54,6 +74,10 @@ class AutoWeight(nn.Module):
         self.register_buffer("total", torch.zeros(()))
         self.register_buffer("count", torch.zeros((), dtype=torch.int64))
         self._settled: float | None = None
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
+        self._settled = None  # what is kept here is that of before
 
     @classmethod
     def parse(cls, text: str) -> "AutoWeight":

@@ -49,7 +49,7 @@ class Term(nn.Module):
         on: The feature it compares: a name, a pair (name in the student, name in the teacher), or a list of
             these for a loss that takes tuples of maps.
         labels: ``"valid"`` gives the loss the labels; ``"teacher_correct"`` gives them with every pixel that
-            the teacher gets wrong made void; None gives it none.
+            the teacher (several teachers: all together) gets wrong made void; None gives it none.
         weight: A number, a schedule (:mod:`segdistill.schedules`), or ``"auto:0.2"``: set once, from the first
             steps, so that the term's gradient at the student is 0.2 times the task's.
         adapter: A module for the student's feature, instead of the 1x1 convolution that is added where the
@@ -200,6 +200,7 @@ def _trait(loss: Callable[..., Tensor], name: Literal["needs_teacher", "equal_ch
     """Read what a loss says of itself; for a function of this package, what its card says; else True."""
     if hasattr(loss, name):
         return bool(getattr(loss, name))
+    loss = getattr(loss, "func", loss)  # of a partial
     card = BY_NAME.get(getattr(loss, "__name__", ""))
     if card is None or getattr(loss, "__module__", "").partition(".")[0] != "segdistill":
         return True

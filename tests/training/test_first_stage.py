@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from segdistill.errors import Stopped, UserError
 from segdistill.losses.self_taught import SelfTaught
+from segdistill.recipes import Recipe
 from segdistill.training import first_stage
 from segdistill.training.run import distill
 from tests.tiny import said, tiny
@@ -42,7 +43,7 @@ class Broken(Scale):
         return super().own_objective(student, teacher, labels) * float("nan")
 
 
-def recipe(share: float, loss: str = "Scale", *more: str):
+def recipe(share: float, loss: str = "Scale", *more: str) -> Recipe:
     term = (f"terms.mine.loss={__name__}:{loss}", f"terms.mine.share={share}")
     return tiny("method=none", "baseline=false", *term, *more)
 
@@ -69,19 +70,19 @@ def test_parts_beside_the_student_have_an_optimiser_of_their_own(tmp_path: Path,
     assert saved["distiller"]["terms.mine.loss.mean"] < 5 * 0.9**6 + 1
 
 
-@pytest.mark.parametrize("share", [1.0, 0.0])
+@pytest.mark.parametrize(("share", "more"), [(1.0, ()), (0.0, ()), (1.0, ("train.accumulate=2",)), (1.5, ())])
 def test_a_stopped_run_goes_on_to_the_same_weights(
-    share: float, tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch
+    share: float, more: tuple[str, ...], tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    distill(recipe(share), tmp_path / "whole", console=console)
+    distill(recipe(share, "Scale", *more), tmp_path / "whole", console=console)
     if share:
         monkeypatch.setattr(first_stage, "on_any", lambda fabric, here: True)
         with pytest.raises(Stopped):
-            distill(recipe(share), tmp_path / "parts", console=console)
+            distill(recipe(share, "Scale", *more), tmp_path / "parts", console=console)
         monkeypatch.undo()
         kept = torch.load(tmp_path / "parts/checkpoints/first_stage.pt", weights_only=True)
         assert kept["step"] == 1
-    distill(recipe(share), tmp_path / "parts", console=console)
+    distill(recipe(share, "Scale", *more), tmp_path / "parts", console=console)
     whole, parts = state(tmp_path / "whole"), state(tmp_path / "parts")
     for name, value in whole.items():
         torch.testing.assert_close(parts[name], value, rtol=0, atol=0)

@@ -22,7 +22,7 @@ from segdistill.training.cost import count_flops, count_parameters
 from segdistill.training.evaluation import Score, evaluate, predict
 from segdistill.training.folder import RunFolder
 from segdistill.training.loop import Training
-from segdistill.training.optimizer import build_optimizer, learning_rate
+from segdistill.training.optimizer import build_optimizer, learning_rate, step_together
 from segdistill.training.pair import NetworkPair
 from segdistill.training.run import alone_recipe, distill
 from segdistill.training.student import run_student
@@ -177,6 +177,25 @@ def test_what_a_loss_must_know_of_the_networks_is_filled_in() -> None:
     assert networks.fact("classifier", head).out_channels == 10
     with pytest.raises(UserError, match="needs a teacher"):
         NetworkPair(networks.student, None, 10, networks.probe).fact("channels", head)
+
+
+def test_several_optimisers_share_one_scale() -> None:
+    scaler = torch.amp.GradScaler("cpu", init_scale=8.0, growth_interval=1)
+    weights = [nn.Parameter(torch.tensor(1.0)) for _ in range(2)]
+    optimizers = [torch.optim.SGD([weight], lr=0.5) for weight in weights]
+    for _ in range(2):  # the scale doubles after each step, once
+        for weight in weights:
+            scaler.scale(weight * 1.0).backward()
+        step_together(optimizers, scaler)
+    assert [weight.item() for weight in weights] == [0.0, 0.0]
+    assert scaler.get_scale() == 32.0
+
+
+def test_a_loss_of_one_feature_or_of_several_says_which() -> None:
+    with pytest.raises(UserError, match=r"term 'fitnet': fitnet takes one feature; give a term to each"):
+        build_terms(tiny("method=none", "terms.fitnet={on: [stage1, stage2]}").terms, pair())
+    with pytest.raises(UserError, match=r"term 'ofd': ofd takes a list of features, as in on=\[A, B\]; got on=stage1"):
+        build_terms(tiny("method=none", "terms.ofd={on: stage1}").terms, pair())
 
 
 # The loop.

@@ -14,8 +14,8 @@ from segdistill.errors import Stopped, UserError
 from segdistill.outputs import read_output
 from segdistill.recipes import load
 from segdistill.training import loop
-from segdistill.training.run import alone_recipe, distill, teacher_recipe
-from segdistill.training.student import run_student
+from segdistill.training.run import alone_recipe, distill, teacher_recipe, teacher_runs
+from segdistill.training.student import rehearse, run_student
 from tests.tiny import said, tiny
 
 
@@ -268,15 +268,34 @@ def test_a_run_of_before_a_key_existed_goes_on(tmp_path: Path, console: Console)
     distill(recipe, tmp_path / "run", console=console)
     record = tmp_path / "run/recipe.yaml"
     written = record.read_text()
-    record.write_text(written.replace("  floor: 0.0\n", ""))
+    record.write_text(written.replace("\n  floor: 0.0\n", "\n"))
     assert record.read_text() != written
     distill(recipe, tmp_path / "run", console=console)
-    record.write_text(written.replace("  floor: 0.0\n", "  floor: 0.1\n"))
-    with pytest.raises(UserError, match=r"run of another recipe \(.*train.floor: 0.1 there, 0.0 now"):
+    record.write_text(written.replace("\n  floor: 0.0\n", "\n  floor: 0.001\n"))
+    with pytest.raises(UserError, match=r"run of another recipe \(.*train.floor: 0.001 there, 0.0 now"):
         distill(recipe, tmp_path / "run", console=console)
     record.write_text("- no recipe")
     with pytest.raises(UserError, match=r"recipe.yaml cannot be read \(.*is not a recipe.*delete the folder"):
         distill(recipe, tmp_path / "run", console=console)
+
+
+def test_teachers_of_one_architecture_are_not_one_network() -> None:
+    teachers = {name: {"model": "tests.networks:large", "train": {"iterations": 100}} for name in "ab"}
+    recipe = tiny(f"teacher={json.dumps({'members': teachers})}", "train.budget=0.5")
+    recipes = [own for _, own in teacher_runs(recipe).values()]
+    assert [own.seed for own in recipes] == [0, 1]
+    assert [own.train.iterations for own in recipes] == [50, 50]
+    assert [own.train.budget for own in recipes] == [1.0, 1.0]
+
+
+def broken(student: torch.Tensor, teacher: torch.Tensor, labels: None = None) -> torch.Tensor:
+    return (student[..., 1:] - teacher).sum()
+
+
+def test_a_loss_of_ones_own_that_fails_is_one_line(tmp_path: Path, console: Console) -> None:
+    recipe = tiny(f"terms.mine.loss={__name__}:broken", "teacher.train=null", "teacher.weights=anywhere.pth")
+    with pytest.raises(UserError, match=r"a step on 4 images of .* fails: The size of tensor a"):
+        rehearse(recipe.model_copy(update={"teacher": recipe.teacher.model_copy(update={"weights": None})}))
 
 
 def test_a_teacher_is_one_or_several() -> None:
@@ -284,3 +303,5 @@ def test_a_teacher_is_one_or_several() -> None:
         tiny("teacher.members={a: {model: 'tests.networks:large', weights: x}}")
     with pytest.raises(UserError, match="options, weights and train belong to each of the members"):
         tiny("teacher={members: {a: {model: 'tests.networks:large', weights: x}}, weights: y}")
+    with pytest.raises(UserError, match="min_miou is that of the teachers together"):
+        tiny("teacher={members: {a: {model: 'tests.networks:large', weights: x, min_miou: 0.5}}}")

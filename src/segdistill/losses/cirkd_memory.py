@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from segdistill.losses._ops import (
+    call_in_dtype,
     check_positive,
     check_shapes,
     class_members,
@@ -163,7 +164,8 @@ def _cirkd_memory(student: Tensor, teacher: Tensor, labels: Tensor | None, *, me
     if teacher.shape[1] != memory.channels:
         raise ValueError(f"teacher must have channels={memory.channels}, got {tuple(teacher.shape)}")
     member = class_members(labels, student, num_classes=memory.num_classes, ignore_index=memory.ignore_index)
-    s, t = (unit(x.flatten(2), dim=1) for x in (memory.projector(student), teacher))  # (N, channels, H * W)
+    projected = call_in_dtype(memory.projector, student)
+    s, t = (unit(x.flatten(2), dim=1) for x in (projected, teacher))  # (N, channels, H * W)
     if memory.training:
         memory.remember(t, member)
     valid = member.any(dim=2)

@@ -11,7 +11,7 @@ from segdistill.catalogue import LossCard, card_of
 from segdistill.errors import UserError, unknown
 from segdistill.recipes.builtin import BUILTIN
 from segdistill.recipes.methods import Terms, terms_of, updated
-from segdistill.recipes.schema import Recipe, TermRecipe
+from segdistill.recipes.schema import Recipe, Teacher, TermRecipe
 from segdistill.recipes.yaml import YAMLError, read, write
 
 Draft = dict[str, Any]
@@ -207,10 +207,13 @@ def _with_training(teacher: Any, train: Draft) -> Any:
 
 def _at_budget(recipe: Recipe) -> Recipe:
     """Put budgets into plain numbers of steps, so that nothing after loading has to know of them."""
-    teacher = recipe.teacher
-    if teacher is not None and teacher.train is not None:
-        teacher = teacher.model_copy(update={"train": teacher.train.at_budget()})
+    teacher = recipe.teacher and _teacher_at_budget(recipe.teacher)
     return recipe.model_copy(update={"train": recipe.train.at_budget(), "teacher": teacher})
+
+
+def _teacher_at_budget(teacher: Teacher) -> Teacher:
+    members = {name: _teacher_at_budget(member) for name, member in teacher.members.items()}
+    return teacher.model_copy(update={"train": teacher.train and teacher.train.at_budget(), "members": members})
 
 
 def _checked(draft: Draft) -> Recipe:

@@ -13,7 +13,8 @@ from segdistill.errors import UserError, unknown
 Terms = dict[str, dict[str, Any]]
 
 _KD: Terms = {"kd": {"loss": "kd", "on": "logits", "weight": 1.0}}
-# CIRKD code base: features 50, logits 3, temperature 4, on top of KD. Its adversarial term is not part of CWD.
+# CIRKD code base: features 50, logits 3, temperature 4, on top of KD. Its adversarial term is not part of CWD. Its 50
+# belongs to a mean over the student's channels: for 128 of 256 that is 100 here, which the papers' recipes say.
 _CWD: Terms = {
     **_KD,
     "cwd_logits": {"loss": "cwd", "on": "logits", "weight": 3.0, "temperature": 4.0},

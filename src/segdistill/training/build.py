@@ -129,6 +129,9 @@ def _term(name: str, term: TermRecipe, pair: NetworkPair) -> Term:
 
 def _loss(term: TermRecipe, pair: NetworkPair, features: FeatureNames) -> Any:
     arguments = term.hyperparameters
+    if ":" not in term.loss and features.is_single == isinstance(card_of(term.loss).on, tuple):
+        takes = "one feature; give a term to each" if not features.is_single else "a list of features, as in on=[A, B]"
+        raise UserError(f"{term.loss} takes {takes}; got on={', '.join(features.student)}")
     make = _imported(term.loss) if ":" in term.loss else getattr(losses, card_of(term.loss).module)
     for fact in FACTS.intersection(signature(make).parameters) - set(arguments):
         arguments[fact] = pair.fact(fact, features)

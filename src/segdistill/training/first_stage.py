@@ -81,10 +81,12 @@ class FirstStage:
         self, optimizers: dict[str, torch.optim.Optimizer], batches: Iterator[Any], step: int
     ) -> torch.Tensor:
         seed_step(self.seed, step - self.steps, self.fabric.global_rank)
-        images, labels = (tensor.to(self.fabric.device, non_blocking=True) for tensor in next(batches))
-        with self.fabric.autocast():
-            objective = self.distiller.first_stage(images, labels)
-        torch.autograd.backward(objective)
+        parts = next(batches)
+        for part in parts:
+            images, labels = (tensor.to(self.fabric.device, non_blocking=True) for tensor in part)
+            with self.fabric.autocast():
+                objective = self.distiller.first_stage(images, labels)
+            torch.autograd.backward(objective / len(parts))
         for optimizer in optimizers.values():
             if self.fabric.world_size > 1:
                 self._average(optimizer)

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from segdistill.training.console import Narrator
 from segdistill.training.evaluation import Score
 from segdistill.training.first_stage import FirstStage
 from segdistill.training.interrupt import deferred_interrupt, on_any
-from segdistill.training.optimizer import build_optimizer, learning_rate, set_learning_rate
+from segdistill.training.optimizer import build_optimizer, learning_rate, set_learning_rate, step_together
 from segdistill.training.records import Metrics
 from segdistill.training.seeding import seed_step
 
@@ -137,7 +138,7 @@ class Training:
         return FirstStage(
             fabric=self.fabric,
             distiller=self.distiller,
-            batches=self._batches,
+            batches=self._first_stage_batches,
             steps=math.ceil(self.distiller.first_stage_share * self.train.iterations),
             seed=self.seed,
             file=self.folder / "checkpoints" / "first_stage.pt",
@@ -162,6 +163,15 @@ class Training:
         )
         return iter(loader)
 
+    def _first_stage_batches(self, step: int) -> Iterator[Any]:
+        """Whole steps' images, in the parts that fit: of a stage longer than the run, from its beginning again."""
+        while True:
+            step %= self.train.iterations
+            batches = self._batches(step)
+            while parts := list(islice(batches, self.train.accumulate)):
+                yield parts
+            step = 0
+
     def take_step(
         self, module: _FabricModule, optimizers: Sequence[Any], batches: Iterator[Any], progress: Progress
     ) -> DistillerOutput:
@@ -177,10 +187,8 @@ class Training:
                 out: DistillerOutput = module(images, labels)
                 self.fabric.backward(out.total / parts)
         if self.train.clip is not None:
-            self.fabric.clip_gradients(module, optimizers[0], max_norm=self.train.clip)
-        for optimizer in optimizers:
-            optimizer.step()
-            optimizer.zero_grad()
+            self.fabric.clip_gradients(module, optimizers[0], max_norm=self.train.clip, error_if_nonfinite=False)
+        step_together(optimizers, getattr(self.fabric.strategy.precision, "scaler", None))
         progress.step = step + 1
         return out
 
@@ -217,9 +225,10 @@ class Training:
             "loss": float(out.total.detach()),
             **{name: float(value.detach()) for name, value in out.terms.items()},
         }
+        own = {f"own/{name}": float(value.detach()) for name, value in out.own.items()}
         weights = {f"weight/{name}": weight for name, weight in out.weights.items()}
         rate = learning_rate(self.train, progress.step - 1)
-        metrics.log(progress.step, "train", **values, **weights, learning_rate=rate)
+        metrics.log(progress.step, "train", **values, **own, **weights, learning_rate=rate)
         self.narrator.step(progress.step, values, progress.best_score)
 
     def _validate(self, progress: Progress, metrics: Metrics | None) -> None:

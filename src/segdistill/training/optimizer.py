@@ -1,7 +1,8 @@
 """Optimiser and learning rate. The rate is a function of the step alone, so a resumed run needs no scheduler state."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -39,3 +40,20 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
     """Give every parameter group this rate."""
     for group in optimizer.param_groups:
         group["lr"] = rate
+
+
+def step_together(optimizers: Sequence[Any], scaler: torch.amp.GradScaler | None) -> None:
+    """Step all optimisers, as Fabric wraps them, and clear their gradients.
+
+    With a ``scaler`` of float16 gradients the scale changes once, after all of them: Fabric would change it after each,
+    before the next one divides its gradients by it.
+    """
+    for optimizer in optimizers:
+        if scaler is None:
+            optimizer.step()
+        else:
+            scaler.step(getattr(optimizer, "optimizer", optimizer))
+    if scaler is not None:
+        scaler.update()
+    for optimizer in optimizers:
+        optimizer.zero_grad()

@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from segdistill.ensemble import Ensemble
 from segdistill.errors import UserError
 from segdistill.taps import FeatureReader, classifier_path, unwrap
 from segdistill.term import FeatureNames
@@ -47,7 +48,10 @@ class NetworkPair:
         if self.teacher is None:
             raise UserError("this loss needs a teacher, and there is none")
         if name == "classifier":
-            return unwrap(self.teacher).get_submodule(classifier_path(self.teacher, self.probe))
+            teacher = unwrap(self.teacher)
+            if isinstance(teacher, Ensemble):
+                teacher = teacher.members[features.teacher[0].partition(".")[0]]
+            return unwrap(teacher).get_submodule(classifier_path(teacher, self.probe))
         widths = self._widths(self.teacher, features.teacher)
         return widths[0] if features.is_single else widths
 

@@ -105,7 +105,10 @@ def teacher_recipe(recipe: Recipe, name: str = "teacher") -> Recipe:
         raise UserError(f"there are several teachers, {', '.join(recipe.teacher.each)}; train each by its own recipe")
     teacher = recipe.teacher.each[name]
     network = Network(model=teacher.model, options=teacher.options, weights=teacher.weights)
-    return alone_recipe(recipe).model_copy(update={"student": network, "train": teacher.train or recipe.train})
+    # Members of one architecture would otherwise be one and the same network.
+    seed = (recipe.seed + list(recipe.teacher.each).index(name)) % 2**32
+    changes = {"student": network, "train": teacher.train or recipe.train, "seed": seed}
+    return alone_recipe(recipe).model_copy(update=changes)
 
 
 def rehearse_silently(recipe: Recipe) -> None:

@@ -92,9 +92,13 @@ def rehearse(recipe: Recipe) -> None:
     images, labels = (torch.stack(tensors).to(fabric.device) for tensors in zip(*samples, strict=True))
     try:
         with fabric.autocast():
+            if distiller.first_stage_share:
+                distiller.first_stage(images, labels)
             distiller(images, labels).total.backward()
     except UserError:
         raise
+    except RuntimeError as error:  # shapes that do not fit in a loss or network of one's own, no memory
+        raise UserError(f"a step on {part} images of {recipe.data.crop} fails: {str(error).splitlines()[0]}") from error
     except ValueError as error:  # batch norm's complaint of a batch of one
         raise UserError(
             f"a step on {part} images of {recipe.data.crop} fails: {error}; raise train.batch_size"
