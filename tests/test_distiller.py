@@ -393,3 +393,11 @@ def test_a_weight_that_is_loaded_is_the_one_that_counts() -> None:
     assert other.value() == pytest.approx(0.2)
     other.load_state_dict(weight.state_dict())
     assert other.value() == pytest.approx(2.0)
+
+
+def test_a_loss_that_is_no_scalar_is_named(batch) -> None:
+    def maps(student: Tensor, teacher: Tensor, labels: Tensor | None = None) -> Tensor:
+        return (student - teacher).square()
+
+    with pytest.raises(UserError, match=r"term 'maps': the loss returns \(2, 4, 8, 8\) values; return one"):
+        distiller(maps=Term(maps))(*batch)

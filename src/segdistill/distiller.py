@@ -138,6 +138,8 @@ class Distiller(nn.Module):
         for name, term in self._named_terms():
             with _named(name):
                 values[name], objective = term(ours, theirs, views[term.labels])
+                if values[name].dim():
+                    raise ValueError(f"the loss returns {tuple(values[name].shape)} values; return one, as their mean")
             if objective is not None:
                 own[name] = objective
         gradients = self._measured(values)

@@ -193,7 +193,7 @@ def test_methods_and_seeds_are_added_later_with_the_same_teacher(tmp_path: Path,
     assert load(tmp_path / "c/teacher/recipe.yaml").seed == 4
     compare(planned("gskd", "4"), tmp_path / "c", console=console)  # what is not asked for keeps its place
     assert [each["method"] for each in record(tmp_path / "c")["table"]] == ["none", "kd", "dist", "gskd", "teacher"]
-    assert [row(tmp_path / "c", name)["seeds"] for name in ("kd", "gskd")] == ["2 of 2", "1 of 1"]
+    assert [row(tmp_path / "c", name)["seeds"] for name in ("kd", "gskd")] == ["2 of 2", "1 of 2"]
 
 
 def test_what_is_finished_is_only_shown(tmp_path: Path, console: Console) -> None:
@@ -216,6 +216,23 @@ def test_killed_at_the_very_beginning_of_a_run(tmp_path: Path, console: Console)
 
 
 # What fails.
+
+
+def bursts(student: torch.Tensor, teacher: torch.Tensor, labels: None = None) -> torch.Tensor:
+    """Works in the rehearsal, and not in the run."""
+    bursts.calls += 1
+    if bursts.calls > 2:
+        raise RuntimeError("CUDA out of memory\nmore lines")
+    return (student - teacher).square().mean()
+
+
+def test_a_bug_or_no_memory_ends_one_run_and_not_the_others(tmp_path: Path, console: Console) -> None:
+    bursts.calls = 0
+    methods = f"kd:terms.mine.loss={__name__}:bursts,kd"
+    with pytest.raises(UserError, match=r"1 of 3 runs failed"):
+        compare(planned(methods, "0"), tmp_path / "c", console=console)
+    assert "failed: RuntimeError: CUDA out of memory" in (tmp_path / "c/comparison.md").read_text()
+    assert (tmp_path / "c/kd-s0/result.json").exists()
 
 
 def test_a_run_that_fails_is_noted_and_the_others_go_on(tmp_path: Path, console: Console) -> None:

@@ -88,7 +88,7 @@ def test_each_trial_is_a_run_scored_on_val(tmp_path: Path, console: Console, mon
     # The validation score says the lower weight is better, the test score the opposite.
     def scored(recipe, folder, **options):
         result = run_student(recipe, folder, **options)
-        if folder.name == "teacher":
+        if folder.name in ("teacher", "alone"):
             return result
         weight = recipe.terms["kd"].weight
         result = {**result, "val_miou": 1 / (1 + weight), "miou": weight}
@@ -108,6 +108,13 @@ def test_each_trial_is_a_run_scored_on_val(tmp_path: Path, console: Console, mon
     told = [json.loads(line).get("values") for line in journal.read_text().splitlines()]
     expected = sorted(row["val_miou_percent"] / 100 for row in rows)
     assert sorted(values[0] for values in told if values) == pytest.approx(expected)
+    compared = json.loads((tmp_path / "s/comparison.json").read_text())[
+        "table"
+    ]  # the test score, beside the student alone
+    assert compared[0]["method"] == "none"
+    assert {row["method"]: row["miou_percent"]["mean"] for row in compared[1:4]} == {
+        f"gskd:terms.kd.weight={weight}": pytest.approx(100 * weight) for weight in weights
+    }
     for row in rows:
         recipe = load(tmp_path / "s" / row["trial"] / "recipe.yaml")
         assert recipe.terms["kd"].weight == row["terms.kd.weight"]

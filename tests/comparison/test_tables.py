@@ -17,7 +17,7 @@ RECIPE: dict[str, Any] = {
     "student": {"model": "small_net"},
     "teacher": {"model": "large_net", "train": {"iterations": 9}, "weights": None},
     "train": {"iterations": 6, "batch_size": 4},
-    "data": {"name": "scenes"},
+    "data": {"name": "scenes", "root": None, "scale": 1.0, "crop": [32, 32]},
 }
 TEACHER = {"miou": 0.6, "iou": {"road": 0.9, "sky": 0.7, "car": 0.5, "pole": 0.3, "sign": None}, "params": 5_000_000}
 
@@ -78,7 +78,7 @@ def test_the_classes_stand_by_frequency_with_their_group(three_of_four: Path) ->
     found = rows(summary(three_of_four, ["none", "kd"], [0, 1]), "classes")
     assert list(found) == ["road", "sky", "car", "pole", "sign"]
     assert [row["group"] for row in found.values()] == ["common", "common", "rare", "rare", "rare"]
-    assert found["sky"]["pixels_percent"] == 25
+    assert found["sky"]["share_percent"] == 25
     assert found["road"]["none"]["mean"] == pytest.approx(45)
     assert found["road"]["kd"]["mean"] == pytest.approx(20)
     assert found["pole"]["teacher"] == pytest.approx(30)
@@ -107,7 +107,9 @@ def test_it_says_what_it_is(three_of_four: Path) -> None:
     (three_of_four / "kd-s0/environment.json").write_text(json.dumps({**machine, "commit": "def"}))
     said = summary(three_of_four, ["none", "kd"], [0, 1]).files()["comparison.md"]
     for fact in ("recipe mine", "small_net", "large_net, trained here for 9 steps, seed 3", "6 steps of 4 images",
-                 "seeds 0, 1", "data scenes, scored on test", "commit abc, def", "H200, 8 CPU cores"):  # fmt: skip
+                 "seeds 0, 1",
+                     "data scenes at 1 of its size, crops of 32x32, scored on test",
+                     "commit abc, def", "H200, 8 CPU cores"):  # fmt: skip
         assert fact in said, fact
 
 
@@ -115,9 +117,10 @@ def test_published_values_stand_beside_only_where_there_are_any(three_of_four: P
     plain = summary(three_of_four, ["none", "kd"], [0, 1])
     assert "published" not in plain.files()["comparison.csv"]
     value, other, empty = (SimpleNamespace(paper="GSKD", table="2", score=score) for score in (68.154, 69.84, None))
-    printed = {"none": [empty], "kd": [value, other], "teacher": [other]}
+    again = SimpleNamespace(paper="GSKD", table="9", score=68.154)
+    printed = {"none": [empty], "kd": [value, other, again], "teacher": [other]}
     found = rows(summary(three_of_four, ["none", "kd"], [0, 1], published=printed))
-    assert found["kd"]["published"] == "68.15 (GSKD, table 2); 69.84 (GSKD, table 2)"
+    assert found["kd"]["published"] == "68.15 (GSKD, tables 2, 9); 69.84 (GSKD, table 2)"
     assert found["none"]["published"] is None
     assert found["teacher"]["published"] == "69.84 (GSKD, table 2)"
 

@@ -218,3 +218,11 @@ def test_unknown_recipes() -> None:
         load("quikstart")
     with pytest.raises(UserError, match="no such recipe file: mine.yaml"):
         load("mine.yaml")
+
+
+def test_several_teachers_take_the_place_of_one(tmp_path: Path) -> None:
+    file = tmp_path / "several.yaml"
+    file.write_text("recipe: quickstart\nteacher: {members: {a: {model: segformer_b0, weights: a.pth}}}\n")
+    teacher = load(file).teacher
+    assert list(teacher.each) == ["a"]
+    assert (teacher.model, teacher.min_miou) == ("", 0.3)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from segdistill.cli import lists
-from segdistill.recipes import BUILTIN, METHODS, ROWS, Row, load, published, rows_of, tables
+from segdistill.recipes import BUILTIN, METHODS, ROWS, Row, load, published, rows_of, tables, teacher_rows
 from segdistill.recipes.papers import EXPERIMENTS
 from segdistill.recipes.yaml import read
 
@@ -303,3 +303,13 @@ def test_a_recipe_may_have_a_method_of_its_own(tmp_path: Path) -> None:
 def test_recipes_change_methods_that_there_are(name: str) -> None:
     assert set(load(name).methods) <= set(METHODS)
     assert set(BUILTIN[name]()) >= {"data", "student", "teacher", "method", "train"}
+
+
+def test_a_recipe_that_stands_on_an_experiment_keeps_its_rows(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("recipe: gskd_camvid_deeplabv3_r18\ndata: {root: anywhere}\nmethod: gskd\n")
+    assert [row.miou for row in rows_of(load(file))] == [68.15]
+    assert [row.miou for row in teacher_rows(load(file))] == [69.84]
+    assert rows_of(load(file, ["data.name=voc"])) == []
+    assert teacher_rows(load(file, ["data.name=voc"])) == []
+    assert teacher_rows(load(file, ["teacher.model=deeplabv3_resnet18"])) == []

@@ -10,7 +10,7 @@ from segdistill.comparison.scoreboard import Scoreboard
 from segdistill.data import class_frequencies
 from segdistill.errors import UserError
 from segdistill.processes import are_several
-from segdistill.recipes import Recipe, published, rows_of
+from segdistill.recipes import Recipe, rows_of, teacher_rows
 from segdistill.recipes.schema import Teacher
 from segdistill.reports.comparison import PublishedValue
 from segdistill.reports.tabular import on_screen
@@ -18,6 +18,16 @@ from segdistill.training.build import build_dataset
 from segdistill.training.folder import RunFolder
 from segdistill.training.run import check_labels, checked_teacher, rehearse_silently, trained_teacher
 from segdistill.training.student import load_teacher, make_fabric, run_student
+
+# What ends one run and not the others: what the user can mend, no memory left, a bug in a loss or network of one's own.
+MENDABLE = (UserError, RuntimeError, ValueError, TypeError, IndexError, AttributeError)
+
+
+def said(error: Exception) -> str:
+    """Return why a run failed, in a line."""
+    if isinstance(error, UserError):
+        return str(error)
+    return f"{type(error).__name__}: {(str(error) or 'no message').splitlines()[0][:200]}"
 
 
 def compare(plan: Plan, folder: Path, *, console: Console) -> None:
@@ -103,8 +113,7 @@ def class_pixels(recipe: Recipe) -> dict[str, int]:
 
 def published_values(plan: Plan) -> Mapping[str, Sequence[PublishedValue]]:
     """Return published results by method, to stand beside the measured ones."""
-    teacher = published(plan.shared.name, "teacher")
-    return {"teacher": teacher, **{run.method: rows_of(run.recipe) for run in plan.runs}}
+    return {"teacher": teacher_rows(plan.shared), **{run.method: rows_of(run.recipe) for run in plan.runs}}
 
 
 def ready_teacher(shared: Recipe, teacher: Teacher, folder: Path, console: Console) -> Teacher:
@@ -135,12 +144,13 @@ def _run(run: PlannedRun, board: Scoreboard, teacher: Teacher | None, console: C
             label=label,
             teacher=teacher if run.recipe.distils else None,
         )
-    except UserError as error:
-        board.note(run, str(error))
-        _say(console, f"{label} failed: {error}")
+    except MENDABLE as error:
+        reason = said(error)
+        board.note(run, reason)
+        _say(console, f"{label} failed: {reason}")
         if are_several():
             board.write()
-            raise
+            raise UserError(reason) from error
     else:
         board.note(run, None)
 

@@ -37,7 +37,7 @@ class Scoreboard:
         self._before: list[dict[str, Any]] = []
         self._problems: dict[str, str] = {}
         if (folder / RECORD).exists():
-            if any(folder.glob("*/checkpoints/last.pt")) or any(folder.glob("*/result.json")):
+            if any(folder.rglob("checkpoints/*.pt")) or any(folder.rglob("result.json")):
                 self._go_on(read_json(folder / RECORD, "recipe", "runs", "pixels"))
         elif folder.exists() and not folder.is_dir():
             raise UserError(f"{folder} is a file; give a folder with --run-dir")

@@ -8,26 +8,31 @@ from typing import Any
 
 from rich.console import Console
 
-from segdistill.comparison.compare import check_score, ready_teacher
+from segdistill.comparison.compare import MENDABLE, check_score, class_pixels, ready_teacher
+from segdistill.comparison.compare import said as why
 from segdistill.comparison.search import Dimension, Search, Value
 from segdistill.errors import UserError
+from segdistill.reports.comparison import Entry, summarise
 from segdistill.reports.files import read_json
+from segdistill.reports.metric import metric_of
 from segdistill.reports.sweep import SweepTables, Trial, sweep_tables
 from segdistill.reports.tabular import on_screen
 from segdistill.training.folder import completed, refuse_other
 from segdistill.training.records import write_json, write_text
-from segdistill.training.run import check_labels, checked_teacher, rehearse_silently
+from segdistill.training.run import alone_recipe, check_labels, checked_teacher, rehearse_silently
 from segdistill.training.student import run_student
 
 RECORD = "sweep.json"
+ALONE = "alone"
 
 
 def sweep(search: Search, folder: Path, *, trials: int, console: Console) -> None:
     """Run trials until there are ``trials`` of them; the tables in ``folder`` are rewritten after every one.
 
+    The student alone is trained beside them, and the trials stand with it in the same tables as those of a comparison.
     A trial that was stopped goes on from its checkpoint. What is proposed for trial k depends on the recipe's seed, k
     and the trials before, so that a sweep that was stopped proposes what it would have proposed. The score is the best
-    mIoU on the validation set; the test set is not looked at.
+    mIoU on the validation set, whatever the test set says.
 
     Args:
         search: What to vary in which recipe.
@@ -46,13 +51,14 @@ def sweep(search: Search, folder: Path, *, trials: int, console: Console) -> Non
     teacher = checked_teacher(base)
     check_labels(base)
     rehearse_silently(search.recipe({dimension.key: dimension.ends[0] for dimension in search.dimensions}))
-    if teacher is not None and teacher.train is None:
+    if teacher is not None and teacher.is_trained:
         check_score(base, teacher)
     if not (folder / RECORD).exists():
         _write(search, folder, [], problems)
     study = _study(optuna, folder)
     if teacher is not None:
         teacher = ready_teacher(base, teacher, folder, console)
+    run_student(alone_recipe(base), folder / ALONE, console=console, label="student alone")
     while trial := _next(optuna, study, search, trials):
         number, values = trial
         name = trial_name(number)
@@ -61,16 +67,17 @@ def sweep(search: Search, folder: Path, *, trials: int, console: Console) -> Non
         try:
             recipe = search.recipe(values)
             result = run_student(recipe, folder / name, console=console, label=name, teacher=teacher)
-            study.tell(number, result["val_miou"])
-        except UserError as error:
-            problems[name] = str(error)
-            console.print(f"{name} failed: {error}", soft_wrap=True)
+            study.tell(number, result[f"val_{metric_of(result).key}"])
+        except MENDABLE as error:
+            problems[name] = why(error)
+            console.print(f"{name} failed: {problems[name]}", soft_wrap=True)
             study.tell(number, state=optuna.trial.TrialState.FAIL)
         _write(search, folder, study.trials, problems)
     tables = _write(search, folder, study.trials, problems)
+    _write_comparison(search, folder, study.trials, problems)
     console.print()
     console.print(on_screen(tables.trials))
-    console.print(f"{tables.best}; sweep.json, .md, .csv and .tex in {folder}", soft_wrap=True)
+    console.print(f"{tables.best}; sweep.* and, beside the student alone, comparison.* in {folder}", soft_wrap=True)
 
 
 def trial_name(number: int) -> str:
@@ -151,3 +158,18 @@ def _write(search: Search, folder: Path, trials: Sequence[Any], problems: dict[s
     for name, text in tables.files().items():
         write_text(folder / name, text)
     return tables
+
+
+def _write_comparison(search: Search, folder: Path, trials: Sequence[Any], problems: dict[str, str]) -> None:
+    """Write the tables of a comparison: the student alone, then every trial as a method with its values."""
+    base = search.base
+    entries = [Entry("none", base.seed, folder / ALONE)]
+    for trial in trials:
+        name = trial_name(trial.number)
+        values = ",".join(f"{key}={value}" for key, value in trial.params.items())
+        entries.append(Entry(f"{base.method}:{values}", base.seed, folder / name, problems.get(name)))
+    pixels = class_pixels(base)
+    summary = summarise(entries, base.model_dump(mode="json"), pixels, teacher=folder / "teacher")
+    write_json(folder / "comparison.json", {"pixels": pixels, **summary.record()})
+    for file, text in summary.files().items():
+        write_text(folder / file, text)

@@ -3,6 +3,7 @@
 A resumed run, and a run with another number of workers or processes, therefore sees the same data.
 """
 
+import os
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -148,7 +149,7 @@ def _loader(
     return _Loader(
         dataset,
         batch_sampler=batches,
-        num_workers=workers,
+        num_workers=min(workers, os.cpu_count() or 1),
         persistent_workers=workers > 0,
         pin_memory=torch.cuda.is_available(),
         generator=torch.Generator(),  # or starting to iterate would draw from the run's own random state

@@ -56,6 +56,7 @@ def save_student(
     weights, description = folder / "student.safetensors", folder / "student.json"
     save_file(state, _partial(weights))
     _partial(description).write_text(json.dumps(spec, indent=2) + "\n", encoding="utf-8")
+    _partial(weights).chmod(_partial(description).stat().st_mode)  # safetensors lets nobody else read it
     for target in (weights, description):
         _partial(target).replace(target)
 

@@ -3,7 +3,7 @@
 from segdistill.recipes.builtin import BUILTIN
 from segdistill.recipes.load import load, task_term, to_yaml
 from segdistill.recipes.methods import METHODS
-from segdistill.recipes.rows import ROWS, Row, published, rows_of, tables
+from segdistill.recipes.rows import ROWS, Row, published, rows_of, tables, teacher_rows
 from segdistill.recipes.schema import Data, Network, Recipe, Teacher, TermRecipe, Train
 
 __all__ = [
@@ -22,5 +22,6 @@ __all__ = [
     "rows_of",
     "tables",
     "task_term",
+    "teacher_rows",
     "to_yaml",
 ]

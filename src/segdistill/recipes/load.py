@@ -66,7 +66,12 @@ def to_yaml(recipe: Recipe) -> str:
 def _draft(source: str | Path, seen: tuple[Path, ...] = ()) -> Draft:
     name = str(source)
     if name in BUILTIN:
-        return {"name": name, "description": (BUILTIN[name].__doc__ or "").strip(), **BUILTIN[name]()}
+        return {
+            "name": name,
+            "experiment": name,
+            "description": (BUILTIN[name].__doc__ or "").strip(),
+            **BUILTIN[name](),
+        }
     path = Path(source)
     if path.suffix not in (".yaml", ".yml"):
         raise unknown("recipe", name, BUILTIN, hint="(or give a YAML file)")
@@ -105,6 +110,8 @@ def _merge(base: Draft, change: Mapping[str, Any]) -> Draft:
         elif key == "terms":
             merged[key] = {**old, **{name: updated(old.get(name), term) for name, term in value.items()}}
         elif key in ("student", "teacher"):
+            if value.get("members"):  # several teachers take of a single one only what they must reach together
+                old = {name: old[name] for name in ("min_miou", "members") if name in old}
             merged[key] = {**(_without_options(old) if "model" in value else old), **value}
         else:
             merged[key] = {**old, **value}

@@ -149,6 +149,7 @@ class Recipe(_Strict):
     """A complete experiment."""
 
     name: str = "recipe"
+    experiment: str = Field("", description="the built-in recipe that this one stands on; its published numbers are")
     description: str = ""
     seed: int = Field(0, ge=0, lt=2**32)
     data: Data

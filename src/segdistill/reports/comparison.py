@@ -129,8 +129,8 @@ def summarise(
     metric = metric_of(next((run for runs in results.values() for run in runs.values()), against or {}))
     frequent = common_classes(pixels)
     rows = []
+    planned = len({entry.seed for entry in entries})
     for method, runs in results.items():
-        planned = sum(entry.method == method for entry in entries)
         cells = _row(runs, {} if method == "none" else results.get("none", {}), against, frequent, metric)
         rows.append((method, f"{len(runs)} of {planned}", *cells, _printed(published, method)))
     if against is not None:
@@ -145,7 +145,14 @@ def summarise(
         title=f"{recipe['name']}: {len(results)} methods, {len(seeds)} seeds",
         facts=(
             *facts(recipe, finished, splits, seeds),
-            "differences are paired seed by seed; ± is the standard deviation over seeds (n - 1)",
+            "differences are paired seed by seed; ± is the standard deviation over seeds (n - 1); means of rows with "
+            "different seeds are not to be subtracted",
+            "seconds are those of this machine, at whatever else it did; interrupted runs count what they repeat",
+            *(
+                ["published: the papers' own schedules; `segdistill recipes NAME` says with which settings"]
+                if any(published.values() if published else ())
+                else []
+            ),
             f"common classes are the {len(frequent)} of {len(pixels)} with at least {RARE:.0%} of the training labels; "
             f"their columns are means of {metric.of_class}, as those of the rare ones",
         ),
@@ -173,8 +180,15 @@ def _method_columns(metric: Metric) -> tuple[Column, ...]:
 
 
 def _printed(published: Mapping[str, Sequence[PublishedValue]] | None, method: str) -> str | None:
-    values = [value for value in (published or {}).get(method, ()) if value.score is not None]
-    return "; ".join(f"{value.score:.2f} ({value.paper}, table {value.table})" for value in values) or None
+    tables: dict[tuple[str, str], list[str]] = {}
+    for value in (published or {}).get(method, ()):
+        if value.score is not None:
+            tables.setdefault((f"{value.score:.2f}", value.paper), []).append(value.table)
+    said = (
+        f"{score} ({paper}, table{'s' if len(where) > 1 else ''} {', '.join(where)})"
+        for (score, paper), where in tables.items()
+    )
+    return "; ".join(said) or None
 
 
 def _without_empty_last(table: Table) -> Table:
@@ -216,7 +230,7 @@ def _class_table(
     metric: Metric,
 ) -> Table:
     total = sum(pixels.values()) or 1
-    columns = [Column("class", "class"), Column("group", "group"), Column("pixels_percent", "% of pixels")]
+    columns = [Column("class", "class"), Column("group", "group"), Column("share_percent", "% of labels")]
     columns += [Column(method, method, spreads=True) for method in results]
     rows = []
     for name in sorted(pixels, key=lambda each: -pixels[each]):
@@ -227,7 +241,9 @@ def _class_table(
         rows.append((*cells, *([_percent(teacher[metric.classes].get(name))] if teacher is not None else [])))
     if teacher is not None:
         columns.append(Column("teacher", "teacher"))
-    return Table(f"{metric.of_class} of each class in percent", tuple(columns), tuple(rows))
+    return Table(
+        f"{metric.of_class[0].upper()}{metric.of_class[1:]} of each class in percent", tuple(columns), tuple(rows)
+    )
 
 
 def _missing(entry: Entry) -> str:

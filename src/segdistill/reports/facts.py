@@ -28,15 +28,24 @@ def facts(recipe: Record, finished: Sequence[Path], splits: Sequence[str], seeds
     return (
         f"recipe {recipe['name']}: student {recipe['student']['model']}, {_teacher(recipe)}",
         f"{train['iterations']} steps of {train['batch_size']} images, seeds {', '.join(map(str, seeds))}",
-        f"data {data['name']}, scored on {' and '.join(splits) or '(nothing yet)'} with the weights best on val",
+        f"data {_data(data)}, scored on {' and '.join(splits) or '(nothing yet)'} with the weights best on val"
+        + (", which flatters them" if list(splits) == ["val"] else ""),
         f"commit {', '.join(commits) or '(no run yet)'}; {'; '.join(machines) or '(no machine yet)'}",
     )
+
+
+def _data(data: Record) -> str:
+    root = f" ({Path(data['root']).name})" if data["root"] else ""
+    height, width = data["crop"]
+    return f"{data['name']}{root} at {data['scale']:g} of its size, crops of {height}x{width}"
 
 
 def _teacher(recipe: Record) -> str:
     teacher = recipe["teacher"]
     if teacher is None:
         return "no teacher"
+    if teacher.get("members"):
+        return "teachers " + ", ".join(f"{name} ({each['model']})" for name, each in teacher["members"].items())
     if teacher["train"] is None:
         return f"teacher {teacher['model']} with the weights {Path(teacher['weights'] or '-').name}"
     return f"teacher {teacher['model']}, trained here for {teacher['train']['iterations']} steps, seed {recipe['seed']}"

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from segdistill.reports.facts import facts
-from segdistill.reports.files import read_json
+from segdistill.reports.metric import metric_of, read_result
 from segdistill.reports.tabular import Cell, Column, Table, as_json, comma_separated, latex, markdown
 
 Record = dict[str, Any]
@@ -69,19 +69,21 @@ def sweep_tables(trials: Sequence[Trial], recipe: Record, keys: Sequence[str]) -
         UserError: A record is damaged.
     """
     files = {trial.folder.name: trial.folder / "result.json" for trial in trials}
-    results = {name: read_json(file, "val_miou", "seconds") for name, file in files.items() if file.exists()}
-    columns = [Column("trial", "trial"), *(Column(key, key, digits=4) for key in keys)]
-    columns += [Column("val_miou_percent", "mIoU on val"), Column("seconds", "seconds", digits=0)]
+    results = {name: read_result(file, "seconds") for name, file in files.items() if file.exists()}
+    metric = metric_of(next(iter(results.values()), {}))
+    key = f"val_{metric.key}"
+    columns = [Column("trial", "trial"), *(Column(each, each, digits=4) for each in keys)]
+    columns += [Column(f"{key}_percent", f"{metric.name} on val"), Column("seconds", "seconds", digits=0)]
     columns += [Column("problem", "problem")]
-    scores = {name: result["val_miou"] for name, result in results.items()}
+    scores = {name: result[key] for name, result in results.items()}
     ordered = sorted(trials, key=lambda trial: -scores.get(trial.folder.name, -1.0))
     rows: list[tuple[Cell, ...]] = []
     for trial in ordered:
         name = trial.folder.name
         result = results.get(name)
-        score = None if result is None else 100 * result["val_miou"]
+        score = None if result is None else 100 * result[key]
         seconds = None if result is None else float(result["seconds"])
-        rows.append((name, *(trial.values.get(key) for key in keys), score, seconds, trial.problem))
+        rows.append((name, *(trial.values.get(each) for each in keys), score, seconds, trial.problem))
     best = "no trial is finished"
     if scores:
         changes = " ".join(f"{key}={value}" for key, value in ordered[0].values.items())
@@ -90,6 +92,6 @@ def sweep_tables(trials: Sequence[Trial], recipe: Record, keys: Sequence[str]) -
     return SweepTables(
         title=f"{recipe['name']}, {recipe['method']}: {len(results)} of {len(trials)} trials finished",
         facts=facts(recipe, finished, ["val"] if scores else [], [recipe["seed"]]),
-        trials=Table("Mean IoU on val in percent", tuple(columns), tuple(rows)),
+        trials=Table(f"{metric.name} on val in percent", tuple(columns), tuple(rows)),
         best=best,
     )

@@ -10,7 +10,7 @@ from segdistill.recipes.rows.i2ckd import ROWS as I2CKD
 from segdistill.recipes.rows.row import Row
 from segdistill.recipes.schema import Recipe
 
-__all__ = ["ROWS", "Row", "published", "rows_of", "tables"]
+__all__ = ["ROWS", "Row", "published", "rows_of", "tables", "teacher_rows"]
 
 ROWS: tuple[Row, ...] = (*GSKD, *AICSD, *I2CKD)
 
@@ -28,19 +28,24 @@ def published(recipe: str, method: str, changes: Sequence[str] = ()) -> list[Row
     """
     if not any((row.experiment, row.method) == (recipe, method) for row in ROWS):
         return []
-    if method != "teacher":
-        return rows_of(load(recipe, [f"method={method}", *changes]))
-    wanted, printed = _teacher(load(recipe, changes)), _teacher(load(recipe))
-    return [row for row in ROWS if row.experiment == recipe and row.method == method and wanted == printed]
+    if method == "teacher":
+        return teacher_rows(load(recipe, changes))
+    return rows_of(load(recipe, [f"method={method}", *changes]))
 
 
 def rows_of(recipe: Recipe) -> list[Row]:
-    """Return the rows that a recipe stands for: its name and method, with the same terms, networks and data set.
+    """Return the rows that a recipe stands for: its experiment and method, the same terms, networks and data set.
 
     How it is trained has no say, so that a short run still finds what it falls short of.
     """
-    rows = [row for row in ROWS if (row.experiment, row.method) == (recipe.name, recipe.method)]
+    rows = [row for row in ROWS if (row.experiment, row.method) == (recipe.experiment, recipe.method)]
     return [row for row in rows if _subject(_recipe_of(row)) == _subject(recipe)]
+
+
+def teacher_rows(recipe: Recipe) -> list[Row]:
+    """Return the rows of a recipe's teacher, where it is the printed one on the printed data set."""
+    rows = [row for row in ROWS if (row.experiment, row.method) == (recipe.experiment, "teacher")]
+    return [row for row in rows if _teacher(load(row.experiment, row.changes)) == _teacher(recipe)]
 
 
 def tables(recipe: str) -> str:
