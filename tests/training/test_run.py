@@ -1,6 +1,7 @@
 """A whole run: what it leaves, how it goes on, what it refuses."""
 
 import json
+import re
 import shutil
 import signal
 from pathlib import Path
@@ -274,6 +275,8 @@ def test_a_run_of_before_a_key_existed_goes_on(tmp_path: Path, console: Console)
     record.write_text(written.replace("\n  floor: 0.0\n", "\n  floor: 0.001\n"))
     with pytest.raises(UserError, match=r"run of another recipe \(.*train.floor: 0.001 there, 0.0 now"):
         distill(recipe, tmp_path / "run", console=console)
+    record.write_text(re.sub("(?m)^(experiment|description): .*$", r"\1: other", written))
+    distill(recipe, tmp_path / "run", console=console)
     record.write_text("- no recipe")
     with pytest.raises(UserError, match=r"recipe.yaml cannot be read \(.*is not a recipe.*delete the folder"):
         distill(recipe, tmp_path / "run", console=console)

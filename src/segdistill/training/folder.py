@@ -15,6 +15,9 @@ from segdistill.training.records import environment, write_json, write_text
 # What a run that was killed at its very beginning leaves: claim() writes recipe.yaml last.
 UNFINISHED = {"environment.json", "environment.json.tmp", "recipe.yaml.tmp"}
 
+# What says of a recipe where it comes from, and changes nothing of what is run.
+NO_MATTER = ("description:", "experiment:", "recipe.description:", "recipe.experiment:")
+
 
 class RunFolder:
     """A folder that holds one run; see the README for its files.
@@ -91,7 +94,7 @@ def completed(record: dict[str, Any]) -> dict[str, Any]:
 
 def refuse_other(path: Path, kind: str, there: dict[str, Any], now: dict[str, Any]) -> None:
     """Raise a UserError that shows the first differences, if a folder's recipe is not this one."""
-    found = _differences(there, now)
+    found = [each for each in _differences(there, now) if not each.startswith(NO_MATTER)]
     if found:
         more = f"; and {len(found) - 3} more" if len(found) > 3 else ""
         raise UserError(
