@@ -4,12 +4,29 @@ from pathlib import Path
 
 from segdistill.data.classes import Classes
 from segdistill.data.datasets import ClassificationDataset, SegmentationDataset
-from segdistill.data.layouts import Layout
+from segdistill.data.layouts import Layout, Split
 from segdistill.data.masks import check_size, read_mask
 from segdistill.data.reading import Array, image_size, read_image
 
 
-class MaskFiles(SegmentationDataset):
+class _Files:
+    """Items whose images are the files of a split."""
+
+    split: Split
+
+    def __len__(self) -> int:
+        return len(self.split.images)
+
+    def name(self, index: int) -> str:
+        """Return the stem of the image's file."""
+        return self.split.images[index].stem
+
+    def path(self, index: int) -> Path:
+        """Return the image's file."""
+        return self.split.images[index]
+
+
+class MaskFiles(_Files, SegmentationDataset):
     """The images and masks of one split of a layout on disk."""
 
     def __init__(
@@ -25,17 +42,6 @@ class MaskFiles(SegmentationDataset):
         super().__init__(classes, scale=scale, native_labels=native_labels, cache=cache)
         self.layout = layout
         self.split = layout.split(split)
-
-    def __len__(self) -> int:
-        return len(self.split.images)
-
-    def name(self, index: int) -> str:
-        """Return the stem of the image's file."""
-        return self.split.images[index].stem
-
-    def path(self, index: int) -> Path:
-        """Return the image's file."""
-        return self.split.images[index]
 
     def read(self, index: int) -> tuple[Array, Array]:
         """Decode the image and its mask."""
@@ -53,7 +59,7 @@ class MaskFiles(SegmentationDataset):
         return labels
 
 
-class ClassFolders(ClassificationDataset):
+class ClassFolders(_Files, ClassificationDataset):
     """The images of one split of a layout in which an image lies in the folder of its class."""
 
     def __init__(
@@ -62,17 +68,6 @@ class ClassFolders(ClassificationDataset):
         super().__init__(classes, scale=scale, cache=cache)
         self.split = layout.split(split)
         self._index = {name: index for index, name in enumerate(classes.names)}
-
-    def __len__(self) -> int:
-        return len(self.split.images)
-
-    def name(self, index: int) -> str:
-        """Return the stem of the image's file."""
-        return self.split.images[index].stem
-
-    def path(self, index: int) -> Path:
-        """Return the image's file."""
-        return self.split.images[index]
 
     def read_image(self, index: int) -> Array:
         """Decode the image."""

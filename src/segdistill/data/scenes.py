@@ -1,20 +1,15 @@
 """Generated street scenes: a dataset without files, made anew from (split, index) on each machine alike."""
 
-import zlib
-from pathlib import Path
-
-import numpy as np
-
 from segdistill.data.datasets import SegmentationDataset
+from segdistill.data.generated import Generated
 from segdistill.data.layouts.generated import SCENES
 from segdistill.data.reading import Array
 from segdistill.data.street import draw_street
-from segdistill.errors import UserError, unknown
 
 LENGTHS = {"train": 400, "val": 60, "test": 100}
 
 
-class Scenes(SegmentationDataset):
+class Scenes(Generated, SegmentationDataset):
     """Street scenes with exact labels; see :mod:`segdistill.data.street` for what is in them.
 
     Args:
@@ -35,26 +30,8 @@ class Scenes(SegmentationDataset):
         cache: bool = False,
     ) -> None:
         super().__init__(SCENES, scale=scale, native_labels=native_labels, cache=cache)
-        if split not in LENGTHS:
-            raise unknown("split", split, LENGTHS, hint="in dataset 'scenes'")
-        if min(size) < 16:
-            raise UserError(f"scenes need at least 16x16 pixels, got {size[0]}x{size[1]} (height x width)")
-        self.split = split
-        self.size = size
-        self._length = LENGTHS[split] if length is None else length
-
-    def __len__(self) -> int:
-        return self._length
-
-    def name(self, index: int) -> str:
-        """Return for instance "train_00007"."""
-        return f"{self.split}_{index:05d}"
-
-    def path(self, index: int) -> Path | None:
-        """Return None: there is no file."""
-        return None
+        self._set_up("scenes", LENGTHS, split, length, size)
 
     def read(self, index: int) -> tuple[Array, Array]:
         """Draw the scene."""
-        rng = np.random.default_rng((zlib.crc32(self.split.encode()), index))
-        return draw_street(rng, *self.size)
+        return draw_street(self._chance(index), *self.size)

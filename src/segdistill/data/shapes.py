@@ -1,20 +1,17 @@
 """Generated pictures of one shape each: a classification set without files, learnt in seconds."""
 
-import zlib
-from pathlib import Path
-
 import numpy as np
 from numpy.typing import NDArray
 
 from segdistill.data.datasets import ClassificationDataset
+from segdistill.data.generated import Generated
 from segdistill.data.layouts.generated import SHAPES
 from segdistill.data.reading import Array
-from segdistill.errors import UserError, unknown
 
 LENGTHS = {"train": 600, "val": 120, "test": 120}
 
 
-class Shapes(ClassificationDataset):
+class Shapes(Generated, ClassificationDataset):
     """A shape of any size, turn and place, in colours that tell nothing, brighter than its ground, under noise.
 
     Args:
@@ -34,29 +31,11 @@ class Shapes(ClassificationDataset):
         cache: bool = False,
     ) -> None:
         super().__init__(SHAPES, scale=scale, cache=cache)
-        if split not in LENGTHS:
-            raise unknown("split", split, LENGTHS, hint="in dataset 'shapes'")
-        if min(size) < 16:
-            raise UserError(f"shapes need at least 16x16 pixels, got {size[0]}x{size[1]} (height x width)")
-        self.split = split
-        self.size = size
-        self._length = LENGTHS[split] if length is None else length
-
-    def __len__(self) -> int:
-        return self._length
-
-    def name(self, index: int) -> str:
-        """Return for instance "train_00007"."""
-        return f"{self.split}_{index:05d}"
-
-    def path(self, index: int) -> Path | None:
-        """Return None: there is no file."""
-        return None
+        self._set_up("shapes", LENGTHS, split, length, size)
 
     def read_image(self, index: int) -> Array:
         """Draw the picture."""
-        rng = np.random.default_rng((zlib.crc32(self.split.encode()), index))
-        return draw_shape(rng, self.classes.names[self.label(index)], self.size)
+        return draw_shape(self._chance(index), self.classes.names[self.label(index)], self.size)
 
     def label(self, index: int) -> int:
         """Return the class, by turns."""

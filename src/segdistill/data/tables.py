@@ -73,7 +73,24 @@ class Table:
         return InMemory(cell.get("bytes") or b"", name)
 
 
-class TableMasks(SegmentationDataset):
+class _Rows:
+    """Items that are the rows of a table."""
+
+    table: Table
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def name(self, index: int) -> str:
+        """Return for instance "train_00007"."""
+        return self.table.name(index)
+
+    def path(self, index: int) -> Path | None:
+        """Return None: the image is no file of its own."""
+        return None
+
+
+class TableMasks(_Rows, SegmentationDataset):
     """Images and masks of a table."""
 
     def __init__(
@@ -89,17 +106,6 @@ class TableMasks(SegmentationDataset):
         super().__init__(classes, scale=scale, native_labels=native_labels, cache=cache)
         self.table = table
         self.layout = layout
-
-    def __len__(self) -> int:
-        return len(self.table)
-
-    def name(self, index: int) -> str:
-        """Return for instance "train_00007"."""
-        return self.table.name(index)
-
-    def path(self, index: int) -> Path | None:
-        """Return None: the image is no file of its own."""
-        return None
 
     def read(self, index: int) -> tuple[Array, Array]:
         """Decode the image and its mask."""
@@ -117,7 +123,7 @@ class TableMasks(SegmentationDataset):
         return labels
 
 
-class TableClasses(ClassificationDataset):
+class TableClasses(_Rows, ClassificationDataset):
     """Images and class indices of a table."""
 
     def __init__(self, table: Table, classes: Classes, *, scale: float | None = None, cache: bool = False) -> None:
@@ -129,17 +135,6 @@ class TableClasses(ClassificationDataset):
                 f"split '{table.split}' of '{table.where}' has labels {sorted(map(str, bad))[:4]}; "
                 f"expected 0..{len(classes) - 1} (-1 means that a split comes without labels)"
             )
-
-    def __len__(self) -> int:
-        return len(self.table)
-
-    def name(self, index: int) -> str:
-        """Return for instance "train_00007"."""
-        return self.table.name(index)
-
-    def path(self, index: int) -> Path | None:
-        """Return None: the image is no file of its own."""
-        return None
 
     def read_image(self, index: int) -> Array:
         """Decode the image."""
