@@ -14,7 +14,7 @@ from segdistill.models import build
 from segdistill.recipes import ROWS, Recipe, load
 from segdistill.recipes.papers import EXPERIMENTS
 from segdistill.training.build import build_dataset, build_teacher, build_terms, build_transform
-from segdistill.training.optimizer import build_optimizer
+from segdistill.training.optimizer import build_optimizers, step_together
 from segdistill.training.pair import NetworkPair
 from segdistill.training.student import build_distiller, make_fabric
 
@@ -94,16 +94,14 @@ def test_two_steps_on_the_real_layout(name: str, tmp_path: Path) -> None:
     teacher = build_teacher(recipe.teacher, len(dataset.classes))
     distiller = build_distiller(recipe, dataset, teacher, fabric).train()
     before = [parameter.clone() for parameter in distiller.student.parameters()]
-    optimizers = [build_optimizer(distiller.main_parameters(), recipe.train), *distiller.own_optimizers().values()]
+    optimizers = build_optimizers(distiller, recipe.train)
     stream = TrainingStream(dataset, build_transform(recipe.data, dataset.task), recipe.seed)
     for step, (images, labels) in enumerate(training_loader(stream, 2, steps=2)):
         distiller.progress = float(step)
         out = distiller(images, labels)
         out.total.backward()
         assert out.total.isfinite()
-        for optimizer in optimizers:
-            optimizer.step()
-            optimizer.zero_grad()
+        step_together(optimizers, None)
     changed = [
         bool((parameter != old).any()) for parameter, old in zip(distiller.student.parameters(), before, strict=True)
     ]

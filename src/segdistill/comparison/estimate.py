@@ -23,15 +23,14 @@ from segdistill.training import checkpoint
 from segdistill.training.build import (
     build_dataset,
     build_evaluation_transform,
-    build_teacher,
     build_transform,
     final_split,
 )
 from segdistill.training.console import clock, quiet
 from segdistill.training.evaluation import predict_like
-from segdistill.training.optimizer import build_optimizer
+from segdistill.training.optimizer import build_optimizers, step_together
 from segdistill.training.run import checked_teacher, teacher_runs
-from segdistill.training.student import build_distiller, make_fabric
+from segdistill.training.student import build_trial, make_fabric
 
 STEPS, IMAGES = 6, 5
 
@@ -114,12 +113,9 @@ def measure(recipe: Recipe) -> Cost:
     """Take a few steps of a run and score a few images, the first of each not counted, and forget them."""
     fabric = make_fabric(recipe.train)
     train_set, val_set = build_dataset(recipe.data, "train"), build_dataset(recipe.data, "val")
-    teacher = None
-    if recipe.distils and recipe.teacher is not None:
-        teacher = fabric.to_device(build_teacher(recipe.teacher, len(train_set.classes)))
-    distiller = build_distiller(recipe, train_set, teacher, fabric).train()
-    main = build_optimizer(distiller.main_parameters(), recipe.train)
-    optimizers = [main, *distiller.own_optimizers().values()]
+    distiller = build_trial(recipe, train_set, fabric)
+    teacher = distiller.teacher
+    optimizers = build_optimizers(distiller, recipe.train)
     stream = TrainingStream(train_set, build_transform(recipe.data, train_set.task), recipe.seed)
     parts = recipe.train.accumulate
     batch = recipe.train.batch_size // parts // fabric.world_size
@@ -130,9 +126,7 @@ def measure(recipe: Recipe) -> Cost:
             out = distiller(images.to(fabric.device), labels.to(fabric.device))
         out.total.backward()
         if number % parts == 0:
-            for optimizer in optimizers:
-                optimizer.step()
-                optimizer.zero_grad()
+            step_together(optimizers, None)
             seconds.append(_now(fabric) - began)
             began = _now(fabric)
     return Cost(

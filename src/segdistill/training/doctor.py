@@ -10,7 +10,7 @@ from segdistill.distiller import Distiller
 from segdistill.recipes import Recipe
 from segdistill.training.build import build_dataset, build_teacher, build_transform
 from segdistill.training.console import clock
-from segdistill.training.optimizer import build_optimizer
+from segdistill.training.optimizer import build_optimizers, step_together
 from segdistill.training.student import build_distiller, load_teacher, make_fabric
 from segdistill.wiring import Wiring
 
@@ -45,8 +45,7 @@ def examine(recipe: Recipe, console: Console) -> None:
     distiller = build_distiller(recipe, sets["train"], frozen, fabric).train()
     console.print(_table(distiller))
     stream = TrainingStream(sets["train"], build_transform(recipe.data, sets["train"].task), recipe.seed)
-    main = build_optimizer(distiller.main_parameters(), recipe.train)
-    optimizers = [main, *distiller.own_optimizers().values()]
+    optimizers = build_optimizers(distiller, recipe.train)
     parts = recipe.train.accumulate
     times: list[float] = []
     loader = training_loader(stream, recipe.train.batch_size // parts, steps=3, workers=recipe.data.workers)
@@ -62,9 +61,7 @@ def examine(recipe: Recipe, console: Console) -> None:
                 console.print(f"step 1: {name} {float(out.terms[name].detach()):.4g}, {said}")
             began = time.perf_counter()
         out.total.backward()
-        for optimizer in optimizers:
-            optimizer.step()
-            optimizer.zero_grad()
+        step_together(optimizers, None)
         times.append(time.perf_counter() - began)
         began = time.perf_counter()
     seconds = min(times[1:]) * parts * recipe.train.iterations

@@ -23,7 +23,7 @@ from segdistill.training.console import Narrator
 from segdistill.training.evaluation import Score
 from segdistill.training.first_stage import FirstStage
 from segdistill.training.interrupt import deferred_interrupt, on_any
-from segdistill.training.optimizer import build_optimizer, learning_rate, set_learning_rate, step_together
+from segdistill.training.optimizer import build_optimizers, learning_rate, set_learning_rate, step_together
 from segdistill.training.records import Metrics
 from segdistill.training.seeding import seed_step
 
@@ -90,8 +90,7 @@ class Training:
         if self.distiller.first_stage_share and not self.last.exists():
             self._first_stage().run()
         self.distiller.finish_first_stage()
-        main = build_optimizer(self.distiller.main_parameters(), self.train)
-        optimizers = [main, *self.distiller.own_optimizers().values()]
+        optimizers = build_optimizers(self.distiller, self.train)
         progress = self._resume(optimizers)
         module, *wrapped = self.fabric.setup(self.distiller, *optimizers)
         if progress.step < self.train.iterations:

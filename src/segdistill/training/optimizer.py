@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from segdistill.distiller import Distiller
 from segdistill.recipes.schema import Train
 
 
@@ -16,6 +17,11 @@ def build_optimizer(parameters: Iterable[nn.Parameter], train: Train) -> torch.o
     if train.optimizer == "adamw":
         return torch.optim.AdamW(wanted, lr=train.learning_rate, weight_decay=train.weight_decay)
     return torch.optim.SGD(wanted, lr=train.learning_rate, momentum=train.momentum, weight_decay=train.weight_decay)
+
+
+def build_optimizers(distiller: Distiller, train: Train) -> list[torch.optim.Optimizer]:
+    """Return the student's optimiser, then those of the losses' parts that learn beside it."""
+    return [build_optimizer(distiller.main_parameters(), train), *distiller.own_optimizers().values()]
 
 
 def learning_rate(train: Train, step: int) -> float:

@@ -73,6 +73,14 @@ def build_distiller(recipe: Recipe, dataset: ImageSet, teacher: nn.Module | None
     return Distiller(student, teacher, terms, probe=probe, ignore_index=void).to(fabric.device)
 
 
+def build_trial(recipe: Recipe, dataset: ImageSet, fabric: Fabric) -> Distiller:
+    """Build a run's Distiller to take a few steps with and forget; its teacher may have yet to be trained."""
+    teacher = None
+    if recipe.distils and recipe.teacher is not None:
+        teacher = fabric.to_device(build_teacher(recipe.teacher, len(dataset.classes)))
+    return build_distiller(recipe, dataset, teacher, fabric).train()
+
+
 def rehearse(recipe: Recipe) -> None:
     """Take one step on two images and forget it, so that a wrong word is found before a teacher is trained.
 
@@ -82,10 +90,7 @@ def rehearse(recipe: Recipe) -> None:
     """
     fabric = make_fabric(recipe.train)
     dataset = build_dataset(recipe.data, "train")
-    teacher = None
-    if recipe.distils and recipe.teacher is not None:
-        teacher = fabric.to_device(build_teacher(recipe.teacher, len(dataset.classes)))
-    distiller = build_distiller(recipe, dataset, teacher, fabric).train()
+    distiller = build_trial(recipe, dataset, fabric)
     part = recipe.train.batch_size // recipe.train.accumulate // fabric.world_size
     stream = TrainingStream(dataset, build_transform(recipe.data, dataset.task), recipe.seed)
     samples = [stream[position] for position in range(min(2, max(1, part)))]
