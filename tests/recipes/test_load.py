@@ -220,6 +220,12 @@ def test_unknown_recipes() -> None:
         load("mine.yaml")
 
 
+def test_a_mistyped_key_of_the_training_is_named_once() -> None:
+    with pytest.raises(UserError) as caught:
+        load("quickstart", ["train.iteration=3"])
+    assert str(caught.value) == "unknown key 'train.iteration'; did you mean 'train.iterations'?"
+
+
 def test_several_teachers_take_the_place_of_one(tmp_path: Path) -> None:
     file = tmp_path / "several.yaml"
     file.write_text("recipe: quickstart\nteacher: {members: {a: {model: segformer_b0, weights: a.pth}}}\n")

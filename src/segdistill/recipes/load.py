@@ -11,7 +11,7 @@ from segdistill.catalogue import LossCard, card_of
 from segdistill.errors import UserError, unknown
 from segdistill.recipes.builtin import BUILTIN
 from segdistill.recipes.methods import Terms, terms_of, updated
-from segdistill.recipes.schema import Recipe, Teacher, TermRecipe
+from segdistill.recipes.schema import Recipe, Teacher, TermRecipe, Train
 from segdistill.recipes.yaml import YAMLError, read, write
 
 Draft = dict[str, Any]
@@ -198,7 +198,9 @@ def _inherit_training(draft: Draft) -> None:
     """Give the teacher's training the student's settings where it has none of its own."""
     train = draft.get("train")
     if isinstance(train, dict):
-        draft["teacher"] = _with_training(draft.get("teacher"), train)
+        # A key that is mistyped is the student's mistake alone.
+        known = {key: value for key, value in train.items() if key in Train.model_fields}
+        draft["teacher"] = _with_training(draft.get("teacher"), known)
 
 
 def _with_training(teacher: Any, train: Draft) -> Any:
