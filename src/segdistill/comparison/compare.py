@@ -23,7 +23,7 @@ from segdistill.training.student import load_teacher, make_fabric, run_student
 MENDABLE = (UserError, RuntimeError, ValueError, TypeError, IndexError, AttributeError)
 
 
-def said(error: Exception) -> str:
+def why(error: Exception) -> str:
     """Return why a run failed, in a line."""
     if isinstance(error, UserError):
         return str(error)
@@ -145,7 +145,7 @@ def _run(run: PlannedRun, board: Scoreboard, teacher: Teacher | None, console: C
             teacher=teacher if run.recipe.distils else None,
         )
     except MENDABLE as error:
-        reason = said(error)
+        reason = why(error)
         board.note(run, reason)
         _say(console, f"{label} failed: {reason}")
         if are_several():

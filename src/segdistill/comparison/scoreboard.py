@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from segdistill.comparison.files import write_tables
 from segdistill.comparison.plan import Plan, PlannedRun
 from segdistill.errors import UserError
 from segdistill.processes import is_first_process
@@ -11,7 +12,6 @@ from segdistill.recipes import Recipe
 from segdistill.reports.comparison import Comparison, Entry, PublishedValue, summarise
 from segdistill.reports.files import read_json
 from segdistill.training.folder import completed, refuse_other
-from segdistill.training.records import write_json, write_text
 
 RECORD = "comparison.json"
 
@@ -79,9 +79,7 @@ class Scoreboard:
         summary = self.summary(published)
         if is_first_process():
             record = {"recipe": _plain(self.shared), "pixels": self.pixels, **summary.record()}
-            write_json(self.folder / RECORD, record)
-            for name, text in summary.files().items():
-                write_text(self.folder / name, text)
+            write_tables(self.folder / RECORD, record, summary.files())
         return summary
 
     def _entries(self) -> list[Entry]:

@@ -8,8 +8,8 @@ from typing import Any
 
 from rich.console import Console
 
-from segdistill.comparison.compare import MENDABLE, check_score, class_pixels, ready_teacher
-from segdistill.comparison.compare import said as why
+from segdistill.comparison.compare import MENDABLE, check_score, class_pixels, ready_teacher, why
+from segdistill.comparison.files import write_tables
 from segdistill.comparison.search import Dimension, Search, Value
 from segdistill.errors import UserError
 from segdistill.reports.comparison import Entry, summarise
@@ -18,7 +18,6 @@ from segdistill.reports.metric import metric_of
 from segdistill.reports.sweep import SweepTables, Trial, sweep_tables
 from segdistill.reports.tabular import on_screen
 from segdistill.training.folder import completed, refuse_other
-from segdistill.training.records import write_json, write_text
 from segdistill.training.run import alone_recipe, check_labels, checked_teacher, rehearse_silently
 from segdistill.training.student import run_student
 
@@ -154,9 +153,7 @@ def _write(search: Search, folder: Path, trials: Sequence[Any], problems: dict[s
     ]
     recipe = search.base.model_dump(mode="json")
     tables = sweep_tables(found, recipe, [dimension.key for dimension in search.dimensions])
-    write_json(folder / RECORD, {**_identity(search), **tables.record()})
-    for name, text in tables.files().items():
-        write_text(folder / name, text)
+    write_tables(folder / RECORD, {**_identity(search), **tables.record()}, tables.files())
     return tables
 
 
@@ -170,6 +167,4 @@ def _write_comparison(search: Search, folder: Path, trials: Sequence[Any], probl
         entries.append(Entry(f"{base.method}:{values}", base.seed, folder / name, problems.get(name)))
     pixels = class_pixels(base)
     summary = summarise(entries, base.model_dump(mode="json"), pixels, teacher=folder / "teacher")
-    write_json(folder / "comparison.json", {"pixels": pixels, **summary.record()})
-    for file, text in summary.files().items():
-        write_text(folder / file, text)
+    write_tables(folder / "comparison.json", {"pixels": pixels, **summary.record()}, summary.files())
