@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from segdistill.training.records import write_json, write_text
+from segdistill.atomic import write_text
+from segdistill.training.records import write_json
 
 
 def write_tables(record: Path, content: dict[str, Any], tables: Mapping[str, str]) -> None:

@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import nn
 
+from segdistill.atomic import replacing, write_text
 from segdistill.errors import UserError
 from segdistill.models.builder import build
 from segdistill.models.weights import load_weights
@@ -52,13 +53,9 @@ def save_student(
         **(extra or {}),
     }
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    weights, description = folder / "student.safetensors", folder / "student.json"
-    save_file(state, _partial(weights))
-    _partial(description).write_text(json.dumps(spec, indent=2) + "\n", encoding="utf-8")
-    _partial(weights).chmod(_partial(description).stat().st_mode)  # safetensors lets nobody else read it
-    for target in (weights, description):
-        _partial(target).replace(target)
+    with replacing(folder / "student.safetensors") as file:
+        file.write(save(state))
+    write_text(folder / "student.json", json.dumps(spec, indent=2) + "\n")
 
 
 def load(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
@@ -82,7 +79,3 @@ def load(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
     network = build(name, num_classes, **options)
     load_weights(network, description.with_suffix(".safetensors"), strict=True)
     return network.eval(), spec
-
-
-def _partial(path: Path) -> Path:
-    return path.with_name(path.name + ".partial")

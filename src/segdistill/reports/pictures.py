@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
+from segdistill.atomic import replacing
 from segdistill.data import Classes
 
 Pixels = npt.NDArray[np.uint8]
@@ -48,8 +49,8 @@ def grid(rows: Sequence[Mapping[str, Pixels]], classes: Classes, file: Path, *, 
         for left, index in entries:
             draw.rectangle((left, top + 2, left + 11, top + 13), fill=classes.palette[index], outline="grey")
             draw.text((left + 15, top + 2), classes.names[index], fill="black")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    sheet.save(file)
+    with replacing(file) as opened:
+        sheet.save(opened, format="PNG")
 
 
 def _key_rows(classes: Classes, across: int) -> list[list[tuple[int, int]]]:

@@ -5,15 +5,19 @@ from typing import Any
 
 import torch
 
+from segdistill.atomic import replacing
 from segdistill.errors import UserError
 
 
 def save(state: dict[str, Any], path: Path) -> None:
     """Write ``state`` so that ``path`` always holds a whole checkpoint, the old or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".tmp")
-    torch.save(state, unfinished)
-    unfinished.replace(path)
+    with replacing(path) as file:
+        try:
+            torch.save(state, file)
+        except RuntimeError as error:
+            if isinstance(error.__context__, OSError):  # a full disk, over which closing the archive complained
+                raise error.__context__ from None
+            raise
 
 
 def load(path: Path) -> dict[str, Any]:

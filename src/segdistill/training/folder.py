@@ -6,11 +6,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from segdistill.atomic import write_text
 from segdistill.errors import UserError
 from segdistill.processes import is_first_process
 from segdistill.recipes import Recipe, load, to_yaml
 from segdistill.reports.metric import read_result
-from segdistill.training.records import environment, write_json, write_text
+from segdistill.training.records import environment, write_json
 
 # What a run that was killed at its very beginning leaves: claim() writes recipe.yaml last.
 UNFINISHED = {"environment.json", "environment.json.tmp", "recipe.yaml.tmp"}

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from segdistill.atomic import unwritable, write_text
 from segdistill.errors import UserError
 
 PACKAGES = ("torch", "torchvision", "lightning-fabric", "timm", "segmentation-models-pytorch", "numpy")
@@ -19,14 +20,6 @@ PACKAGES = ("torch", "torchvision", "lightning-fabric", "timm", "segmentation-mo
 def write_json(path: Path, content: object) -> None:
     """Write JSON atomically."""
     write_text(path, json.dumps(content, indent=2) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file atomically, making its folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(path.name + ".tmp")
-    unfinished.write_text(text)
-    unfinished.replace(path)
 
 
 def environment(seed: int) -> dict[str, Any]:
@@ -72,8 +65,11 @@ class Metrics:
 
     def log(self, step: int, split: str, **values: float | None) -> None:
         """Append one line."""
-        with self.path.open("a") as file:
-            file.write(json.dumps({"step": step, "split": split, **values}) + "\n")
+        try:
+            with self.path.open("a") as file:
+                file.write(json.dumps({"step": step, "split": split, **values}) + "\n")
+        except OSError as error:
+            raise unwritable(self.path, error) from error
         if self._tensorboard is not None:
             for name, value in values.items():
                 if value is not None:
