@@ -202,7 +202,7 @@ def test_permutation_must_fit() -> None:
     [
         ({"samples": 0}, "samples must be > 0, got 0"),
         ({"stride": 0}, 'stride must be > 0 or "classes", got 0'),
-        ({"stride": "class"}, "stride must be > 0 or \"classes\", got 'class'"),
+        ({"stride": "class"}, "stride must be a whole number or \"classes\", got 'class'"),
         ({"temperature": 0}, "temperature must be > 0, got 0"),
         ({"sampling": "even"}, 'sampling must be "class_balanced" or "random", got \'even\''),
     ],

@@ -81,5 +81,5 @@ def test_is_a_mean_over_images(rng: torch.Generator) -> None:
 
 
 def test_form_is_one_of_two() -> None:
-    with pytest.raises(ValueError, match='form must be "paper" or "released", got "code"'):
+    with pytest.raises(ValueError, match='form must be "paper" or "released", got \'code\''):
         ICSD(form="code")

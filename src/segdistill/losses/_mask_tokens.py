@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segdistill.losses._ops import call_in_dtype, check_positive, check_shapes, labels_at, loss_function
+from segdistill.losses._checks import Count, NonNegative, checked
+from segdistill.losses._ops import call_in_dtype, check_shapes, labels_at, loss_function
 from segdistill.losses.cross_entropy import cross_entropy
 from segdistill.losses.self_taught import SelfTaught
 
@@ -34,13 +35,18 @@ class MaskTokens(SelfTaught):
 
     equal_channels = True
 
+    @checked
     def __init__(
-        self, *, channels: int, sets: int, tokens: int, num_classes: int | None, first_stage: float, ignore_index: int
+        self,
+        *,
+        channels: Count,
+        sets: Count,
+        tokens: Count,
+        num_classes: Count | None,
+        first_stage: NonNegative,
+        ignore_index: int,
     ) -> None:
         super().__init__()
-        check_positive(channels=channels, tokens=tokens)
-        if first_stage < 0:
-            raise ValueError(f"first_stage must be >= 0, a share of the run's steps, got {first_stage}")
         self.channels = channels
         self.first_stage = first_stage
         self.ignore_index = ignore_index

@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from segdistill.losses._checks import check_all, checks_of
+
 P = ParamSpec("P")
 
 
@@ -18,14 +20,16 @@ def loss_function(function: Callable[P, Tensor]) -> Callable[P, Tensor]:
     """Make ``function(student, teacher, ...)`` keep the promises that need no mathematics.
 
     No gradient reaches the teacher (the second parameter), and everything is computed in float32 at
-    least: half-precision tensors are cast up and autocast is off inside. Student and teacher may be tensors,
-    tuples of tensors or None.
+    least: half-precision tensors are cast up and autocast is off inside. A hyper-parameter that is not
+    what its annotation says is a ValueError. Student and teacher may be tensors, tuples of tensors or None.
     """
     compute = cast("Callable[..., Tensor]", function)
     student_name, teacher_name = list(signature(function).parameters)[:2]
+    checks = checks_of(function)
 
     @wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> Tensor:
+        check_all(checks, kwargs)
         values = [_prepare(value, detach=index == 1) for index, value in enumerate(args)]
         named = {name: _prepare(value, detach=name == teacher_name) for name, value in kwargs.items()}
         both = [*values[:2], *(named[name] for name in (student_name, teacher_name) if name in named)]
@@ -69,13 +73,6 @@ def call_in_dtype(module: nn.Module, x: Tensor, *more: Tensor | None, learns: bo
         if name in other:  # running statistics, which the call has renewed
             buffer.copy_(other[name])
     return result
-
-
-def check_positive(**values: float) -> None:
-    """Raise a ValueError for the first hyper-parameter that is not > 0."""
-    for name, value in values.items():
-        if value <= 0:
-            raise ValueError(f"{name} must be > 0, got {value}")
 
 
 def check_shapes(student: Tensor, teacher: Tensor, *, dims: tuple[int, ...] = (4,), any_channels: bool = False) -> None:

@@ -1,13 +1,15 @@
 """Af-DCD: rebuild the teacher's features from a part of the student's, and contrast channels within patches."""
 
+from typing import Annotated
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from segdistill.losses._checks import Count, NonNegative, Positive, Range, checked
 from segdistill.losses._ops import (
     call_in_dtype,
-    check_positive,
     check_shapes,
     hide_void,
     loss_function,
@@ -66,28 +68,25 @@ class AfDCD(nn.Module):
 
     equal_channels = False
 
+    @checked
     def __init__(
         self,
         *,
-        student_channels: int,
-        teacher_channels: int,
+        student_channels: Count,
+        teacher_channels: Count,
         groups: int = 16,
-        pool: int = 4,
-        patch: int = 4,
-        mask_ratio: float = 0.75,
-        temperature: float = 0.07,
-        fd_weight: float = 2e-6,
-        contrast_weight: float = 5e-3,
+        pool: Count = 4,
+        patch: Count = 4,
+        mask_ratio: Annotated[float, Range(">= 0 and < 1", low=0, high=1, has_high=False)] = 0.75,
+        temperature: Positive = 0.07,
+        fd_weight: NonNegative = 2e-6,
+        contrast_weight: NonNegative = 5e-3,
         generator: torch.Generator | None = None,
         ignore_index: int = 255,
     ) -> None:
         super().__init__()
-        check_positive(student_channels=student_channels, teacher_channels=teacher_channels)
-        check_positive(pool=pool, patch=patch, temperature=temperature)
         if groups < 2 or teacher_channels % groups:
             raise ValueError(f"groups must be >= 2 and divide teacher_channels={teacher_channels}, got {groups}")
-        if not 0 <= mask_ratio < 1:
-            raise ValueError(f"mask_ratio must be >= 0 and < 1, got {mask_ratio}")
         self.student_channels = student_channels
         self.teacher_channels = teacher_channels
         self.groups = groups

@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from segdistill.losses._checks import Power, checked
 from segdistill.losses._ops import check_shapes, loss_function, masked_mean, unit, valid_at
 
 
@@ -11,7 +12,7 @@ def at(
     teacher: Tensor,
     labels: Tensor | None = None,
     *,
-    p: float = 2,
+    p: Power = 2,
     ignore_index: int = 255,
 ) -> Tensor:
     r"""Mean over images and positions of the squared difference of the two attention maps.
@@ -51,10 +52,9 @@ class AT(nn.Module):
 
     equal_channels = False
 
-    def __init__(self, *, p: float = 2, ignore_index: int = 255) -> None:
+    @checked
+    def __init__(self, *, p: Power = 2, ignore_index: int = 255) -> None:
         super().__init__()
-        if p < 1:
-            raise ValueError(f"p must be >= 1, got {p}")
         self.p = p
         self.ignore_index = ignore_index
 

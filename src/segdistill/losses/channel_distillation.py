@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from segdistill.losses._checks import checked
 from segdistill.losses._ops import check_shapes, loss_function, masked_mean, mean_of_valid, valid_at
 
 
@@ -40,6 +41,7 @@ class ChannelDistillation(nn.Module):
 
     equal_channels = True
 
+    @checked
     def __init__(self, *, ignore_index: int = 255) -> None:
         super().__init__()
         self.ignore_index = ignore_index

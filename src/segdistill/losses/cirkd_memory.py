@@ -5,9 +5,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from segdistill.losses._checks import Count, CountOrZero, Positive, checked
 from segdistill.losses._ops import (
     call_in_dtype,
-    check_positive,
     check_shapes,
     class_members,
     loss_function,
@@ -70,28 +70,24 @@ class CIRKDMemory(nn.Module):
     pixel_next: Tensor
     region_next: Tensor
 
+    @checked
     def __init__(
         self,
         *,
-        num_classes: int,
-        channels: int,
-        student_channels: int | None = None,
-        pixel_size: int = 20000,
-        region_size: int = 2000,
-        pixel_contrast: int = 4096,
-        region_contrast: int = 1024,
-        temperature: float = 0.1,
+        num_classes: Count,
+        channels: Count,
+        student_channels: Count | None = None,
+        pixel_size: Count = 20000,
+        region_size: Count = 2000,
+        pixel_contrast: CountOrZero = 4096,
+        region_contrast: CountOrZero = 1024,
+        temperature: Positive = 0.1,
         generator: torch.Generator | None = None,
         ignore_index: int = 255,
     ) -> None:
         super().__init__()
-        check_positive(num_classes=num_classes, channels=channels, pixel_size=pixel_size, region_size=region_size)
-        check_positive(temperature=temperature)
-        if min(pixel_contrast, region_contrast) < 0 or pixel_contrast == region_contrast == 0:
-            raise ValueError(
-                "pixel_contrast and region_contrast must be >= 0 and not both 0, "
-                f"got {pixel_contrast} and {region_contrast}"
-            )
+        if pixel_contrast == region_contrast == 0:
+            raise ValueError("pixel_contrast and region_contrast must not both be 0: nothing would be compared")
         self.num_classes = num_classes
         self.channels = channels
         self.pixel_contrast = pixel_contrast

@@ -3,8 +3,8 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from segdistill.losses._checks import Count, Positive, checked
 from segdistill.losses._ops import (
-    check_positive,
     check_shapes,
     loss_function,
     masked_mean,
@@ -20,8 +20,8 @@ def cirkd_minibatch(
     teacher: Tensor,
     labels: Tensor | None = None,
     *,
-    temperature: float = 0.1,
-    pool: int | None = None,
+    temperature: Positive = 0.1,
+    pool: Count | None = None,
     ignore_index: int = 255,
 ) -> Tensor:
     r"""Mean over pairs of images of the divergence of the similarities between their positions, in nats.
@@ -78,11 +78,9 @@ class CIRKDMiniBatch(nn.Module):
 
     equal_channels = False
 
-    def __init__(self, *, temperature: float = 0.1, pool: int | None = None, ignore_index: int = 255) -> None:
+    @checked
+    def __init__(self, *, temperature: Positive = 0.1, pool: Count | None = None, ignore_index: int = 255) -> None:
         super().__init__()
-        check_positive(temperature=temperature)
-        if pool is not None:
-            check_positive(pool=pool)
         self.temperature = temperature
         self.pool = pool
         self.ignore_index = ignore_index

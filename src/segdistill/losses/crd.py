@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor, nn
 
+from segdistill.losses._checks import Count, Positive, Share, checked
 from segdistill.losses._ops import (
     call_in_dtype,
     check_channels,
-    check_positive,
     check_shapes,
     loss_function,
     mean_of_valid,
@@ -73,23 +73,21 @@ class CRD(nn.Module):
     following: Tensor
     partition: Tensor
 
+    @checked
     def __init__(
         self,
         *,
-        student_channels: int,
-        teacher_channels: int,
-        size: int = 2048,
-        negatives: int = 2048,
-        dim: int = 128,
-        temperature: float = 0.07,
-        momentum: float = 0.5,
+        student_channels: Count,
+        teacher_channels: Count,
+        size: Count = 2048,
+        negatives: Count = 2048,
+        dim: Count = 128,
+        temperature: Positive = 0.07,
+        momentum: Share = 0.5,
         generator: torch.Generator | None = None,
         ignore_index: int = 255,
     ) -> None:
         super().__init__()
-        check_positive(size=size, negatives=negatives, dim=dim, temperature=temperature)
-        if not 0 <= momentum <= 1:
-            raise ValueError(f"momentum must be from 0 to 1, got {momentum}")
         self.negatives = negatives
         self.temperature = temperature
         self.momentum = momentum

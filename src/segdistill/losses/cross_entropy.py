@@ -3,6 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from segdistill.losses._checks import NonNegative, checked
 from segdistill.losses._ops import loss_function
 
 
@@ -13,7 +14,7 @@ def cross_entropy(
     labels: Tensor | None = None,
     *,
     ignore_index: int = 255,
-    aux_weight: float = 0.4,
+    aux_weight: NonNegative = 0.4,
 ) -> Tensor:
     r"""Mean over valid pixels of :math:`-\log \sigma(z)_y`, in nats, plus the same of the auxiliary logits.
 
@@ -58,10 +59,9 @@ class CrossEntropy(nn.Module):
     needs_teacher = False
     takes_aux = True
 
-    def __init__(self, *, ignore_index: int = 255, aux_weight: float = 0.4) -> None:
+    @checked
+    def __init__(self, *, ignore_index: int = 255, aux_weight: NonNegative = 0.4) -> None:
         super().__init__()
-        if aux_weight < 0:
-            raise ValueError(f"aux_weight must be >= 0, got {aux_weight}")
         self.ignore_index = ignore_index
         self.aux_weight = aux_weight
 

@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from segdistill.losses._checks import checked
 from segdistill.losses._ops import check_shapes, loss_function, masked_mean, valid_at, zero_void
 
 
@@ -43,6 +44,7 @@ class CSC(nn.Module):
 
     equal_channels = True
 
+    @checked
     def __init__(self, *, ignore_index: int = 255) -> None:
         super().__init__()
         self.ignore_index = ignore_index

@@ -2,8 +2,8 @@
 
 from torch import Tensor, nn
 
+from segdistill.losses._checks import Positive, checked
 from segdistill.losses._ops import (
-    check_positive,
     check_shapes,
     hide_void,
     kl_divergence,
@@ -19,7 +19,7 @@ def cwd(
     teacher: Tensor,
     labels: Tensor | None = None,
     *,
-    temperature: float = 4.0,
+    temperature: Positive = 4.0,
     ignore_index: int = 255,
 ) -> Tensor:
     r"""Mean over images and channels of the divergence of the distributions over positions, in nats.
@@ -54,9 +54,9 @@ class CWD(nn.Module):
 
     equal_channels = True
 
-    def __init__(self, *, temperature: float = 4.0, ignore_index: int = 255) -> None:
+    @checked
+    def __init__(self, *, temperature: Positive = 4.0, ignore_index: int = 255) -> None:
         super().__init__()
-        check_positive(temperature=temperature)
         self.temperature = temperature
         self.ignore_index = ignore_index
 

@@ -1,15 +1,16 @@
 """DiffKD: take the noise out of the student's features with a diffusion model of the teacher's, then match these."""
 
 from collections.abc import Callable, Iterator
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from segdistill.losses._checks import Count, Range, checked
 from segdistill.losses._diffusion import LEFT, STEPS, Bottleneck, Denoiser, batch_norm, denoised
 from segdistill.losses._ops import (
     call_in_dtype,
-    check_positive,
     check_shapes,
     loss_function,
     masked_mean,
@@ -57,23 +58,21 @@ class DiffKD(SelfTaught):
 
     equal_channels = False
 
+    @checked
     def __init__(
         self,
         *,
-        student_channels: int,
-        teacher_channels: int,
-        latent_channels: int | None = None,
-        steps: int = 5,
+        student_channels: Count,
+        teacher_channels: Count,
+        latent_channels: Count | None = None,
+        steps: Annotated[int, Range(f"from 1 to {STEPS // 2}", low=1, high=STEPS // 2)] = 5,
         generator: torch.Generator | None = None,
         ignore_index: int = 255,
     ) -> None:
         super().__init__()
         latent = teacher_channels if latent_channels is None else latent_channels
-        check_positive(student_channels=student_channels, teacher_channels=teacher_channels, latent_channels=latent)
         if latent > teacher_channels:
             raise ValueError(f"latent_channels must be at most teacher_channels={teacher_channels}, got {latent}")
-        if not 1 <= steps <= STEPS // 2:
-            raise ValueError(f"steps must be from 1 to {STEPS // 2}, got {steps}")
         self.student_channels = student_channels
         self.teacher_channels = teacher_channels
         self.steps = steps

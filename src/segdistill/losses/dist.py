@@ -4,7 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segdistill.losses._ops import check_positive, check_shapes, loss_function, masked_mean, valid_at
+from segdistill.losses._checks import NonNegative, Positive, checked
+from segdistill.losses._ops import check_shapes, loss_function, masked_mean, valid_at
 
 
 @loss_function
@@ -13,9 +14,9 @@ def dist(
     teacher: Tensor,
     labels: Tensor | None = None,
     *,
-    inter: float = 1.0,
-    intra: float = 1.0,
-    temperature: float = 1.0,
+    inter: NonNegative = 1.0,
+    intra: NonNegative = 1.0,
+    temperature: Positive = 1.0,
     ignore_index: int = 255,
 ) -> Tensor:
     r"""One minus Pearson's correlation of the probabilities, along the classes and along the pixels.
@@ -65,11 +66,16 @@ class DIST(nn.Module):
 
     equal_channels = True
 
+    @checked
     def __init__(
-        self, *, inter: float = 1.0, intra: float = 1.0, temperature: float = 1.0, ignore_index: int = 255
+        self,
+        *,
+        inter: NonNegative = 1.0,
+        intra: NonNegative = 1.0,
+        temperature: Positive = 1.0,
+        ignore_index: int = 255,
     ) -> None:
         super().__init__()
-        check_positive(temperature=temperature)
         self.inter = inter
         self.intra = intra
         self.temperature = temperature

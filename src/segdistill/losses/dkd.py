@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from segdistill.losses._checks import NonNegative, Positive, checked
 from segdistill.losses._ops import (
-    check_positive,
     check_shapes,
     kl_divergence,
     labels_at,
@@ -19,9 +19,9 @@ def dkd(
     teacher: Tensor,
     labels: Tensor | None = None,
     *,
-    target: float = 1.0,
-    others: float = 0.5,
-    temperature: float = 1.0,
+    target: NonNegative = 1.0,
+    others: NonNegative = 0.5,
+    temperature: Positive = 1.0,
     ignore_index: int = 255,
 ) -> Tensor:
     r"""Mean over valid pixels of two divergences, in nats.
@@ -69,13 +69,16 @@ class DKD(nn.Module):
 
     equal_channels = True
 
+    @checked
     def __init__(
-        self, *, target: float = 1.0, others: float = 0.5, temperature: float = 1.0, ignore_index: int = 255
+        self,
+        *,
+        target: NonNegative = 1.0,
+        others: NonNegative = 0.5,
+        temperature: Positive = 1.0,
+        ignore_index: int = 255,
     ) -> None:
         super().__init__()
-        check_positive(temperature=temperature)
-        if min(target, others) < 0:
-            raise ValueError(f"target and others must be >= 0, got {target} and {others}")
         self.target, self.others = target, others
         self.temperature = temperature
         self.ignore_index = ignore_index

@@ -3,7 +3,8 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segdistill.losses._ops import check_positive, check_shapes, hide_void, loss_function, masked_mean, valid_at
+from segdistill.losses._checks import Count, Positive, checked
+from segdistill.losses._ops import check_shapes, hide_void, loss_function, masked_mean, valid_at
 
 
 @loss_function
@@ -12,8 +13,8 @@ def dsd_category(
     teacher: Tensor,
     labels: Tensor | None = None,
     *,
-    temperature: float = 4.0,
-    pool: int = 2,
+    temperature: Positive = 4.0,
+    pool: Count = 2,
     ignore_index: int = 255,
 ) -> Tensor:
     r"""Mean over images and pairs of classes of the squared difference of the correlations.
@@ -62,9 +63,9 @@ class DSDCategory(nn.Module):
 
     equal_channels = True
 
-    def __init__(self, *, temperature: float = 4.0, pool: int = 2, ignore_index: int = 255) -> None:
+    @checked
+    def __init__(self, *, temperature: Positive = 4.0, pool: Count = 2, ignore_index: int = 255) -> None:
         super().__init__()
-        check_positive(temperature=temperature, pool=pool)
         self.temperature = temperature
         self.pool = pool
         self.ignore_index = ignore_index

@@ -5,6 +5,7 @@ from itertools import combinations
 import torch
 from torch import Tensor, nn
 
+from segdistill.losses._checks import checked
 from segdistill.losses._ops import check_shapes, loss_function, masked_mean, unit, valid_at
 
 # Two maps of unit length nearer than this are the same map, up to rounding.
@@ -80,6 +81,7 @@ class DSDPixel(nn.Module):
 
     equal_channels = False
 
+    @checked
     def __init__(self, *, ignore_index: int = 255) -> None:
         super().__init__()
         self.ignore_index = ignore_index

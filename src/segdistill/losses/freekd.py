@@ -4,8 +4,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from segdistill.losses._checks import Count, NonNegative, checked
 from segdistill.losses._mask_tokens import MaskTokens, draw_masks, mean_overlap
-from segdistill.losses._ops import check_positive, loss_function, masked_mean, zero_void
+from segdistill.losses._ops import loss_function, masked_mean, zero_void
 
 
 class FreeKD(MaskTokens):
@@ -41,17 +42,17 @@ class FreeKD(MaskTokens):
     stage are MasKD's.
     """
 
+    @checked
     def __init__(
         self,
         *,
-        channels: int,
-        tokens: int = 6,
-        levels: int = 3,
-        num_classes: int,
-        first_stage: float = 0.25,
+        channels: Count,
+        tokens: Count = 6,
+        levels: Count = 3,
+        num_classes: Count,
+        first_stage: NonNegative = 0.25,
         ignore_index: int = 255,
     ) -> None:
-        check_positive(levels=levels)
         super().__init__(
             channels=channels,
             sets=1 + levels,  # the first for the low-pass map

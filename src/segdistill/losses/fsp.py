@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from segdistill.losses._checks import checked
 from segdistill.losses._ops import check_shapes, loss_function, masked_mean, pool_valid, valid_at
 
 
@@ -77,6 +78,7 @@ class FSP(nn.Module):
 
     equal_channels = True
 
+    @checked
     def __init__(self, *, ignore_index: int = 255) -> None:
         super().__init__()
         self.ignore_index = ignore_index

@@ -5,10 +5,11 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from segdistill.losses._ops import check_positive, check_shapes, kl_divergence, labels_at, loss_function, unit
+from segdistill.losses._checks import Count, Positive, checked
+from segdistill.losses._ops import check_shapes, kl_divergence, labels_at, loss_function, unit
 
 Sampling = Literal["class_balanced", "random"]
-Stride = int | Literal["classes"]
+Stride = Count | Literal["classes"]
 
 
 @loss_function
@@ -17,9 +18,9 @@ def gskd(
     teacher: Tensor,
     labels: Tensor | None = None,
     *,
-    samples: int = 16,
+    samples: Count = 16,
     stride: Stride = 8,
-    temperature: float = 1.0,
+    temperature: Positive = 1.0,
     sampling: Sampling = "class_balanced",
     group: bool = True,
     shuffle: bool = True,
@@ -88,8 +89,8 @@ def sub_image_descriptor_kl(
     teacher_samples: Tensor,
     permutation: Tensor,
     *,
-    stride: int,
-    temperature: float = 1.0,
+    stride: Count,
+    temperature: Positive = 1.0,
 ) -> Tensor:
     r"""Divergence of the sub-image descriptors of one image, in nats: the heart of :func:`gskd`.
 
@@ -179,12 +180,13 @@ class GSKD(nn.Module):
 
     equal_channels = False
 
+    @checked
     def __init__(
         self,
         *,
-        samples: int = 16,
+        samples: Count = 16,
         stride: Stride = 8,
-        temperature: float = 1.0,
+        temperature: Positive = 1.0,
         sampling: Sampling = "class_balanced",
         group: bool = True,
         shuffle: bool = True,
@@ -192,11 +194,6 @@ class GSKD(nn.Module):
         ignore_index: int = 255,
     ) -> None:
         super().__init__()
-        check_positive(samples=samples, temperature=temperature)
-        if stride != "classes" and (isinstance(stride, str) or stride <= 0):
-            raise ValueError(f'stride must be > 0 or "classes", got {stride!r}')
-        if sampling not in ("class_balanced", "random"):
-            raise ValueError(f'sampling must be "class_balanced" or "random", got {sampling!r}')
         self.samples = samples
         self.stride: Stride = stride
         self.temperature = temperature

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from segdistill.losses._ops import check_positive, check_shapes, class_members, loss_function, masked_mean
+from segdistill.losses._checks import Count, NonNegative, checked
+from segdistill.losses._ops import check_shapes, class_members, loss_function, masked_mean
 
 
 @loss_function
@@ -12,8 +13,8 @@ def i2ckd(
     teacher: Tensor,
     labels: Tensor | None = None,
     *,
-    margin: float = 1.0,
-    num_classes: int | None = None,
+    margin: NonNegative = 1.0,
+    num_classes: Count | None = None,
     ignore_index: int = 255,
 ) -> Tensor:
     r"""Triplet loss between the class prototypes, over the n classes present in the batch.
@@ -61,12 +62,9 @@ class I2CKD(nn.Module):
 
     equal_channels = True
 
-    def __init__(self, *, margin: float = 1.0, num_classes: int | None = None, ignore_index: int = 255) -> None:
+    @checked
+    def __init__(self, *, margin: NonNegative = 1.0, num_classes: Count | None = None, ignore_index: int = 255) -> None:
         super().__init__()
-        if margin < 0:
-            raise ValueError(f"margin must be >= 0, got {margin}")
-        if num_classes is not None:
-            check_positive(num_classes=num_classes)
         self.margin = margin
         self.num_classes = num_classes
         self.ignore_index = ignore_index

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from segdistill.losses._checks import checked
 from segdistill.losses._ops import check_shapes, hide_void, loss_function, masked_mean, unit, valid_at
 
 Form = Literal["paper", "released"]
@@ -77,10 +78,9 @@ class ICSD(nn.Module):
 
     equal_channels = True
 
+    @checked
     def __init__(self, *, form: Form = "paper", ignore_index: int = 255) -> None:
         super().__init__()
-        if form not in ("paper", "released"):
-            raise ValueError(f'form must be "paper" or "released", got "{form}"')
         self.form: Form = form
         self.ignore_index = ignore_index
 

@@ -2,7 +2,8 @@
 
 from torch import Tensor, nn
 
-from segdistill.losses._ops import check_positive, check_shapes, class_members, loss_function, masked_mean, unit
+from segdistill.losses._checks import Count, checked
+from segdistill.losses._ops import check_shapes, class_members, loss_function, masked_mean, unit
 
 
 @loss_function
@@ -11,7 +12,7 @@ def ifvd(
     teacher: Tensor,
     labels: Tensor | None = None,
     *,
-    num_classes: int | None = None,
+    num_classes: Count | None = None,
     ignore_index: int = 255,
 ) -> Tensor:
     r"""Mean over valid positions of the squared difference of the similarities to the own class's centre.
@@ -57,10 +58,9 @@ class IFVD(nn.Module):
 
     equal_channels = False
 
-    def __init__(self, *, num_classes: int | None = None, ignore_index: int = 255) -> None:
+    @checked
+    def __init__(self, *, num_classes: Count | None = None, ignore_index: int = 255) -> None:
         super().__init__()
-        if num_classes is not None:
-            check_positive(num_classes=num_classes)
         self.num_classes = num_classes
         self.ignore_index = ignore_index
 

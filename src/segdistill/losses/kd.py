@@ -2,8 +2,8 @@
 
 from torch import Tensor, nn
 
+from segdistill.losses._checks import Positive, checked
 from segdistill.losses._ops import (
-    check_positive,
     check_shapes,
     kl_divergence,
     loss_function,
@@ -18,7 +18,7 @@ def kd(
     teacher: Tensor,
     labels: Tensor | None = None,
     *,
-    temperature: float = 1.0,
+    temperature: Positive = 1.0,
     ignore_index: int = 255,
 ) -> Tensor:
     r"""Mean over valid pixels of the divergence of the class distributions, in nats.
@@ -50,9 +50,9 @@ class KD(nn.Module):
 
     equal_channels = True
 
-    def __init__(self, *, temperature: float = 1.0, ignore_index: int = 255) -> None:
+    @checked
+    def __init__(self, *, temperature: Positive = 1.0, ignore_index: int = 255) -> None:
         super().__init__()
-        check_positive(temperature=temperature)
         self.temperature = temperature
         self.ignore_index = ignore_index
 

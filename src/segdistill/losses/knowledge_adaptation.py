@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from segdistill.losses._checks import Count, NonNegative, checked
 from segdistill.losses._ops import (
     call_in_dtype,
-    check_positive,
     check_shapes,
     loss_function,
     masked_mean,
@@ -61,25 +61,20 @@ class KnowledgeAdaptation(SelfTaught):
 
     equal_channels = False
 
+    @checked
     def __init__(
         self,
         *,
-        student_channels: int,
-        teacher_channels: int,
-        latent_channels: int | None = None,
-        adapt_weight: float = 50.0,
-        affinity_weight: float = 1.0,
-        first_stage: float = 0.05,
+        student_channels: Count,
+        teacher_channels: Count,
+        latent_channels: Count | None = None,
+        adapt_weight: NonNegative = 50.0,
+        affinity_weight: NonNegative = 1.0,
+        first_stage: NonNegative = 0.05,
         ignore_index: int = 255,
     ) -> None:
         super().__init__()
         latent = max(1, teacher_channels // 2) if latent_channels is None else latent_channels
-        check_positive(student_channels=student_channels, teacher_channels=teacher_channels, latent_channels=latent)
-        if min(adapt_weight, affinity_weight, first_stage) < 0:
-            raise ValueError(
-                "adapt_weight, affinity_weight and first_stage must be >= 0, "
-                f"got {adapt_weight}, {affinity_weight} and {first_stage}"
-            )
         self.student_channels = student_channels
         self.teacher_channels = teacher_channels
         self.adapt_weight = adapt_weight

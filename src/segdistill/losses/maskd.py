@@ -2,6 +2,7 @@
 
 from torch import Tensor
 
+from segdistill.losses._checks import Count, NonNegative, checked
 from segdistill.losses._mask_tokens import MaskTokens, draw_masks, mean_overlap
 from segdistill.losses._ops import loss_function, masked_mean
 
@@ -35,13 +36,14 @@ class MasKD(MaskTokens):
     own, and masks of the student, which that version adds, are left out.
     """
 
+    @checked
     def __init__(
         self,
         *,
-        channels: int,
-        tokens: int = 8,
-        num_classes: int | None = None,
-        first_stage: float = 0.25,
+        channels: Count,
+        tokens: Count = 8,
+        num_classes: Count | None = None,
+        first_stage: NonNegative = 0.25,
         ignore_index: int = 255,
     ) -> None:
         super().__init__(

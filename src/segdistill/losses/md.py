@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from segdistill.losses._checks import NonNegative, checked
 from segdistill.losses._ops import check_shapes, loss_function, masked_mean, valid_at
 
 # Half of the eight neighbours, as (rows down, columns right); each pair of pixels counts for both of them.
@@ -16,8 +17,8 @@ def md(
     teacher: Tensor,
     labels: Tensor | None = None,
     *,
-    zero: float = 1.0,
-    first: float = 1.0,
+    zero: NonNegative = 1.0,
+    first: NonNegative = 1.0,
     ignore_index: int = 255,
 ) -> Tensor:
     r"""Mean over valid pixels of the squared distances of the probabilities and of the consistency maps.
@@ -71,7 +72,8 @@ class MD(nn.Module):
 
     equal_channels = True
 
-    def __init__(self, *, zero: float = 1.0, first: float = 1.0, ignore_index: int = 255) -> None:
+    @checked
+    def __init__(self, *, zero: NonNegative = 1.0, first: NonNegative = 1.0, ignore_index: int = 255) -> None:
         super().__init__()
         self.zero = zero
         self.first = first

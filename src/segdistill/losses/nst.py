@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from segdistill.losses._checks import checked
 from segdistill.losses._ops import (
     check_shapes,
     gram_distance,
@@ -49,6 +50,7 @@ class NST(nn.Module):
 
     equal_channels = False
 
+    @checked
     def __init__(self, *, ignore_index: int = 255) -> None:
         super().__init__()
         self.ignore_index = ignore_index

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from segdistill.losses._checks import Count, checked
 from segdistill.losses._connector import Connector
 from segdistill.losses._ops import call_in_dtype, check_maps, loss_function, valid_at, valid_rows
 from segdistill.losses._processes import summed
@@ -44,11 +45,12 @@ class OFD(nn.Module):
 
     equal_channels = False
 
+    @checked
     def __init__(
         self,
         *,
-        student_channels: Sequence[int],
-        teacher_channels: Sequence[int],
+        student_channels: Sequence[Count],
+        teacher_channels: Sequence[Count],
         margin: Sequence[Tensor] | None = None,
         ignore_index: int = 255,
     ) -> None:

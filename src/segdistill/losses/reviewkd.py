@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from segdistill.losses._checks import Count, checked
 from segdistill.losses._ops import (
     call_in_dtype,
     check_maps,
@@ -53,12 +54,13 @@ class ReviewKD(nn.Module):
 
     equal_channels = False
 
+    @checked
     def __init__(
         self,
         *,
-        student_channels: Sequence[int],
-        teacher_channels: Sequence[int],
-        width: int = 512,
+        student_channels: Sequence[Count],
+        teacher_channels: Sequence[Count],
+        width: Count = 512,
         ignore_index: int = 255,
     ) -> None:
         super().__init__()

@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from segdistill.losses._checks import NonNegative, checked
 from segdistill.losses._ops import check_shapes, loss_function, mean_of_valid, valid_at
 
 
@@ -13,8 +14,8 @@ def rkd(
     teacher: Tensor,
     labels: Tensor | None = None,
     *,
-    distance: float = 25.0,
-    angle: float = 50.0,
+    distance: NonNegative = 25.0,
+    angle: NonNegative = 50.0,
     ignore_index: int = 255,
 ) -> Tensor:
     r"""Huber distance between the two sides' distances of every two images, and between the angles of every three.
@@ -78,7 +79,8 @@ class RKD(nn.Module):
 
     equal_channels = False
 
-    def __init__(self, *, distance: float = 25.0, angle: float = 50.0, ignore_index: int = 255) -> None:
+    @checked
+    def __init__(self, *, distance: NonNegative = 25.0, angle: NonNegative = 50.0, ignore_index: int = 255) -> None:
         super().__init__()
         self.distance = distance
         self.angle = angle

@@ -6,8 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from segdistill.losses._checks import Count, checked
 from segdistill.losses._discriminator import Discriminator
-from segdistill.losses._ops import call_in_dtype, check_positive, check_shapes, loss_function, masked_mean, valid_at
+from segdistill.losses._ops import call_in_dtype, check_shapes, loss_function, masked_mean, valid_at
 from segdistill.losses.self_taught import SelfTaught
 
 
@@ -48,9 +49,9 @@ class SKDHolistic(SelfTaught):
 
     equal_channels = True
 
-    def __init__(self, *, num_classes: int, ignore_index: int = 255) -> None:
+    @checked
+    def __init__(self, *, num_classes: Count, ignore_index: int = 255) -> None:
         super().__init__()
-        check_positive(num_classes=num_classes)
         self.num_classes = num_classes
         self.ignore_index = ignore_index
         self.discriminator = Discriminator(num_classes)

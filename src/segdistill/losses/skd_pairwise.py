@@ -3,8 +3,8 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from segdistill.losses._checks import Count, checked
 from segdistill.losses._ops import (
-    check_positive,
     check_shapes,
     gram_distance,
     hide_void,
@@ -21,7 +21,7 @@ def skd_pairwise(
     teacher: Tensor,
     labels: Tensor | None = None,
     *,
-    pool: int = 2,
+    pool: Count = 2,
     ignore_index: int = 255,
 ) -> Tensor:
     r"""Mean over images of the mean squared difference of the two maps of cosine similarities.
@@ -59,9 +59,9 @@ class SKDPairwise(nn.Module):
 
     equal_channels = False
 
-    def __init__(self, *, pool: int = 2, ignore_index: int = 255) -> None:
+    @checked
+    def __init__(self, *, pool: Count = 2, ignore_index: int = 255) -> None:
         super().__init__()
-        check_positive(pool=pool)
         self.pool = pool
         self.ignore_index = ignore_index
 

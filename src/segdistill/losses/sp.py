@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from segdistill.losses._checks import checked
 from segdistill.losses._ops import check_shapes, loss_function, unit, valid_at, zero_void
 
 
@@ -46,6 +47,7 @@ class SP(nn.Module):
 
     equal_channels = False
 
+    @checked
     def __init__(self, *, ignore_index: int = 255) -> None:
         super().__init__()
         self.ignore_index = ignore_index

@@ -3,6 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from segdistill.losses._checks import Count, checked
 from segdistill.losses._connector import Connector
 from segdistill.losses._ops import call_in_dtype, check_channels, check_shapes, loss_function, valid_at, valid_rows
 
@@ -37,7 +38,8 @@ class SRRL(nn.Module):
 
     weight: Tensor
 
-    def __init__(self, *, student_channels: int, classifier: nn.Module, ignore_index: int = 255) -> None:
+    @checked
+    def __init__(self, *, student_channels: Count, classifier: nn.Module, ignore_index: int = 255) -> None:
         super().__init__()
         self.is_dense = isinstance(classifier, nn.Conv2d)
         self.ignore_index = ignore_index
