@@ -14,6 +14,7 @@ from segdistill.recipes import Recipe, rows_of, teacher_rows
 from segdistill.recipes.schema import Teacher
 from segdistill.reports.comparison import PublishedValue
 from segdistill.reports.tabular import on_screen
+from segdistill.training import lock
 from segdistill.training.build import build_dataset
 from segdistill.training.folder import RunFolder
 from segdistill.training.run import check_labels, checked_teacher, rehearse_silently, trained_teacher
@@ -47,19 +48,21 @@ def compare(plan: Plan, folder: Path, *, console: Console) -> None:
             first step; after the last one, that runs failed.
         Stopped: Ctrl-C or SIGTERM, after a checkpoint was written.
     """
+    lock.check_free(folder)
     board = Scoreboard(folder, plan)
     waiting = unfinished(plan, folder)
+    teacher = None
     if waiting:
         _say(console, f"{len(waiting)} of {len(plan.runs)} runs to do in {folder}, seed by seed")
         teacher = prepare(board, waiting)
-        printed = published_values(plan)
-        board.write(printed)
+    printed = published_values(plan)
+    with lock.held(folder):
+        summary = board.write(printed)
         if teacher is not None:
             teacher = ready_teacher(board.shared, teacher, board.folder, console)
         for run in waiting:
             _run(run, board, teacher, console)
-            board.write(printed)
-    summary = board.write(published_values(plan))
+            summary = board.write(printed)
     console.print()
     console.print(on_screen(summary.methods))
     _say(console, f"comparison.json, .md, .csv and .tex in {folder}")

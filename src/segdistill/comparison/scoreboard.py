@@ -11,6 +11,7 @@ from segdistill.processes import is_first_process
 from segdistill.recipes import Recipe
 from segdistill.reports.comparison import Comparison, Entry, PublishedValue, summarise
 from segdistill.reports.files import read_json
+from segdistill.training import lock
 from segdistill.training.folder import completed, refuse_other
 
 RECORD = "comparison.json"
@@ -41,7 +42,7 @@ class Scoreboard:
                 self._go_on(read_json(folder / RECORD, "recipe", "runs", "pixels"))
         elif folder.exists() and not folder.is_dir():
             raise UserError(f"{folder} is a file; give a folder with --run-dir")
-        elif folder.is_dir() and any(file.name != f"{RECORD}.tmp" for file in folder.iterdir()):
+        elif folder.is_dir() and any(file.name not in (f"{RECORD}.tmp", lock.FILE) for file in folder.iterdir()):
             raise UserError(f"{folder} is not empty and holds no comparison; give another --run-dir")
 
     def _go_on(self, record: Mapping[str, Any]) -> None:

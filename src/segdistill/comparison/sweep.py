@@ -12,11 +12,13 @@ from segdistill.comparison.compare import MENDABLE, check_score, class_pixels, r
 from segdistill.comparison.files import write_tables
 from segdistill.comparison.search import Dimension, Search, Value
 from segdistill.errors import UserError
+from segdistill.recipes.schema import Teacher
 from segdistill.reports.comparison import Entry, summarise
 from segdistill.reports.files import read_json
 from segdistill.reports.metric import metric_of
 from segdistill.reports.sweep import SweepTables, Trial, sweep_tables
 from segdistill.reports.tabular import on_screen
+from segdistill.training import lock
 from segdistill.training.folder import completed, refuse_other
 from segdistill.training.run import alone_recipe, check_labels, checked_teacher, rehearse_silently
 from segdistill.training.student import run_student
@@ -45,6 +47,7 @@ def sweep(search: Search, folder: Path, *, trials: int, console: Console) -> Non
         Stopped: Ctrl-C or SIGTERM, after a checkpoint was written.
     """
     optuna = _optuna()
+    lock.check_free(folder)
     problems = _open(search, folder)
     base = search.base
     teacher = checked_teacher(base)
@@ -52,6 +55,24 @@ def sweep(search: Search, folder: Path, *, trials: int, console: Console) -> Non
     rehearse_silently(search.recipe({dimension.key: dimension.ends[0] for dimension in search.dimensions}))
     if teacher is not None and teacher.is_trained:
         check_score(base, teacher)
+    with lock.held(folder):
+        tables = _trials(optuna, search, folder, trials, problems, teacher, console)
+    console.print()
+    console.print(on_screen(tables.trials))
+    console.print(f"{tables.best}; sweep.* and, beside the student alone, comparison.* in {folder}", soft_wrap=True)
+
+
+def _trials(
+    optuna: ModuleType,
+    search: Search,
+    folder: Path,
+    trials: int,
+    problems: dict[str, str],
+    teacher: Teacher | None,
+    console: Console,
+) -> SweepTables:
+    """Train the student alone and the trials that are not done; keep the tables up to date."""
+    base = search.base
     if not (folder / RECORD).exists():
         _write(search, folder, [], problems)
     study = _study(optuna, folder)
@@ -74,9 +95,7 @@ def sweep(search: Search, folder: Path, *, trials: int, console: Console) -> Non
         _write(search, folder, study.trials, problems)
     tables = _write(search, folder, study.trials, problems)
     _write_comparison(search, folder, study.trials, problems)
-    console.print()
-    console.print(on_screen(tables.trials))
-    console.print(f"{tables.best}; sweep.* and, beside the student alone, comparison.* in {folder}", soft_wrap=True)
+    return tables
 
 
 def trial_name(number: int) -> str:
@@ -95,7 +114,7 @@ def _open(search: Search, folder: Path) -> dict[str, str]:
         return {trial["trial"]: trial["problem"] for trial in there["trials"] if trial["problem"] is not None}
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file; give a folder with --run-dir")
-    if folder.is_dir() and any(file.name != f"{RECORD}.tmp" for file in folder.iterdir()):
+    if folder.is_dir() and any(file.name not in (f"{RECORD}.tmp", lock.FILE) for file in folder.iterdir()):
         raise UserError(f"{folder} is not empty and holds no sweep; give another --run-dir")
     return {}
 

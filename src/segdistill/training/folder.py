@@ -11,10 +11,11 @@ from segdistill.errors import UserError
 from segdistill.processes import is_first_process
 from segdistill.recipes import Recipe, load, to_yaml
 from segdistill.reports.metric import read_result
+from segdistill.training import lock
 from segdistill.training.records import environment, write_json
 
 # What a run that was killed at its very beginning leaves: claim() writes recipe.yaml last.
-UNFINISHED = {"environment.json", "environment.json.tmp", "recipe.yaml.tmp"}
+UNFINISHED = {"environment.json", "environment.json.tmp", "recipe.yaml.tmp", lock.FILE}
 
 # What says of a recipe where it comes from, and changes nothing of what is run.
 NO_MATTER = ("description:", "experiment:", "recipe.description:", "recipe.experiment:")

@@ -12,7 +12,7 @@ from segdistill.errors import UserError
 from segdistill.recipes import Recipe, task_term
 from segdistill.recipes.schema import Network, Teacher
 from segdistill.reports.table import comparison
-from segdistill.training import pictures
+from segdistill.training import lock, pictures
 from segdistill.training.build import build_dataset, build_teacher, final_split
 from segdistill.training.console import quiet
 from segdistill.training.folder import RunFolder
@@ -37,6 +37,7 @@ def distill(recipe: Recipe, folder: Path, *, console: Console, must_exist: bool 
     Raises:
         UserError: Whatever the user can mend.
     """
+    lock.check_free(folder)
     place = RunFolder(folder, recipe, must_exist=must_exist)
     beside = recipe.baseline and recipe.distils
     if place.result is not None and (not beside or (folder / "alone" / "result.json").exists()):
@@ -47,12 +48,13 @@ def distill(recipe: Recipe, folder: Path, *, console: Console, must_exist: bool 
         check_labels(recipe)
         if not place.has_begun:
             rehearse_silently(recipe)
-        place.claim()
-        try:
-            _run(recipe, teacher, folder, console)
-        except UserError:
-            place.abandon()
-            raise
+        with lock.held(folder):
+            place.claim()
+            try:
+                _run(recipe, teacher, folder, console)
+            except UserError:
+                place.abandon()
+                raise
     console.print()
     console.print(comparison(folder))
     _say(console, f"pictures, records and student.safetensors in {folder}")

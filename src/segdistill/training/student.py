@@ -15,7 +15,7 @@ from segdistill.errors import UserError
 from segdistill.recipes import Recipe, load
 from segdistill.recipes.schema import Data, Teacher, Train
 from segdistill.reports.metric import metric_of, read_result
-from segdistill.training import pictures
+from segdistill.training import lock, pictures
 from segdistill.training.build import (
     build_dataset,
     build_network,
@@ -125,9 +125,16 @@ def run_student(
     Raises:
         UserError: Whatever the user can mend.
     """
+    lock.check_free(folder)
     place = RunFolder(folder, recipe)
     if place.result is not None:
         return place.result
+    with lock.held(folder):
+        return _run(recipe, place, console, label, teacher)
+
+
+def _run(recipe: Recipe, place: RunFolder, console: Console, label: str, teacher: Teacher | None) -> dict[str, Any]:
+    folder = place.path
     fabric = make_fabric(recipe.train)
     train_set, val_set = build_dataset(recipe.data, "train"), build_dataset(recipe.data, "val")
     frozen, before = None, None
