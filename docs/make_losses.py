@@ -39,6 +39,13 @@ student and ({batch}, 256, 64, 128) in the teacher, 19 classes, labels of 512x10
 |---|---|---|---|
 """
 
+_PARTS = {
+    "pixels": "a mean over pixels: the parts of a step weigh what each has of them",
+    "images": "a mean over images: the parts of a step weigh what each has of them",
+    "batch": "compares within the whole batch, or adds up several means: the parts of a step count alike, and are not "
+    "quite the whole batch",
+}
+
 
 def main() -> None:
     """Write the page."""
@@ -75,6 +82,7 @@ def section(card: LossCard) -> str:
         "",
         f"* compares {' or '.join(card.needs)}, by default on `{on}`; {widths}; labels {labels}",
         *([f"* hyper-parameters: {defaults}"] if defaults else []),
+        f"* {_PARTS[card.mean_over]}",
         f"* weight {card.weight:g}: {card.weight_source}",
         f"* checked against: {card.evidence}",
     ]

@@ -3,6 +3,7 @@
 import copy
 import pickle
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from segdistill import Distiller, Term, losses, schedules
 from segdistill.errors import UserError
 from segdistill.gradients import AutoWeight, gradient_norms
 from segdistill.losses.self_taught import SelfTaught
-from tests.networks import WithAux, sequential
+from tests.networks import WithAux, plain, sequential
 
 
 @pytest.fixture
@@ -401,3 +402,72 @@ def test_a_loss_that_is_no_scalar_is_named(batch) -> None:
 
     with pytest.raises(UserError, match=r"term 'maps': the loss returns \(2, 4, 8, 8\) values; return one"):
         distiller(maps=Term(maps))(*batch)
+
+
+# Parts of a step.
+
+
+def in_parts(joined: Distiller, images: Tensor, labels: Tensor, sizes: list[int]) -> dict[str, Tensor]:
+    """Return the gradients of a step that takes the batch in parts of these sizes."""
+    joined.zero_grad()
+    batches = list(zip(images.split(sizes), labels.split(sizes), strict=True))
+    parts = [joined.prepare(*batch) for batch in batches]
+    joined.share_out(parts)
+    for batch, part in zip(batches, parts, strict=True):
+        joined(*batch, part).total.backward()
+    return gradients(joined)
+
+
+def gradients(joined: Distiller) -> dict[str, Tensor]:
+    return {name: parameter.grad.clone() for name, parameter in joined.named_parameters()}
+
+
+def test_a_step_in_parts_has_the_gradient_of_the_whole(rng: torch.Generator) -> None:
+    torch.manual_seed(0)
+    student, teacher = WithAux(), plain(4)
+    images, labels = torch.randn(6, 3, 32, 32, generator=rng), torch.randint(0, 4, (6, 32, 32), generator=rng)
+    labels[0] = 255
+    labels[1, 2:] = 255
+    labels[3, :, :17] = 255
+    terms = {
+        "kd": Term(losses.KD(), labels="valid", weight=3.0),
+        "cwd": Term(losses.cwd, labels="valid"),
+        "right": Term(losses.FitNet(), labels="teacher_correct", weight=2.0),
+        "everywhere": Term(losses.KD(temperature=2.0)),
+    }
+    joined = Distiller(student, teacher, terms)
+    joined(images, labels).total.backward()
+    whole = gradients(joined)
+    for sizes in ([3, 3], [1, 2, 3]):
+        for name, gradient in in_parts(joined, images, labels, sizes).items():
+            torch.testing.assert_close(gradient, whole[name])
+
+
+def test_a_step_without_a_valid_pixel_is_zero_in_parts_too(rng: torch.Generator) -> None:
+    joined = Distiller(plain(4), plain(4), {"kd": Term(losses.KD(), labels="valid")})
+    images, labels = torch.randn(2, 3, 32, 32, generator=rng), torch.full((2, 32, 32), 255)
+    assert all(gradient.eq(0).all() for gradient in in_parts(joined, images, labels, [1, 1]).values())
+
+
+@pytest.mark.parametrize(("mean_over", "counts"), [("batch", (1, 1)), ("pixels", (8, 24)), ("images", (1, 1))])
+def test_a_loss_of_ones_own_says_what_its_mean_counts(mean_over: str, counts: tuple[int, int]) -> None:
+    def mine(student: Tensor, teacher: Tensor, labels: Tensor, scale: float = 1.0) -> Tensor:
+        return scale * student.mean()
+
+    mine.mean_over = mean_over
+    labels = torch.full((2, 32, 32), 255)
+    labels[0, :8], labels[1, :24] = 1, 1
+    joined = Distiller(plain(4), plain(4), {"mine": Term(partial(mine, scale=2.0), labels="valid")})
+    parts = [joined.prepare(torch.zeros(1, 3, 32, 32), each[None]) for each in labels]
+    joined.share_out(parts)
+    shares = torch.stack([part.share_of("mine") for part in parts])
+    torch.testing.assert_close(shares, torch.tensor(counts) / sum(counts))
+
+
+def test_a_loss_that_counts_something_else_is_refused() -> None:
+    def mine(student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
+        return student.mean()
+
+    mine.mean_over = "classes"
+    with pytest.raises(UserError, match=r"mean_over is one of \('pixels', 'images', 'batch'\), got 'classes'"):
+        Term(mine)

@@ -6,6 +6,8 @@ from typing import Literal
 
 from segdistill.errors import unknown
 
+MeanOver = Literal["pixels", "images", "batch"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class LossCard:
@@ -25,6 +27,10 @@ class LossCard:
         any_channels: Student and teacher may have different numbers of channels.
         teacher: False for a loss of student and labels alone.
         on: The feature it is applied to by default.
+        mean_over: What its mean counts, so that the parts of a step can be weighted: valid "pixels" of the map it
+            compares (without a teacher, of the labels), or "images" with one. "batch" is what is no such mean, a
+            relation between images or a sum of several means: its parts count alike, and a step in parts is not quite
+            that of the whole batch.
         hyperparameters: Name to default, as the signature has them, None where it has none; ``ignore_index`` and
             ``generator`` aside.
         weight: Default weight of its term.
@@ -46,6 +52,7 @@ class LossCard:
     any_channels: bool = False
     teacher: bool = True
     on: str | tuple[str, ...]
+    mean_over: MeanOver
     hyperparameters: Mapping[str, object] = field(default_factory=dict)
     weight: float
     weight_source: str
@@ -67,6 +74,7 @@ CARDS: tuple[LossCard, ...] = (
         any_channels=True,
         teacher=False,
         on="logits",
+        mean_over="pixels",
         hyperparameters={"aux_weight": 0.4},
         weight=1.0,
         weight_source="all three papers",
@@ -82,6 +90,7 @@ CARDS: tuple[LossCard, ...] = (
         url="https://arxiv.org/abs/1503.02531",
         needs=("logits",),
         on="logits",
+        mean_over="pixels",
         hyperparameters={"temperature": 1.0},
         weight=1.0,
         weight_source="CIRKD and GSKD code",
@@ -97,6 +106,7 @@ CARDS: tuple[LossCard, ...] = (
         url="https://arxiv.org/abs/2011.13256",
         needs=("logits", "features"),
         on="logits",
+        mean_over="images",
         hyperparameters={"temperature": 4.0},
         weight=3.0,
         weight_source="CIRKD code, on logits; its 50 on features is 50 d_T / d_S here",
@@ -112,6 +122,7 @@ CARDS: tuple[LossCard, ...] = (
         url="https://arxiv.org/abs/2205.10536",
         needs=("logits",),
         on="logits",
+        mean_over="batch",
         hyperparameters={"inter": 1.0, "intra": 1.0, "temperature": 1.0},
         weight=1.0,
         weight_source="DIST code, segmentation",
@@ -128,6 +139,7 @@ CARDS: tuple[LossCard, ...] = (
         needs=("features",),
         any_channels=True,
         on="head",
+        mean_over="images",
         hyperparameters={"pool": 2},
         weight=10.0,
         weight_source="CIRKD code",
@@ -145,6 +157,7 @@ CARDS: tuple[LossCard, ...] = (
         labels="required",
         any_channels=True,
         on="head",
+        mean_over="images",
         hyperparameters={
             "samples": 16,
             "stride": 8,
@@ -167,6 +180,7 @@ CARDS: tuple[LossCard, ...] = (
         url="https://arxiv.org/abs/2308.04243",
         needs=("logits",),
         on="logits",
+        mean_over="images",
         hyperparameters={"form": "paper"},
         weight=1.0,
         weight_source="none published for this form; the paper's 9500 belongs to form=released",
@@ -183,6 +197,7 @@ CARDS: tuple[LossCard, ...] = (
         needs=("features",),
         labels="required",
         on="head",
+        mean_over="batch",
         hyperparameters={"margin": 1.0, "num_classes": None},
         weight=0.6,
         weight_source="I2CKD paper, beside 3 cwd at temperature 2",
@@ -199,6 +214,7 @@ CARDS: tuple[LossCard, ...] = (
         needs=("features",),
         any_channels=True,
         on="head",
+        mean_over="batch",
         weight=3000.0,
         weight_source="RepDistiller code; needs larger batches than segmentation usually has",
         cost="time N^2 d h w, memory N d h w + N^2",
@@ -214,6 +230,7 @@ CARDS: tuple[LossCard, ...] = (
         needs=("features",),
         any_channels=True,
         on="head",
+        mean_over="images",
         weight=50.0,
         weight_source="RepDistiller code, summed over several stages",
         cost="time N d^2 h w, memory N (d h w + d^2); N d (h w)^2 and N (h w)^2 for few positions",
@@ -228,6 +245,7 @@ CARDS: tuple[LossCard, ...] = (
         url="https://openaccess.thecvf.com/content_cvpr_2017/html/Yim_A_Gift_From_CVPR_2017_paper.html",
         needs=("features",),
         on=("stage3", "stage4"),
+        mean_over="images",
         weight=50.0,
         weight_source="RepDistiller code, in a first phase of its own; needs a list of at least two features",
         cost="time N d d' h w, memory N (d h w + d d')",
@@ -243,6 +261,7 @@ CARDS: tuple[LossCard, ...] = (
         needs=("features",),
         any_channels=True,
         on="head",
+        mean_over="batch",
         hyperparameters={"distance": 25.0, "angle": 50.0},
         weight=1.0,
         weight_source="RepDistiller code; its 25 and 50 are hyper-parameters here",
@@ -258,6 +277,7 @@ CARDS: tuple[LossCard, ...] = (
         url="https://arxiv.org/abs/2202.03680",
         needs=("features", "logits"),
         on="head",
+        mean_over="images",
         weight=2.5,
         weight_source="ICKD code on CIFAR; its factors for ImageNet belong to a value divided by N once more",
         cost="time N d^2 h w, memory N (d h w + d^2)",
@@ -272,6 +292,7 @@ CARDS: tuple[LossCard, ...] = (
         url="https://arxiv.org/abs/2006.01683",
         needs=("features",),
         on="stage4",
+        mean_over="images",
         weight=6.0,
         weight_source="released code, summed over four stages and decaying",
         cost="time and memory N d h w",
@@ -286,6 +307,7 @@ CARDS: tuple[LossCard, ...] = (
         url="https://arxiv.org/abs/1810.08476",
         needs=("logits",),
         on="logits",
+        mean_over="pixels",
         hyperparameters={"zero": 1.0, "first": 1.0},
         weight=1.0,
         weight_source="none published that was at hand",
@@ -301,6 +323,7 @@ CARDS: tuple[LossCard, ...] = (
         url="https://doi.org/10.3390/s20164616",
         needs=("features",),
         on="head",
+        mean_over="images",
         weight=1.0,
         weight_source="none published that was at hand",
         cost="time and memory N d h w",
@@ -316,6 +339,7 @@ CARDS: tuple[LossCard, ...] = (
         needs=("features",),
         any_channels=True,
         on="head",
+        mean_over="images",
         hyperparameters={"p": 2},
         weight=10000.0,
         weight_source="CIRKD code",
@@ -331,6 +355,7 @@ CARDS: tuple[LossCard, ...] = (
         url="https://arxiv.org/abs/1412.6550",
         needs=("features",),
         on="head",
+        mean_over="pixels",
         weight=10.0,
         weight_source="CIRKD code",
         cost="time and memory N d h w",
@@ -347,6 +372,7 @@ CARDS: tuple[LossCard, ...] = (
         labels="required",
         any_channels=True,
         on="head",
+        mean_over="pixels",
         hyperparameters={"num_classes": None},
         weight=20.0,
         weight_source="CIRKD code",
@@ -363,6 +389,7 @@ CARDS: tuple[LossCard, ...] = (
         needs=("features", "logits"),
         any_channels=True,
         on=("aux", "head", "logits"),
+        mean_over="images",
         weight=1000.0,
         weight_source="CIRKD code, on aux, head and logits beside 10 dsd_category and no kd",
         cost="time and memory N h w (d + pairs)",
@@ -377,6 +404,7 @@ CARDS: tuple[LossCard, ...] = (
         url="https://arxiv.org/abs/2107.08591",
         needs=("logits",),
         on="logits",
+        mean_over="images",
         hyperparameters={"temperature": 4.0, "pool": 2},
         weight=10.0,
         weight_source="CIRKD code, beside 1000 dsd_pixel and no kd",
@@ -393,6 +421,7 @@ CARDS: tuple[LossCard, ...] = (
         needs=("features",),
         any_channels=True,
         on="head",
+        mean_over="batch",
         hyperparameters={"temperature": 0.1, "pool": None},
         weight=1.0,
         weight_source="CIRKD code, beside 1 kd and 0.1 cirkd_memory",
@@ -411,6 +440,7 @@ CARDS: tuple[LossCard, ...] = (
         needs=("features",),
         labels="required",
         on="head",
+        mean_over="pixels",
         hyperparameters={
             "num_classes": None,
             "channels": None,
@@ -437,6 +467,7 @@ CARDS: tuple[LossCard, ...] = (
         url="https://arxiv.org/abs/1903.04197",
         needs=("logits",),
         on="logits",
+        mean_over="batch",
         hyperparameters={"num_classes": None},
         weight=0.001,
         weight_source="CIRKD code, beside 1 kd and 10 skd_pairwise, and beside its other methods too",
@@ -454,6 +485,7 @@ CARDS: tuple[LossCard, ...] = (
         needs=("features",),
         any_channels=True,
         on="stage4",
+        mean_over="batch",
         hyperparameters={
             "student_channels": None,
             "teacher_channels": None,
@@ -482,6 +514,7 @@ CARDS: tuple[LossCard, ...] = (
         needs=("features",),
         any_channels=True,
         on="stage4",
+        mean_over="pixels",
         hyperparameters={"student_channels": None, "teacher_channels": None, "latent_channels": None, "steps": 5},
         weight=1.0,
         weight_source="released code, for image classification",
@@ -500,6 +533,7 @@ CARDS: tuple[LossCard, ...] = (
         needs=("logits", "features"),
         labels="required",
         on="logits",
+        mean_over="images",
         hyperparameters={"channels": None, "tokens": 8, "num_classes": None, "first_stage": 0.25},
         weight=1.0,
         weight_source="MasKD code, segmentation",
@@ -518,6 +552,7 @@ CARDS: tuple[LossCard, ...] = (
         needs=("features",),
         labels="required",
         on="head",
+        mean_over="batch",
         hyperparameters={"channels": None, "tokens": 6, "levels": 3, "num_classes": None, "first_stage": 0.25},
         weight=1.0,
         weight_source="FreeKD code, detection, beside 5 times the mean squared error of the same maps",
@@ -536,6 +571,7 @@ CARDS: tuple[LossCard, ...] = (
         needs=("features",),
         any_channels=True,
         on="head",
+        mean_over="batch",
         hyperparameters={
             "student_channels": None,
             "teacher_channels": None,
@@ -560,6 +596,7 @@ CARDS: tuple[LossCard, ...] = (
         needs=("features",),
         any_channels=True,
         on=("stage1", "stage2", "stage3", "stage4"),
+        mean_over="images",
         hyperparameters={"student_channels": None, "teacher_channels": None, "margin": None},
         weight=1e-5,
         weight_source="OFD code, segmentation; 1e-4 on ImageNet, 1e-3 on CIFAR",
@@ -578,6 +615,7 @@ CARDS: tuple[LossCard, ...] = (
         needs=("features",),
         any_channels=True,
         on="head",
+        mean_over="images",
         hyperparameters={
             "student_channels": None,
             "teacher_channels": None,
@@ -603,6 +641,7 @@ CARDS: tuple[LossCard, ...] = (
         needs=("features",),
         any_channels=True,
         on="head",
+        mean_over="pixels",
         hyperparameters={"student_channels": None, "classifier": None},
         weight=1.0,
         weight_source="SRRL code, on ImageNet, both terms",
@@ -620,6 +659,7 @@ CARDS: tuple[LossCard, ...] = (
         needs=("features",),
         any_channels=True,
         on=("stage1", "stage2", "stage3", "stage4"),
+        mean_over="batch",
         hyperparameters={"student_channels": None, "teacher_channels": None, "width": 512},
         weight=1.0,
         weight_source="ReviewKD code, ImageNet; 0.6 to 8 on CIFAR, warmed up over 20 epochs; 1.2 for detection",
@@ -637,6 +677,7 @@ CARDS: tuple[LossCard, ...] = (
         needs=("logits",),
         labels="required",
         on="logits",
+        mean_over="pixels",
         hyperparameters={"target": 1.0, "others": 0.5, "temperature": 1.0},
         weight=1.0,
         weight_source="released code, ResNet-34 to ResNet-18 on ImageNet; 8 for the others at temperature 4 on CIFAR",

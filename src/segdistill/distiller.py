@@ -14,6 +14,7 @@ from segdistill.errors import UserError
 from segdistill.gradients import AutoWeight, gradient_norms
 from segdistill.losses.self_taught import SelfTaught
 from segdistill.outputs import DistillerOutput
+from segdistill.parts import Part, share_out
 from segdistill.taps import FeatureReader, probe_for
 from segdistill.term import Term, Wire
 from segdistill.wiring import Wiring
@@ -124,29 +125,63 @@ class Distiller(nn.Module):
         """The frozen teacher; None where the student trains alone."""
         return self._teacher[0] if self._teacher else None
 
-    def forward(self, images: Tensor, labels: Tensor) -> DistillerOutput:
+    def forward(self, images: Tensor, labels: Tensor, part: Part | None = None) -> DistillerOutput:
         """Return the weighted sum of all terms, every term, and the weights.
 
         Args:
             images: Shape (N, 3, H, W), as the student expects them.
             labels: Class indices, shape (N, H', W'), or (N,) for classification.
+            part: What :meth:`prepare` made of these, where they are a part of a step; the total is then this part of
+                the step's, while the terms stay the means over the part.
         """
-        theirs = self._teacher_features(images)
+        if part is None:
+            part = self.prepare(images, labels)
         ours = self._read_student(images)
-        views = self._label_views(labels, theirs)
         values, own = {}, {}
         for name, term in self._named_terms():
             with _named(name):
-                values[name], objective = term(ours, theirs, views[term.labels])
+                values[name], objective = term(ours, part.teacher, part.labels[term.labels])
                 if values[name].dim():
                     raise ValueError(f"the loss returns {tuple(values[name].shape)} values; return one, as their mean")
             if objective is not None:
                 own[name] = objective
         gradients = self._measured(values)
         weights = {name: term.weight_at(self.progress) for name, term in self._named_terms()}
-        weighted = [weights[name] * _at_least_float32(value) for name, value in values.items()]
-        total = torch.stack([*weighted, *map(_at_least_float32, own.values())]).sum()
-        return DistillerOutput(total, values, weights, gradients, own)
+        weighted = [weights[name] * part.share_of(name) * _at_least_float32(value) for name, value in values.items()]
+        objectives = [part.share * _at_least_float32(value) for value in own.values()]
+        return DistillerOutput(torch.stack([*weighted, *objectives]).sum(), values, weights, gradients, own)
+
+    def prepare(self, images: Tensor, labels: Tensor) -> Part:
+        """Return what the teacher and the labels say of a batch that is a part of a step.
+
+        A batch that is taken in parts, one after the other or in several processes, gives the gradient of the whole
+        only if each part weighs what the losses' means count in it::
+
+            parts = [distiller.prepare(images, labels) for images, labels in batches]
+            distiller.share_out(parts)
+            for (images, labels), part in zip(batches, parts):
+                distiller(images, labels, part).total.backward()
+
+        Args:
+            images, labels: As for a step.
+        """
+        theirs = self._teacher_features(images)
+        return Part(theirs, self._label_views(labels, theirs))
+
+    def share_out(self, parts: Sequence[Part]) -> None:
+        """Give each part of a step its weight; with several processes, call it in all of them.
+
+        Args:
+            parts: All parts of the step in this process.
+        """
+        share_out(parts, [self._counts(part) for part in parts])
+
+    def _counts(self, part: Part) -> dict[str, Tensor]:
+        counts = {}
+        for name, term in self._named_terms():
+            with _named(name):
+                counts[name] = term.count(part.teacher, part.labels, self.ignore_index)
+        return counts
 
     def _teacher_features(self, images: Tensor) -> dict[str, Tensor]:
         if self.teacher is None or self._read_teacher is None:

@@ -1,16 +1,17 @@
 """A Term: which loss compares which features, with what weight, on which labels, through which adapter."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segdistill.catalogue import BY_NAME
+from segdistill.catalogue import BY_NAME, MeanOver
 from segdistill.errors import UserError
 from segdistill.gradients import AutoWeight
+from segdistill.losses._ops import valid_at
 from segdistill.losses.self_taught import SelfTaught
 from segdistill.schedules import Schedule
 
@@ -76,6 +77,9 @@ class Term(nn.Module):
             raise UserError(f"labels is 'valid', 'teacher_correct' or None, got {labels!r}")
         self.loss = loss
         self.labels = labels
+        self.mean_over: MeanOver = _trait(loss, "mean_over")
+        if self.mean_over not in get_args(MeanOver):
+            raise UserError(f"the loss's mean_over is one of {get_args(MeanOver)}, got {self.mean_over!r}")
         names = FeatureNames.of(on, teacher)
         self.student_names, self.teacher_names, self.is_single = names.student, names.teacher, names.is_single
         self.weight = AutoWeight.parse(weight) if isinstance(weight, str) else weight
@@ -90,7 +94,7 @@ class Term(nn.Module):
     @property
     def needs_teacher(self) -> bool:
         """False for a loss that looks at the student and the labels alone, as the task loss."""
-        return _trait(self.loss, "needs_teacher")
+        return bool(_trait(self.loss, "needs_teacher"))
 
     @property
     def self_taught(self) -> SelfTaught | None:
@@ -142,7 +146,7 @@ class Term(nn.Module):
         return nn.Conv2d(ours[1], theirs[1], 1, bias=False)
 
     def forward(
-        self, student: dict[str, Tensor], teacher: dict[str, Tensor], labels: Tensor | None
+        self, student: Mapping[str, Tensor], teacher: Mapping[str, Tensor], labels: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
         """Return the unweighted loss on the named features.
 
@@ -161,6 +165,31 @@ class Term(nn.Module):
         if taught is None or taught.first_stage or not self.training:
             return value, None
         return value, taught.own_objective(*packed, labels)
+
+    def count(
+        self, teacher: Mapping[str, Tensor], labels: Mapping[str | None, Tensor | None], ignore_index: int
+    ) -> Tensor:
+        """Return what the loss's mean counts in a batch, a whole number: see :class:`segdistill.catalogue.LossCard`.
+
+        Args:
+            teacher: Its features; of several maps the coarsest counts.
+            labels: The labels in each form, ``"valid"`` among them.
+            ignore_index: The label of pixels that do not count.
+        """
+        given = labels["valid"]
+        assert given is not None
+        seen = labels[self.labels]
+        alike = torch.ones((), dtype=torch.long, device=given.device)
+        if self.mean_over == "batch":
+            return alike
+        if self.needs_teacher:
+            like = min((teacher[name] for name in self.teacher_names), key=lambda x: x[0, 0].numel())
+            valid = valid_at(seen, like, ignore_index)
+        elif seen is not None:
+            valid = seen != ignore_index
+        else:
+            return alike
+        return (valid if self.mean_over == "pixels" else valid.reshape(len(valid), -1).any(dim=1)).sum()
 
     def first_stage(self, teacher: dict[str, Tensor], labels: Tensor | None) -> Tensor:
         """Return the objective of parts that learn before the student."""
@@ -196,15 +225,16 @@ class Wire:
         return self.teacher_shape is not None and self.student_shape[2:] != self.teacher_shape[2:]
 
 
-def _trait(loss: Callable[..., Tensor], name: Literal["needs_teacher", "equal_channels"]) -> bool:
-    """Read what a loss says of itself; for a function of this package, what its card says; else True."""
-    if hasattr(loss, name):
-        return bool(getattr(loss, name))
-    loss = getattr(loss, "func", loss)  # of a partial
-    card = BY_NAME.get(getattr(loss, "__name__", ""))
-    if card is None or getattr(loss, "__module__", "").partition(".")[0] != "segdistill":
-        return True
-    return card.teacher if name == "needs_teacher" else not card.any_channels
+def _trait(loss: Callable[..., Tensor], name: Literal["needs_teacher", "equal_channels", "mean_over"]) -> Any:
+    """Read what a loss says of itself; for a function of this package, what its card says; else what is safe."""
+    function = getattr(loss, "func", loss)  # of a partial
+    for each in (loss, function):
+        if hasattr(each, name):
+            return getattr(each, name)
+    card = BY_NAME.get(getattr(function, "__name__", ""))
+    if card is None or getattr(function, "__module__", "").partition(".")[0] != "segdistill":
+        return "batch" if name == "mean_over" else True
+    return {"needs_teacher": card.teacher, "equal_channels": not card.any_channels, "mean_over": card.mean_over}[name]
 
 
 def _resize_to(student: Tensor, teacher: Tensor) -> Tensor:

@@ -40,6 +40,7 @@ class TestCard:
         module = getattr(losses, card.module)
         assert module.equal_channels is not card.any_channels
         assert getattr(module, "needs_teacher", True) is card.teacher
+        assert getattr(module, "mean_over", "batch") == card.mean_over
 
     def test_the_function_has_a_file_of_its_name(self, card: LossCard) -> None:
         file = Path(inspect.getfile(getattr(losses, card.module)))

@@ -1,20 +1,22 @@
 """Two processes on one machine."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 
 from tests.tiny import TINY
 
 
 def test_two_processes_train_what_one_trains(tmp_path: Path) -> None:
-    # Without batch norm, and with KD as the only pull (a mean over all pixels), the gradient of a batch is the mean
-    # of the gradients of its halves; DDP must then give the same student, and every image must be seen once.
-    only_kd = ("method=kd", "terms.task.loss=cross_entropy", "terms.task.weight=0")
-    changes = [*TINY, *only_kd, "baseline=false", "student.model=tests.networks:plain"]
-    students = {}
+    # Without batch norm, and with means over pixels, the gradient of a batch is that of its halves, each with its share
+    # of the pixels that are not void; DDP must then give the same student, and every image must be seen once.
+    terms = ("method=kd", "terms.kd.labels=teacher_correct")
+    changes = [*TINY, *terms, "baseline=false", "student.model=tests.networks:plain"]
+    students, logged = {}, {}
     for devices in (1, 2):
         folder = tmp_path / str(devices)
         command = [sys.executable, "-m", "segdistill", "distill", "quickstart", *changes, f"train.devices={devices}"]
@@ -29,5 +31,9 @@ def test_two_processes_train_what_one_trains(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         assert done.stdout.count("distilled 6/6") == 1  # the second process is silent
         students[devices] = torch.load(folder / "checkpoints/last.pt", weights_only=True)["distiller"]
+        lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        logged[devices] = [line for line in lines if line.pop("split") == "train"]
+    for one, two in zip(logged[1], logged[2], strict=True):
+        assert two == pytest.approx(one, rel=1e-4)  # the values of the whole batch
     for name, value in students[1].items():
         torch.testing.assert_close(students[2][name], value, rtol=1e-4, atol=1e-6)

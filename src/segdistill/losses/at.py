@@ -51,6 +51,7 @@ class AT(nn.Module):
     """Module form of :func:`at`."""
 
     equal_channels = False
+    mean_over = "images"
 
     @checked
     def __init__(self, *, p: Power = 2, ignore_index: int = 255) -> None:

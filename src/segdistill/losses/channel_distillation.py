@@ -40,6 +40,7 @@ class ChannelDistillation(nn.Module):
     """Module form of :func:`channel_distillation`."""
 
     equal_channels = True
+    mean_over = "images"
 
     @checked
     def __init__(self, *, ignore_index: int = 255) -> None:

@@ -64,6 +64,7 @@ class CIRKDMemory(nn.Module):
     """
 
     equal_channels = True
+    mean_over = "pixels"
 
     pixel_queue: Tensor
     region_queue: Tensor

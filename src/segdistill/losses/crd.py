@@ -67,6 +67,7 @@ class CRD(nn.Module):
     """
 
     equal_channels = False
+    mean_over = "images"
 
     student_memory: Tensor
     teacher_memory: Tensor

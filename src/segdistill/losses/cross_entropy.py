@@ -56,6 +56,7 @@ class CrossEntropy(nn.Module):
     """Module form of :func:`cross_entropy`."""
 
     equal_channels = False
+    mean_over = "pixels"
     needs_teacher = False
     takes_aux = True
 

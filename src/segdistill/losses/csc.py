@@ -43,6 +43,7 @@ class CSC(nn.Module):
     """Module form of :func:`csc`."""
 
     equal_channels = True
+    mean_over = "images"
 
     @checked
     def __init__(self, *, ignore_index: int = 255) -> None:

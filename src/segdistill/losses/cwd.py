@@ -53,6 +53,7 @@ class CWD(nn.Module):
     """Module form of :func:`cwd`."""
 
     equal_channels = True
+    mean_over = "images"
 
     @checked
     def __init__(self, *, temperature: Positive = 4.0, ignore_index: int = 255) -> None:

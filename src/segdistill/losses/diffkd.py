@@ -57,6 +57,7 @@ class DiffKD(SelfTaught):
     """
 
     equal_channels = False
+    mean_over = "pixels"
 
     @checked
     def __init__(

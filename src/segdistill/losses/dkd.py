@@ -68,6 +68,7 @@ class DKD(nn.Module):
     """Module form of :func:`dkd`."""
 
     equal_channels = True
+    mean_over = "pixels"
 
     @checked
     def __init__(

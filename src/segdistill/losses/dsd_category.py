@@ -62,6 +62,7 @@ class DSDCategory(nn.Module):
     """Module form of :func:`dsd_category`."""
 
     equal_channels = True
+    mean_over = "images"
 
     @checked
     def __init__(self, *, temperature: Positive = 4.0, pool: Count = 2, ignore_index: int = 255) -> None:

@@ -80,6 +80,7 @@ class DSDPixel(nn.Module):
     """Module form of :func:`dsd_pixel`."""
 
     equal_channels = False
+    mean_over = "images"
 
     @checked
     def __init__(self, *, ignore_index: int = 255) -> None:

@@ -40,6 +40,7 @@ class FitNet(nn.Module):
     """Module form of :func:`fitnet`."""
 
     equal_channels = True
+    mean_over = "pixels"
 
     @checked
     def __init__(self, *, ignore_index: int = 255) -> None:

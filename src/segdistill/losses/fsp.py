@@ -77,6 +77,7 @@ class FSP(nn.Module):
     """Module form of :func:`fsp`."""
 
     equal_channels = True
+    mean_over = "images"
 
     @checked
     def __init__(self, *, ignore_index: int = 255) -> None:

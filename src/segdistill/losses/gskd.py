@@ -179,6 +179,7 @@ class GSKD(nn.Module):
     """Module form of :func:`gskd`."""
 
     equal_channels = False
+    mean_over = "images"
 
     @checked
     def __init__(

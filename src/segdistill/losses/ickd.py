@@ -43,6 +43,7 @@ class ICKD(nn.Module):
     """Module form of :func:`ickd`."""
 
     equal_channels = True
+    mean_over = "images"
 
     @checked
     def __init__(self, *, ignore_index: int = 255) -> None:

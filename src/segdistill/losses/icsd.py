@@ -77,11 +77,14 @@ class ICSD(nn.Module):
     """Module form of :func:`icsd`."""
 
     equal_channels = True
+    mean_over = "images"
 
     @checked
     def __init__(self, *, form: Form = "paper", ignore_index: int = 255) -> None:
         super().__init__()
         self.form: Form = form
+        if form == "released":
+            self.mean_over = "batch"  # its matrix is one of all images
         self.ignore_index = ignore_index
 
     def forward(self, student: Tensor, teacher: Tensor, labels: Tensor | None = None) -> Tensor:

@@ -57,6 +57,7 @@ class IFVD(nn.Module):
     """Module form of :func:`ifvd`."""
 
     equal_channels = False
+    mean_over = "pixels"
 
     @checked
     def __init__(self, *, num_classes: Count | None = None, ignore_index: int = 255) -> None:

@@ -49,6 +49,7 @@ class KD(nn.Module):
     """Module form of :func:`kd`."""
 
     equal_channels = True
+    mean_over = "pixels"
 
     @checked
     def __init__(self, *, temperature: Positive = 1.0, ignore_index: int = 255) -> None:

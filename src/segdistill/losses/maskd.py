@@ -36,6 +36,8 @@ class MasKD(MaskTokens):
     own, and masks of the student, which that version adds, are left out.
     """
 
+    mean_over = "images"
+
     @checked
     def __init__(
         self,

@@ -71,6 +71,7 @@ class MD(nn.Module):
     """Module form of :func:`md`."""
 
     equal_channels = True
+    mean_over = "pixels"
 
     @checked
     def __init__(self, *, zero: NonNegative = 1.0, first: NonNegative = 1.0, ignore_index: int = 255) -> None:

@@ -49,6 +49,7 @@ class NST(nn.Module):
     """Module form of :func:`nst`."""
 
     equal_channels = False
+    mean_over = "images"
 
     @checked
     def __init__(self, *, ignore_index: int = 255) -> None:

@@ -44,6 +44,7 @@ class OFD(nn.Module):
     """
 
     equal_channels = False
+    mean_over = "images"
 
     @checked
     def __init__(

@@ -58,6 +58,7 @@ class SKDPairwise(nn.Module):
     """Module form of :func:`skd_pairwise`."""
 
     equal_channels = False
+    mean_over = "images"
 
     @checked
     def __init__(self, *, pool: Count = 2, ignore_index: int = 255) -> None:

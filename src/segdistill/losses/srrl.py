@@ -35,6 +35,7 @@ class SRRL(nn.Module):
     """
 
     equal_channels = False
+    mean_over = "pixels"
 
     weight: Tensor
 
@@ -42,6 +43,8 @@ class SRRL(nn.Module):
     def __init__(self, *, student_channels: Count, classifier: nn.Module, ignore_index: int = 255) -> None:
         super().__init__()
         self.is_dense = isinstance(classifier, nn.Conv2d)
+        if not self.is_dense:
+            self.mean_over = "images"
         self.ignore_index = ignore_index
         # Follows .to(), and is otherwise the teacher's: neither trained nor saved.
         self.register_buffer("weight", _matrix(classifier), persistent=False)

@@ -63,7 +63,7 @@ class FirstStage:
                     objective = self._take_step(optimizers, batches, step)
                     last, stops = step + 1 == self.steps, on_any(self.fabric, interrupted())
                     if step == begun or (step + 1) % self.log_every == 0 or last or stops:
-                        value = float(objective.detach())
+                        value = float(objective)
                         if not math.isfinite(value):
                             raise UserError(
                                 f"the losses' own objective is {value} at step {step + 1} of their first stage"
@@ -82,17 +82,19 @@ class FirstStage:
     ) -> torch.Tensor:
         seed_step(self.seed, step - self.steps, self.fabric.global_rank)
         parts = next(batches)
+        whole = torch.zeros((), device=self.fabric.device)
         for part in parts:
             images, labels = (tensor.to(self.fabric.device, non_blocking=True) for tensor in part)
             with self.fabric.autocast():
-                objective = self.distiller.first_stage(images, labels)
-            torch.autograd.backward(objective / len(parts))
+                objective = self.distiller.first_stage(images, labels) / len(parts)
+            torch.autograd.backward(objective)
+            whole += objective.detach()
         for optimizer in optimizers.values():
             if self.fabric.world_size > 1:
                 self._average(optimizer)
             optimizer.step()
             optimizer.zero_grad()
-        return objective
+        return whole
 
     def _average(self, optimizer: torch.optim.Optimizer) -> None:
         """Average the gradients over the processes, as a wrapped module would."""

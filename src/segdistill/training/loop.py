@@ -17,6 +17,7 @@ from segdistill.data import TrainingStream, training_loader
 from segdistill.distiller import Distiller
 from segdistill.errors import Stopped, UserError
 from segdistill.outputs import DistillerOutput
+from segdistill.parts import Part, whole_step
 from segdistill.recipes.schema import Train
 from segdistill.training import checkpoint
 from segdistill.training.console import Narrator
@@ -174,22 +175,35 @@ class Training:
     def take_step(
         self, module: _FabricModule, optimizers: Sequence[Any], batches: Iterator[Any], progress: Progress
     ) -> DistillerOutput:
-        """Take one step of every optimiser, the student's first; return the output of the step's last part."""
-        step, parts = progress.step, self.train.accumulate
+        """Take one step of every optimiser, the student's first; return the output of the whole step."""
+        step, count = progress.step, self.train.accumulate
         seed_step(self.seed, step, self.fabric.global_rank)
         set_learning_rate(optimizers[0], learning_rate(self.train, step))
         self.distiller.progress = step / max(1, self.train.iterations - 1)
-        for part in range(parts):
-            images, labels = (tensor.to(self.fabric.device, non_blocking=True) for tensor in next(batches))
-            self.distiller.measures_gradients = part == parts - 1 and (step == 0 or bool(progress.silent))
-            with self.fabric.no_backward_sync(module, enabled=part < parts - 1):
-                out: DistillerOutput = module(images, labels)
-                self.fabric.backward(out.total / parts)
+        todo = [[tensor.to(self.fabric.device, non_blocking=True) for tensor in next(batches)] for _ in range(count)]
+        parts = self._parts(todo)
+        outs: list[DistillerOutput] = []
+        while todo:  # and drop what is done
+            (images, labels), part = todo.pop(0), parts.pop(0)
+            self.distiller.measures_gradients = not todo and (step == 0 or bool(progress.silent))
+            with self.fabric.no_backward_sync(module, enabled=bool(todo)):
+                out: DistillerOutput = module(images, labels, part)
+                self.fabric.backward(out.total)
+            outs.append(out if part is None else part.of_whole(out))
         if self.train.clip is not None:
             self.fabric.clip_gradients(module, optimizers[0], max_norm=self.train.clip, error_if_nonfinite=False)
         step_together(optimizers, getattr(self.fabric.strategy.precision, "scaler", None))
         progress.step = step + 1
-        return out
+        return outs[0] if part is None else whole_step(outs)
+
+    def _parts(self, batches: Sequence[Sequence[torch.Tensor]]) -> list[Part | None]:
+        """Weigh the parts of a step; None for a step of one part, which needs no weight."""
+        if len(batches) == self.fabric.world_size == 1:
+            return [None]
+        with self.fabric.autocast():
+            parts = [self.distiller.prepare(images, labels) for images, labels in batches]
+            self.distiller.share_out(parts)
+        return [*parts]
 
     def _check_gradients(self, out: DistillerOutput, progress: Progress, metrics: Metrics | None) -> None:
         """Log each term's share of the gradient at the student, and refuse a term that sends none."""
