@@ -471,3 +471,21 @@ def test_a_loss_that_counts_something_else_is_refused() -> None:
     mine.mean_over = "classes"
     with pytest.raises(UserError, match=r"mean_over is one of \('pixels', 'images', 'batch'\), got 'classes'"):
         Term(mine)
+
+
+def test_the_task_sees_student_and_labels_and_no_teacher(batch) -> None:
+    def own(student: Tensor, teacher: None, labels: Tensor) -> Tensor:
+        assert teacher is None
+        return F.cross_entropy(student, labels[:, ::4, ::4], ignore_index=255)
+
+    joined = distiller(task=Term(own), kd=Term(losses.KD())).eval()
+    images, labels = batch
+    torch.testing.assert_close(joined(images, labels).terms["task"], own(joined.student(images), None, labels))
+    assert joined.wiring().cells()[0][:3] == Distiller(sequential(), None, {"task": Term(own)}).wiring().cells()[0][:3]
+
+
+@pytest.mark.parametrize("loss", [losses.KD(), losses.kd, partial(losses.kd, temperature=2.0)])
+def test_a_loss_with_a_teacher_is_no_task(batch, loss) -> None:
+    with pytest.raises(UserError, match="term 'task': the task is the student's own.*give its term another name"):
+        distiller(task=Term(loss))
+    assert distiller(other=Term(loss))(*batch).terms.keys() == {"task", "other"}

@@ -33,7 +33,8 @@ class Distiller(nn.Module):
     The latter need a first stage: see :attr:`first_stage_share`.
 
     The task loss is a term like the others, named ``"task"``: cross-entropy with ``ignore_index`` on the logits, the
-    student's auxiliary head with 0.4 where it has one. Give a term of that name to change it.
+    student's auxiliary head with 0.4 where it has one. Give a term of that name to change it; its loss may be any that
+    takes student and labels, and is given None for the teacher.
 
     Args:
         student: Any module with dense class scores; trained.
@@ -78,6 +79,9 @@ class Distiller(nn.Module):
         self.measures_gradients = False
 
         chosen = dict(terms or {})
+        if "task" in chosen:
+            with _named("task"):
+                chosen["task"].be_task()
         if teacher is None:
             for name, term in chosen.items():
                 if term.needs_teacher or term.labels == "teacher_correct":

@@ -89,12 +89,23 @@ class Term(nn.Module):
             raise UserError("on names no feature; give one, as in on='logits'")
         if self.adapters is not None and len(self.adapters) != len(names.student):
             raise UserError(f"{len(names.student)} features need as many adapters, got {len(self.adapters)}")
-        self._is_wired = False
+        self._is_wired = self._is_task = False
 
     @property
     def needs_teacher(self) -> bool:
         """False for a loss that looks at the student and the labels alone, as the task loss."""
-        return bool(_trait(self.loss, "needs_teacher"))
+        return not self._is_task and bool(_trait(self.loss, "needs_teacher"))
+
+    def be_task(self) -> None:
+        """Be the student's own objective: any loss, which is given labels, and None in the teacher's place.
+
+        Raises:
+            UserError: One of this package's losses that compare with a teacher.
+        """
+        if _is_ours(self.loss) and self.needs_teacher:
+            raise UserError("the task is the student's own and this loss needs a teacher; give its term another name")
+        self._is_task = True
+        self.labels = self.labels or "valid"
 
     @property
     def self_taught(self) -> SelfTaught | None:
@@ -232,9 +243,14 @@ def _trait(loss: Callable[..., Tensor], name: Literal["needs_teacher", "equal_ch
         if hasattr(each, name):
             return getattr(each, name)
     card = BY_NAME.get(getattr(function, "__name__", ""))
-    if card is None or getattr(function, "__module__", "").partition(".")[0] != "segdistill":
+    if card is None or not _is_ours(loss):
         return "batch" if name == "mean_over" else True
     return {"needs_teacher": card.teacher, "equal_channels": not card.any_channels, "mean_over": card.mean_over}[name]
+
+
+def _is_ours(loss: Callable[..., Tensor]) -> bool:
+    """Whether this package has the loss, as a module, a function, or a partial of one."""
+    return str(getattr(getattr(loss, "func", loss), "__module__", "")).partition(".")[0] == "segdistill"
 
 
 def _resize_to(student: Tensor, teacher: Tensor) -> Tensor:

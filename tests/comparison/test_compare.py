@@ -1,6 +1,7 @@
 """Comparisons: what is run, how they go on, what they refuse."""
 
 import json
+import re
 import shutil
 import signal
 from pathlib import Path
@@ -79,19 +80,83 @@ def test_a_recipes_terms_go_to_the_methods_that_have_them() -> None:
     assert terms["none"]["task"].hyperparameters["aux_weight"] == 0
 
 
-def test_an_added_term_belongs_to_the_recipes_own_method() -> None:
-    runs = planned("kd,gskd", "0", "terms.cwd={}").runs
-    assert {run.method: "cwd" in run.recipe.terms for run in runs} == {"none": False, "kd": False, "gskd": True}
+# Terms that the user adds.
+
+
+@pytest.mark.parametrize("where", ["on the command line", "in the file"])
+def test_a_term_that_no_row_would_have_is_an_error_whose_advice_works(where: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("recipe: quickstart\nterms: {mine: {loss: 'tests.losses:mine', weight: 3}}\n")
+    source, changes = (tmp_path / "mine.yaml", TINY)
+    if where == "on the command line":
+        source, changes = "quickstart", (*TINY, "terms.mine={loss: 'tests.losses:mine', weight: 3}")
+    with pytest.raises(UserError, match="no row has the term 'mine'") as caught:
+        plan(source, changes, "kd,gskd", "0")
+    advised = re.findall(r"as in (\S+?)(?:, or|$)", str(caught.value))
+    assert advised == ["kd:terms.mine={}", "mine=none:terms.mine={}"]
+    for advice in advised:
+        runs = {run.method: run.recipe for run in plan(source, changes, f"kd,gskd,{advice}", "0").runs}
+        name = advice.partition("=")[0] if advice.startswith("mine") else advice
+        assert [method for method, recipe in runs.items() if "mine" in recipe.terms] == [name]
+        assert runs[name].terms["mine"].weight == 3
+
+
+def test_a_term_like_one_of_a_rows_is_taken_for_a_slip() -> None:
+    with pytest.raises(UserError, match=r"no row has the term 'cwd' \(did you mean 'cwd_\w+'\?\)"):
+        planned("kd,cwd", "0", "terms.cwd.weight=2")
+
+
+def test_a_term_of_one_rows_method_is_in_no_other_row() -> None:
+    runs = planned("kd,gskd,cwd+gskd", "0", "method=kd", "terms.gskd.weight=5").runs
+    weights = {run.method: run.recipe.terms["gskd"].weight for run in runs if "gskd" in run.recipe.terms}
+    assert weights == {"gskd": 5, "cwd+gskd": 5}
+
+
+def test_without_methods_the_row_has_the_added_term_and_says_so() -> None:
+    runs = planned(None, "0", "method=kd", "terms.at={}").runs
+    assert [(run.method, set(run.recipe.terms)) for run in runs] == [
+        ("none", {"task"}),
+        ("kd+at", {"task", "kd", "at"}),
+    ]
+    assert runs[1].folder == "kd+at-s0"
+
+
+def test_a_term_without_a_teacher_is_in_every_row() -> None:
+    runs = planned("kd,gskd", "0", "terms.deep={loss: cross_entropy, on: head}").runs
+    assert all("deep" in run.recipe.terms for run in runs)
+    assert [run.recipe.distils for run in runs] == [False, True, True]
+
+
+def test_a_loss_is_a_row_and_a_row_has_a_name() -> None:
+    runs = {run.method: run for run in planned("dkd,soft=kd:terms.kd.temperature=4,terms.kd.weight=2,kd").runs}
+    assert list(runs) == ["none", "dkd", "soft", "kd"]
+    assert set(runs["dkd"].recipe.terms) == {"task", "dkd"}
+    soft = runs["soft"].recipe
+    assert (soft.method, soft.terms["kd"].weight, soft.terms["kd"].hyperparameters) == ("kd", 2, {"temperature": 4})
+    assert runs["soft"].folder == "soft-s0"
+
+
+@pytest.mark.parametrize("methods", ["a=kd,a=gskd", "a=kd,a=kd", "kd=gskd,kd", "kd,kd=gskd", "none=kd"])
+def test_two_rows_of_one_name_are_refused(methods: str) -> None:
+    with pytest.raises(UserError, match="there is a row '.*' already"):
+        planned(methods)
+
+
+def test_the_student_alone_has_the_task_that_all_have() -> None:
+    runs = planned("kd,aicsd", "0", "method=aicsd", "terms.task.loss=tests.losses:mine").runs
+    assert {run.recipe.terms["task"].loss for run in runs} == {"tests.losses:mine"}
+    assert [run.recipe.terms["task"].weight for run in runs] == [1, 1, {"linear": {"start": 0, "end": 1}}]
 
 
 def test_a_method_with_changes_of_its_own() -> None:
     typed = "gskd,gskd:terms.gskd.samples=8,terms.gskd.stride=classes,none:terms.mine={loss: 'a:b', on: [head, logits]}"
-    assert parse_methods(typed) == {
-        "none": [],
-        "gskd": [],
-        "gskd:terms.gskd.samples=8,terms.gskd.stride=classes": ["terms.gskd.samples=8", "terms.gskd.stride=classes"],
-        "none:terms.mine={loss: 'a:b', on: [head, logits]}": ["terms.mine={loss: 'a:b', on: [head, logits]}"],
-    }
+    assert {name: (row.method, *row.changes) for name, row in parse_methods(typed).items()} == {
+        "none": ("none",),
+        "gskd": ("gskd",),
+        "gskd:terms.gskd.samples=8,terms.gskd.stride=classes": (
+            "gskd", "terms.gskd.samples=8", "terms.gskd.stride=classes",
+        ),
+        "none:terms.mine={loss: 'a:b', on: [head, logits]}": ("none", "terms.mine={loss: 'a:b', on: [head, logits]}"),
+    }  # fmt: skip
     runs = planned(typed.replace("a:b", "tests.losses.nowhere:loss")).runs
     samples = [run.recipe.terms["gskd"].hyperparameters["samples"] for run in runs if "gskd" in run.recipe.terms]
     assert samples == [16, 8]

@@ -62,6 +62,8 @@ def test_a_trial_is_the_recipe_with_its_values() -> None:
         ("train.iterations=5..10", "is the same for all trials"),
         ("teacher.min_miou=0..1", "is the same for all trials"),
         ("terms.kd.wieght=0..1", "unknown key of term 'kd'"),
+        ("terms.gksd.weight=0..1", "method 'gskd' has no term 'gksd'; did you mean 'gskd'?"),
+        ("terms.at.weight=1..2", "has no term 'at'; add it for all trials with terms.at={}"),
         ("train.learning_rate=0..1", "train.learning_rate: "),  # the recipe refuses the lower end
     ],
 )
@@ -69,6 +71,12 @@ def test_a_wrong_range_is_one_line(dimension: str, expected: str) -> None:
     with pytest.raises(UserError, match=expected) as error:
         searched(dimension)
     assert "\n" not in str(error.value)
+
+
+def test_a_term_that_is_added_for_all_trials_is_searched_and_named() -> None:
+    found = searched("terms.at.weight=1..2", changes=("terms.at={}",))
+    assert found.recipe({"terms.at.weight": 1.5}).terms["at"].weight == 1.5
+    assert found.base.label == "gskd+at"
 
 
 def test_a_key_twice_is_refused() -> None:

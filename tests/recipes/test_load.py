@@ -174,6 +174,7 @@ def test_methods_joined_by_plus_have_the_terms_of_both() -> None:
         (["terms.gskd.shuffle=no"], "terms.gskd.shuffle: expected true or false, got 'no'"),
         (["terms.gskd.samples=1.5"], "terms.gskd.samples: expected a whole number, got 1.5"),
         (["terms.kd.temperature=hot"], "terms.kd.temperature: expected a number, got 'hot'"),
+        (["method=cwd", "terms.cwd=null"], "unknown term 'cwd'; did you mean 'cwd_features'"),
         (["terms=3"], "change one term at a time"),
         (["data.scales=[2, 1]"], "smallest, largest"),
         (["terms.gskd.labels=right"], "terms.gskd.labels: .*got 'right'"),

@@ -13,6 +13,7 @@ from segdistill.catalogue import CARDS, LossCard
 from segdistill.data import Scenes
 from segdistill.errors import UserError
 from segdistill.models import build
+from segdistill.recipes import alone_recipe
 from segdistill.recipes.schema import Data, Train
 from segdistill.reports.metric import METRICS
 from segdistill.term import FeatureNames
@@ -24,7 +25,7 @@ from segdistill.training.folder import RunFolder
 from segdistill.training.loop import Training
 from segdistill.training.optimizer import build_optimizer, learning_rate, step_together
 from segdistill.training.pair import NetworkPair
-from segdistill.training.run import alone_recipe, distill
+from segdistill.training.run import distill
 from segdistill.training.student import run_student
 from tests.networks import plain
 from tests.tiny import tiny

@@ -13,9 +13,9 @@ from rich.console import Console
 from segdistill import models
 from segdistill.errors import Stopped, UserError
 from segdistill.outputs import read_output
-from segdistill.recipes import load
+from segdistill.recipes import alone_recipe, load
 from segdistill.training import loop
-from segdistill.training.run import alone_recipe, distill, teacher_recipe, teacher_runs
+from segdistill.training.run import distill, teacher_recipe, teacher_runs
 from segdistill.training.student import rehearse, run_student
 from tests.tiny import said, tiny
 

@@ -14,7 +14,7 @@ from segdistill.comparison.search import search
 from segdistill.data import open_layout
 from segdistill.errors import UserError
 from segdistill.models.names import check_name
-from segdistill.recipes import Recipe, load
+from segdistill.recipes import Recipe, alone_recipe, load
 
 
 def distill(source: str, changes: Sequence[str], run_dir: Path | None, resume: bool) -> None:
@@ -28,7 +28,7 @@ def train(source: str, changes: Sequence[str], run_dir: Path | None, resume: boo
     """Train a recipe's student, or its teacher, on labels alone."""
     recipe = _checked(source, changes)
     run = _training()
-    chosen = run.teacher_recipe(recipe) if teacher else run.alone_recipe(recipe)
+    chosen = run.teacher_recipe(recipe) if teacher else alone_recipe(recipe)
     chosen = chosen.model_copy(update={"name": f"{recipe.name}-teacher" if teacher else recipe.name})
     run.distill(chosen, run_dir or _default_folder(chosen), console=console, must_exist=resume)
 

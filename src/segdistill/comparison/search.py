@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from segdistill.comparison.plan import BUDGET
-from segdistill.errors import UserError
+from segdistill.errors import UserError, nearest
 from segdistill.recipes import Recipe, load
 
 Value = int | float | str
@@ -100,6 +100,12 @@ def _dimension(text: str, base: Recipe) -> Dimension:
         raise UserError(f"--set: expected KEY=LOW..HIGH, KEY=LOW..HIGH:log or KEY=A,B,C, got '{text}'")
     if key in (*BUDGET, "seed", "method") or key.startswith("teacher."):
         raise UserError(f"--set: '{key}' is the same for all trials, or their scores could not be compared")
+    section, _, term = key.partition(".")
+    name = term.partition(".")[0]
+    if section == "terms" and name not in base.terms:
+        near = nearest(name, base.terms)
+        remedy = f"did you mean '{near}'?" if near else f"add it for all trials with terms.{name}={{}}"
+        raise UserError(f"--set: method '{base.label}' has no term '{name}'; {remedy}")
     parts = _RANGE.fullmatch(values)
     if parts is None:
         choices = tuple(dict.fromkeys(part.strip() for part in values.split(",") if part.strip()))

@@ -12,6 +12,7 @@ from segdistill.comparison.compare import MENDABLE, check_score, class_pixels, r
 from segdistill.comparison.files import write_tables
 from segdistill.comparison.search import Dimension, Search, Value
 from segdistill.errors import UserError
+from segdistill.recipes import alone_recipe
 from segdistill.recipes.schema import Teacher
 from segdistill.reports.comparison import Entry, summarise
 from segdistill.reports.files import read_json
@@ -20,7 +21,7 @@ from segdistill.reports.sweep import SweepTables, Trial, sweep_tables
 from segdistill.reports.tabular import on_screen
 from segdistill.training import lock
 from segdistill.training.folder import completed, refuse_other
-from segdistill.training.run import alone_recipe, check_labels, checked_teacher, rehearse_silently
+from segdistill.training.run import check_labels, checked_teacher, rehearse_silently
 from segdistill.training.student import run_student
 
 RECORD = "sweep.json"
@@ -183,7 +184,7 @@ def _write_comparison(search: Search, folder: Path, trials: Sequence[Any], probl
     for trial in trials:
         name = trial_name(trial.number)
         values = ",".join(f"{key}={value}" for key, value in trial.params.items())
-        entries.append(Entry(f"{base.method}:{values}", base.seed, folder / name, problems.get(name)))
+        entries.append(Entry(f"{base.label}:{values}", base.seed, folder / name, problems.get(name)))
     pixels = class_pixels(base)
     summary = summarise(entries, base.model_dump(mode="json"), pixels, teacher=folder / "teacher")
     write_tables(folder / "comparison.json", {"pixels": pixels, **summary.record()}, summary.files())

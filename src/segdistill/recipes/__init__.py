@@ -1,7 +1,8 @@
 """Recipes: a complete, named, typed experiment, in Python or YAML. Nothing here imports PyTorch."""
 
+from segdistill.recipes.alone import alone_recipe
 from segdistill.recipes.builtin import BUILTIN
-from segdistill.recipes.load import load, task_term, to_yaml
+from segdistill.recipes.load import load, to_yaml
 from segdistill.recipes.methods import METHODS
 from segdistill.recipes.rows import ROWS, Row, published, rows_of, tables, teacher_rows
 from segdistill.recipes.schema import Data, Network, Recipe, Teacher, TermRecipe, Train
@@ -17,11 +18,11 @@ __all__ = [
     "Teacher",
     "TermRecipe",
     "Train",
+    "alone_recipe",
     "load",
     "published",
     "rows_of",
     "tables",
-    "task_term",
     "teacher_rows",
     "to_yaml",
 ]

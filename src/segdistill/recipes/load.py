@@ -1,17 +1,16 @@
 """From a name or a YAML file and ``key=value`` changes to a checked Recipe."""
 
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from segdistill.catalogue import LossCard, card_of
-from segdistill.errors import UserError, unknown
+from segdistill.errors import UserError, nearest, unknown
 from segdistill.recipes.builtin import BUILTIN
-from segdistill.recipes.methods import Terms, terms_of, updated
+from segdistill.recipes.methods import METHODS, Terms, terms_of, updated
 from segdistill.recipes.schema import Recipe, Teacher, TermRecipe, Train
+from segdistill.recipes.terms import carried, complete
 from segdistill.recipes.yaml import YAMLError, read, write
 
 Draft = dict[str, Any]
@@ -28,32 +27,28 @@ def load(source: str | Path, changes: Sequence[str] = ()) -> Recipe:
     """
     draft = _draft(source)
     edits = sorted((_parse(change) for change in changes), key=lambda edit: edit[0][-1] != "model")
+    changed = dict(draft)
     for path, value in edits:
         if path[0] != "terms":
-            _set(draft, path, value)
-    own = draft.get("terms") or {}
-    if not isinstance(own, dict):
-        raise UserError(f"terms: expected terms by name, as in {{kd: {{weight: 2}}}}, got {own!r}")
-    draft["terms"] = {"task": {}, **terms_of(str(draft.get("method", "gskd")), _own_methods(draft))}
+            _set(changed, path, value)
+    own = _carried_terms(draft, changed)
+    draft = {**changed, "terms": {"task": {}, **_method_terms(changed)}}
     for name, term in own.items():
         draft["terms"][name] = updated(draft["terms"].get(name), term)
     for path, value in edits:
         if path == ["terms"]:
             raise UserError("terms: change one term at a time, as in terms.kd.weight=2 or terms.kd=null")
         if path[0] == "terms" and len(path) == 2:
+            if value is None and path[1] not in draft["terms"] and path[1] not in _terms_of_any(draft):
+                raise unknown("term", path[1], draft["terms"])
             draft["terms"][path[1]] = updated(draft["terms"].get(path[1]), value)
         elif path[0] == "terms":
             _set(draft, path, value)
-    draft["terms"] = {
-        str(name): _complete(str(name), term) for name, term in draft["terms"].items() if term is not None
-    }
+    draft["terms"] = {str(name): complete(str(name), term) for name, term in draft["terms"].items() if term is not None}
+    if "task" not in draft["terms"]:
+        raise UserError("terms.task cannot be taken out; terms.task.weight=0 trains on the other terms alone")
     _inherit_training(draft)
     return _at_budget(_checked(draft))
-
-
-def task_term() -> TermRecipe:
-    """Return the task loss as it stands in a recipe that says nothing of it."""
-    return TermRecipe.model_validate(_complete("task", {}))
 
 
 def to_yaml(recipe: Recipe) -> str:
@@ -102,7 +97,7 @@ def _read(path: Path) -> Draft:
 
 def _merge(base: Draft, change: Mapping[str, Any]) -> Draft:
     """Lay a recipe's sections over another's, key by key; terms and networks by rules of their own."""
-    merged = dict(base)
+    merged = {**base, "terms": _carried_terms(base, {**base, **change})}
     for key, value in change.items():
         old = merged.get(key)
         if not (isinstance(old, dict) and isinstance(value, dict)):
@@ -116,6 +111,29 @@ def _merge(base: Draft, change: Mapping[str, Any]) -> Draft:
         else:
             merged[key] = {**old, **value}
     return merged
+
+
+def _carried_terms(draft: Draft, changed: Draft) -> Draft:
+    """Return what a draft says of its terms, as it holds under the method of another one."""
+    own = draft.get("terms") or {}
+    if not isinstance(own, dict):
+        raise UserError(f"terms: expected terms by name, as in {{kd: {{weight: 2}}}}, got {own!r}")
+    if not own or _method(draft) == _method(changed):
+        return own
+    return carried(own, _method_terms(draft), _method_terms(changed))
+
+
+def _method(draft: Draft) -> str:
+    return str(draft.get("method", Recipe.model_fields["method"].default))
+
+
+def _method_terms(draft: Draft) -> Terms:
+    return terms_of(_method(draft), _own_methods(draft))
+
+
+def _terms_of_any(draft: Draft) -> set[str]:
+    """Return the names of all methods' terms: what is taken out for one method may be another's."""
+    return {name for terms in (*METHODS.values(), *_own_methods(draft).values()) for name in terms}
 
 
 def _own_methods(draft: Draft) -> dict[str, Terms]:
@@ -153,45 +171,6 @@ def _set(draft: Draft, path: list[str], value: Any) -> None:
         for key in ("options", "weights"):
             node.pop(key, None)
     node[last] = value
-
-
-def _complete(name: str, term: Any) -> Any:
-    """Fill in what the loss's card knows: the loss of the term's name, feature, labels, weight, hyper-parameters."""
-    if not isinstance(term, dict):
-        return term
-    loss = str(term.get("loss", "cross_entropy" if name == "task" else name))
-    if ":" in loss:
-        return {"on": "logits", **term, "loss": loss}
-    card = card_of(loss)
-    keys = [*TermRecipe.model_fields, *card.hyperparameters, "ignore_index"]
-    for key in term:
-        if key not in keys:
-            raise unknown(f"key of term '{name}' (loss {loss})", str(key), keys)
-    _check_types(name, term, card)
-    defaults = {key: value for key, value in card.hyperparameters.items() if value is not None}
-    labels = {"labels": "valid"} if card.labels == "required" else {}
-    on = card.on if isinstance(card.on, str) else list(card.on)
-    complete = {"on": on, "weight": card.weight, **labels, **defaults, **term, "loss": loss}
-    if card.labels == "required" and complete["labels"] is None and complete.get("sampling") != "random":
-        raise UserError(f"terms.{name}.labels: {loss} needs labels; give 'valid' or 'teacher_correct'")
-    return complete
-
-
-def _check_types(name: str, term: Draft, card: LossCard) -> None:
-    """Refuse a hyper-parameter of another kind than its default; its range is the loss's own to check."""
-    for key, default in card.hyperparameters.items():
-        value = term.get(key, default)
-        if isinstance(default, bool):
-            fits, expected = isinstance(value, bool), "true or false"
-        elif isinstance(default, int):
-            fits, expected = isinstance(value, int | str) and not isinstance(value, bool), "a whole number"
-        elif isinstance(default, float):
-            fits = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf")
-            expected = "a number"
-        else:
-            continue
-        if not fits:
-            raise UserError(f"terms.{name}.{key}: expected {expected}, got {value!r}")
 
 
 def _inherit_training(draft: Draft) -> None:
@@ -236,8 +215,8 @@ def _checked(draft: Draft) -> Recipe:
 def _problem(error: Draft) -> str:
     key = ".".join(part for part in error["loc"] if isinstance(part, str))
     if error["type"] == "extra_forbidden":
-        near = get_close_matches(key, _keys(Recipe), n=1, cutoff=0.5)
-        return f"unknown key '{key}'" + (f"; did you mean '{near[0]}'?" if near else "")
+        near = nearest(key, _keys(Recipe))
+        return f"unknown key '{key}'" + (f"; did you mean '{near}'?" if near else "")
     if error["type"] == "missing":
         return f"the recipe has no '{key}'"
     return f"{key}: {error['msg'][:1].lower()}{error['msg'][1:]}, got {_short(error.get('input'))}"

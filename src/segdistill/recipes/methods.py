@@ -7,7 +7,7 @@ each. They belong to the full budget (40 000 steps, batch 16) and to ImageNet ba
 from collections.abc import Mapping
 from typing import Any
 
-from segdistill.catalogue import card_of
+from segdistill.catalogue import CARDS, card_of
 from segdistill.errors import UserError, unknown
 
 Terms = dict[str, dict[str, Any]]
@@ -112,12 +112,16 @@ METHODS: dict[str, Terms] = {
     **{name: {name: {}} for name in ("ofd", "crd", "srrl", "reviewkd")},
 }
 
+# A loss is a method too, as a term with its card's defaults; a method of that name goes before it.
+_LOSSES = frozenset(card.name for card in CARDS if card.teacher)
+
 
 def terms_of(method: str, own: Mapping[str, Terms] | None = None) -> Terms:
     """Return the terms of a method; ``a+b``, where it has no entry of its own, is the terms of both.
 
     Args:
-        method: A name of ``METHODS`` or ``own``, or such names joined by ``+``.
+        method: A name of ``METHODS`` or ``own``; else a loss that compares with a teacher, which is that loss alone as
+            its card has it; or such names joined by ``+``.
         own: What a recipe changes of the named methods, term by term (None takes one out), and methods of its own.
 
     Raises:
@@ -129,10 +133,12 @@ def terms_of(method: str, own: Mapping[str, Terms] | None = None) -> Terms:
         for name, change in own.get(method, {}).items():
             terms[name] = updated(terms.get(name), change)
         return {name: term for name, term in terms.items() if term is not None}
+    if method in _LOSSES:
+        return {method: {}}
     terms = {}
     for part in method.split("+"):
-        if part not in METHODS and part not in own:
-            raise unknown("method", part, [*METHODS, *own])
+        if part not in METHODS and part not in own and part not in _LOSSES:
+            raise unknown("method", part, [*METHODS, *own, *_LOSSES])
         for name, term in terms_of(part, own).items():
             if terms.get(name, term) != term:
                 raise UserError(

@@ -6,6 +6,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
+from segdistill.catalogue import card_of
+from segdistill.recipes.methods import terms_of
+
 _SCALED = ("iterations", "warmup", "validate_every")
 
 
@@ -139,6 +142,21 @@ class TermRecipe(BaseModel):
     teacher: str | None = Field(None, description="the name of one of several teachers")
     weight: float | str | dict[Literal["constant", "linear", "exponential", "steps"], dict[str, Any]] = 1.0
 
+    def needs_teacher(self, name: str) -> bool:
+        """Whether it compares with a teacher, as the term of this name; only the task is the student's own by name."""
+        if self.labels == "teacher_correct":
+            return True
+        return name != "task" and (":" in self.loss or card_of(self.loss).teacher)
+
+    def of_teacher(self) -> "TermRecipe":
+        """Return the term as one of the teacher's own training: on its features instead of the student's."""
+
+        def theirs(feature: str | dict[Any, str]) -> str:
+            return feature if isinstance(feature, str) else feature["teacher"]
+
+        on = [theirs(feature) for feature in self.on] if isinstance(self.on, list) else theirs(self.on)
+        return self.model_copy(update={"on": on, "teacher": None})
+
     @property
     def hyperparameters(self) -> dict[str, Any]:
         """What goes to the loss's constructor."""
@@ -164,6 +182,20 @@ class Recipe(_Strict):
     baseline: bool = Field(True, description="also train the student alone, at the same budget and seed")
 
     @property
+    def distillation(self) -> dict[str, TermRecipe]:
+        """The terms that need a teacher: neither the task, whatever its loss, nor another cross-entropy with labels."""
+        return {name: term for name, term in self.terms.items() if term.needs_teacher(name)}
+
+    @property
     def distils(self) -> bool:
-        """False where only the task loss is left, so that no teacher is needed."""
-        return any(term.loss != "cross_entropy" for term in self.terms.values())
+        """False where no term is left that needs a teacher."""
+        return bool(self.distillation)
+
+    @property
+    def label(self) -> str:
+        """What to call this method in a table: its name, and the terms that were added to it, as in ``kd+mine``."""
+        if not self.distils:
+            return "none"
+        own = terms_of(self.method, self.methods)
+        added = [name for name in self.distillation if name not in own]
+        return "+".join([*([self.method] if own else []), *added])

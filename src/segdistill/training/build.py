@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from importlib import import_module
 from inspect import signature
@@ -110,12 +111,13 @@ def build_teacher(teacher: Teacher, num_classes: int) -> nn.Module:
 
 
 def build_terms(terms: Mapping[str, TermRecipe], pair: NetworkPair) -> dict[str, Term]:
-    """Build every term; what a loss needs to know of the networks is asked of the pair.
+    """Build every term; what a loss needs to know of the networks is asked of the pair, for the task of the student.
 
     Raises:
         UserError: A hyper-parameter or weight that the loss or schedule refuses; names the term.
     """
-    return {name: _term(name, term, pair) for name, term in terms.items()}
+    alone = replace(pair, teacher=None)
+    return {name: _term(name, term, alone if name == "task" else pair) for name, term in terms.items()}
 
 
 def _term(name: str, term: TermRecipe, pair: NetworkPair) -> Term:

@@ -9,7 +9,7 @@ from rich.console import Console
 from segdistill import models
 from segdistill.data import SegmentationDataset, scan_labels
 from segdistill.errors import UserError
-from segdistill.recipes import Recipe, task_term
+from segdistill.recipes import Recipe, alone_recipe
 from segdistill.recipes.schema import Network, Teacher
 from segdistill.reports.table import comparison
 from segdistill.training import lock, pictures
@@ -93,12 +93,6 @@ def teacher_runs(recipe: Recipe) -> dict[str, tuple[str, Recipe]]:
     }
 
 
-def alone_recipe(recipe: Recipe) -> Recipe:
-    """Return the recipe of the student alone: the same data, budget and seed, no teacher."""
-    terms = {"task": task_term()}
-    return recipe.model_copy(update={"teacher": None, "terms": terms, "method": "none", "baseline": False})
-
-
 def teacher_recipe(recipe: Recipe, name: str = "teacher") -> Recipe:
     """Return the recipe that trains the teacher, or one of several, as a student of its own."""
     if recipe.teacher is None:
@@ -109,8 +103,10 @@ def teacher_recipe(recipe: Recipe, name: str = "teacher") -> Recipe:
     network = Network(model=teacher.model, options=teacher.options, weights=teacher.weights)
     # Members of one architecture would otherwise be one and the same network.
     seed = (recipe.seed + list(recipe.teacher.each).index(name)) % 2**32
-    changes = {"student": network, "train": teacher.train or recipe.train, "seed": seed}
-    return alone_recipe(recipe).model_copy(update=changes)
+    own = alone_recipe(recipe)
+    terms = {term_name: term.of_teacher() for term_name, term in own.terms.items()}
+    changes = {"student": network, "train": teacher.train or recipe.train, "seed": seed, "terms": terms}
+    return own.model_copy(update=changes)
 
 
 def rehearse_silently(recipe: Recipe) -> None:
@@ -167,7 +163,7 @@ def _say_plan(console: Console, recipe: Recipe, folder: Path) -> None:
     _say(console, f"{recipe.name}: {recipe.description}" if recipe.description else recipe.name)
     teachers = recipe.teacher.each.values() if recipe.teacher is not None and recipe.distils else ()
     named = " + ".join(teacher.model for teacher in teachers) or "none"
-    _say(console, f"student {recipe.student.model}, teacher {named}, method {recipe.method}, seed {recipe.seed}")
+    _say(console, f"student {recipe.student.model}, teacher {named}, method {recipe.label}, seed {recipe.seed}")
     train = recipe.train
     _say(console, f"data {recipe.data.name}, {train.iterations} steps of {train.batch_size} images, run in {folder}")
 

@@ -154,7 +154,7 @@ def _run(recipe: Recipe, place: RunFolder, console: Console, label: str, teacher
         "iterations": recipe.train.iterations,
         "seconds": round(progress.seconds, 1),
         "seed": recipe.seed,
-        "method": recipe.method if teacher is not None else "none",
+        "method": recipe.label if teacher is not None else "none",
         "best_step": progress.best_step,
         f"val_{key}": progress.best_score,
         f"teacher_{key}": None if before is None else before.value,
