@@ -217,6 +217,19 @@ def test_scale_for_training_and_for_evaluation(named: Path, write) -> None:
     assert labels.tolist() == [[1] * 4 + [0] * 4] * 6
 
 
+@pytest.mark.parametrize(("scale", "columns"), [(0.25, [2, 6, 10]), (3, [column // 3 for column in range(36)])])
+def test_scaled_labels_are_those_under_the_centers_of_pixels(
+    named: Path, write, scale: float, columns: list[int]
+) -> None:
+    """By hand: the center of column c of 3 lies at 4 (c + 1/2) of 12, where the corner lies at 4 c."""
+    write(image_of(named, 0), np.zeros((12, 12, 3), np.uint8))
+    for axis in (0, 1):
+        write(mask_of(named, 0), np.broadcast_to(np.arange(12, dtype=np.uint8), (12, 12)).copy().swapaxes(0, axis))
+        (named / "classes.json").write_text(json.dumps({"classes": [str(number) for number in range(12)]}))
+        labels = open_dataset("folder", named, scale=scale)[0][1]
+        assert labels.swapaxes(0, axis).tolist() == [columns] * len(columns)
+
+
 @pytest.mark.parametrize("scale", [0, -1, 17])
 def test_bad_scale(named: Path, scale: float) -> None:
     with pytest.raises(UserError, match=rf"scale must be in \(0, 16\], got {scale}"):

@@ -13,6 +13,7 @@ from torchvision.transforms.v2 import functional as F
 from segdistill.data.classes import VOID, Classes
 from segdistill.data.layouts import Task
 from segdistill.data.reading import Array
+from segdistill.data.resizing import resized_labels
 from segdistill.errors import UserError
 
 Sample = tuple[tv_tensors.Image, Tensor]
@@ -80,7 +81,7 @@ class SegmentationDataset(ImageDataset):
     """Item ``i`` is an image, uint8 (3, H, W), and its labels, uint8 (H', W') with 255 = void.
 
     Args:
-        classes, scale, cache: See :class:`ImageDataset`. Labels are scaled to the nearest pixel.
+        classes, scale, cache: See :class:`ImageDataset`. Labels are scaled to the nearest pixel, by centers.
         native_labels: Leave the labels at their own size, as evaluation does; only the image is scaled.
     """
 
@@ -110,7 +111,7 @@ class SegmentationDataset(ImageDataset):
         pixels, values = self.read(index)
         image, labels = self._scaled(pixels), tv_tensors.Mask(torch.from_numpy(values))
         if not self.native_labels and image.shape[1:] != labels.shape:
-            labels = F.resize(labels, list(image.shape[1:]))
+            labels = resized_labels(labels, image.shape[1:])
         return image, labels
 
 

@@ -14,6 +14,7 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
 from segdistill.data.classes import VOID
+from segdistill.data.resizing import resized_labels
 from segdistill.errors import UserError
 
 MEAN = (0.485, 0.456, 0.406)
@@ -32,7 +33,7 @@ class RandomScaleCrop(v2.Transform):  # type: ignore[misc]  # torchvision has no
     Done the other way round, which is cheaper: the crop's window in the source is cut first and then resized
     to the crop, so no whole image is ever enlarged. The window has whole source pixels, hence the factor
     that results differs from the one drawn by at most half a source pixel per crop. Images are resized
-    bilinearly (antialiased), labels to the nearest pixel. Padding is the mean colour and void.
+    bilinearly (antialiased), labels to the nearest pixel by centers. Padding is the mean colour and void.
 
     Args:
         crop: Height and width in pixels.
@@ -64,7 +65,10 @@ class RandomScaleCrop(v2.Transform):  # type: ignore[misc]  # torchvision has no
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         """Cut, resize and pad one image or mask."""
         (height, width), (crop_height, crop_width) = params["size"], self.crop
-        inpt = F.resized_crop(inpt, *params["start"], *params["window"], params["size"], antialias=True)
+        if isinstance(inpt, tv_tensors.Mask):
+            inpt = resized_labels(F.crop(inpt, *params["start"], *params["window"]), params["size"])
+        else:
+            inpt = F.resized_crop(inpt, *params["start"], *params["window"], params["size"], antialias=True)
         if (height, width) != self.crop:
             inpt = F.pad(inpt, [0, 0, crop_width - width, crop_height - height], fill=_FILL[type(inpt)])
         return inpt
