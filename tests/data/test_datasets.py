@@ -103,7 +103,7 @@ def test_mask_of_another_size(named: Path, write) -> None:
 
 
 def test_rgb_mask(named: Path, write) -> None:
-    write(mask_of(named, 1), np.zeros((6, 8, 3), np.uint8))
+    write(mask_of(named, 1), np.full((6, 8, 3), [1, 2, 3], np.uint8))
     with pytest.raises(UserError, match=r"train1\.png' holds colours \(RGB\), expected one class index"):
         open_dataset("folder", named)[1]
 

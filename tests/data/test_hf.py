@@ -122,7 +122,10 @@ def test_parquet_as_on_the_hub(masks: Any, tmp_path: Path, name: str) -> None:
 
 
 def test_what_is_wrong_with_a_row_is_said(masks: Any, tmp_path: Path) -> None:
-    rows = {"annotation": [mask(7), Image.new("L", (3, 3)), grey(1)], "photo": [grey(0)] * 3}
+    rows = {
+        "annotation": [mask(7), Image.new("L", (3, 3)), Image.new("RGB", (6, 4), (1, 2, 3))],
+        "photo": [grey(0)] * 3,
+    }
     masks["train"] = masks["train"].from_dict(rows, features=masks["train"].select_columns(list(rows)).features)
     masks.save_to_disk(str(tmp_path))
     (tmp_path / "classes.json").write_text(json.dumps({"classes": ["a", "b"]}))

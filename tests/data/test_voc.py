@@ -118,7 +118,7 @@ def test_vocs_colours_are_read_as_classes(root: Path) -> None:
     assert open_dataset("voc", root, "val")[0][1].tolist() == values.tolist()
 
 
-def test_a_palette_in_another_order_is_read_by_its_colours(root: Path) -> None:
+def test_a_palette_in_another_order_is_refused(root: Path) -> None:
     values = np.array([[20, 1, 2, 15, 0, 255, *[0] * 16]])
     path = root / "SegmentationClass/2008_000002.png"
     coloured(values).convert("P", palette=Image.Palette.ADAPTIVE, colors=6).save(path)
@@ -126,6 +126,10 @@ def test_a_palette_in_another_order_is_read_by_its_colours(root: Path) -> None:
         assert picture.mode == "P"
         assert np.asarray(picture).tolist() != values.tolist()  # the trap: 0..5 in the order of the palette
         assert np.asarray(picture).max() < 21
+    message = r"2008_000002.png' has index 0 for \[\d+, \d+, \d+\], the color of class \d+; .* save it in RGB"
+    with pytest.raises(UserError, match=message):
+        open_dataset("voc", root, "val")[0]
+    coloured(values).save(path)
     assert open_dataset("voc", root, "val")[0][1].tolist() == values.tolist()
 
 

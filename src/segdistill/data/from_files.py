@@ -54,7 +54,14 @@ class MaskFiles(_Files, SegmentationDataset):
 
     def _read_labels(self, index: int, size: tuple[int, ...]) -> Array:
         path, layout = self.split.labels[index], self.layout
-        labels = read_mask(path, len(self.classes), void=layout.void, values=layout.values, colours=layout.colours)
+        labels = read_mask(
+            path,
+            len(self.classes),
+            void=layout.void,
+            values=layout.values,
+            colours=layout.colours,
+            has_own_palette=layout.has_own_palette,
+        )
         check_size(labels, size, path, self.path(index))
         return labels
 

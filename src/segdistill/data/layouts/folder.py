@@ -1,6 +1,8 @@
 """Anyone's own images and masks, with the classes in an optional classes.json."""
 
 import json
+import logging
+from functools import cache as remember
 from pathlib import Path
 
 from segdistill.data.classes import VOID, Classes
@@ -9,6 +11,9 @@ from segdistill.data.layouts.layout import Card, Layout, Split
 from segdistill.errors import UserError, unknown
 
 KEYS = ("classes", "ignore_index", "palette")
+
+_BYTE_ORDER_MARK = "\ufeff"
+_log = logging.getLogger(__name__)
 
 
 def open_folder(root: Path) -> Layout:
@@ -32,7 +37,10 @@ def read_classes(path: Path, splits: tuple[Split, ...] = ()) -> Layout:
         UserError: If the file is not that.
     """
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        if text.startswith(_BYTE_ORDER_MARK):
+            _say_marked(str(path))
+        data = json.loads(text.removeprefix(_BYTE_ORDER_MARK))
     except (OSError, ValueError) as error:  # ValueError: not JSON, or not UTF-8
         raise UserError(f"cannot read '{path}' as JSON: {error}") from error
     if not isinstance(data, dict) or "classes" not in data:
@@ -60,6 +68,12 @@ def read_classes(path: Path, splits: tuple[Split, ...] = ()) -> Layout:
     if len(set(colours)) < len(colours):
         raise UserError(f"\"palette\" in '{path}' must hold distinct colours, one occurs twice")
     return Layout("folder", Classes(tuple(names), colours[: len(names)]), splits, void=void, colours=colours)
+
+
+@remember
+def _say_marked(path: str) -> None:
+    """Log it, the first time."""
+    _log.info(f"'{path}' begins with a byte-order mark, which is passed over")
 
 
 def _is_colour(entry: object) -> bool:

@@ -45,6 +45,7 @@ class Layout:
         void: The value in the mask files that means void, besides 255.
         values: Where the values in the mask files are not class indices: the class of each value, 255 = void.
         colours: Where masks may be colours: the colour of each class, and of void if there is one more.
+        has_own_palette: Indexed masks come with these colours at the classes' indices; others were converted.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Layout:
     void: int = VOID
     values: tuple[int, ...] | None = None
     colours: tuple[Colour, ...] | None = None
+    has_own_palette: bool = False
 
     def split(self, name: str) -> Split:
         """Return the split of that name.

@@ -42,11 +42,11 @@ def open_voc(root: Path) -> Layout:
 
     An augmented list goes with the masks in SegmentationClassAug, if that folder is there; ``train`` and ``val``
     with the original ones in SegmentationClass, as the CIRKD code base has it. The masks' palette is the colour map
-    of VOC, so masks that were converted to those colours are read too.
+    of VOC, so masks that were converted to RGB are read by those colours.
     """
     expect(root, "voc", ["JPEGImages", "SegmentationClass", "ImageSets/Segmentation"], inside=("*", "VOCdevkit/*"))
     splits = [_split(root, name, path) for name, path in _lists(root / "ImageSets/Segmentation")]
-    return Layout("voc", CLASSES, tuple(splits), colours=(*CLASSES.palette, colour(VOID)))
+    return Layout("voc", CLASSES, tuple(splits), colours=(*CLASSES.palette, colour(VOID)), has_own_palette=True)
 
 
 def _lists(folder: Path) -> list[tuple[str, Path]]:
