@@ -3,20 +3,16 @@
 import json
 import logging
 import struct
-import time
 import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
-from torchvision import tv_tensors
 
 from segdistill.data import open_dataset
 from segdistill.data.masks import read_mask
 from segdistill.data.reading import read_image
-from segdistill.data.transforms import RandomScaleCrop
 from segdistill.errors import UserError
 
 INDICES = np.array([[0, 1, 2, 3, 1], [3, 2, 1, 0, 2]])
@@ -53,7 +49,7 @@ def test_an_indexed_mask_is_read_by_its_indices_whatever_its_palette_shows(folde
     (folder / "classes.json").write_text(json.dumps({"classes": ["a", "b", "c"], "palette": colors[::-1]}))
     values = (np.arange(48, dtype=np.uint8) % 3).reshape(6, 8)
     picture = Image.frombytes("P", (8, 6), values.tobytes())
-    picture.putpalette(sum(colors, []))
+    picture.putpalette([value for color in colors for value in color])
     picture.save(folder / "labels/train/town/train0.png")
     assert open_dataset("folder", folder)[0][1].tolist() == values.tolist()
 
@@ -115,9 +111,8 @@ def test_an_alpha_channel_that_says_something_is_refused(tmp_path: Path, mode: s
 def test_a_byte_order_mark_is_passed_over(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "segdistill")
     (folder / "classes.json").write_text(json.dumps({"classes": ["a", "b", "c"]}), encoding="utf-8-sig")
-    assert (
-        open_dataset("folder", folder).classes.names == open_dataset("folder", folder).classes.names == ("a", "b", "c")
-    )
+    for _ in range(2):
+        assert open_dataset("folder", folder).classes.names == ("a", "b", "c")
     assert [message for message in caplog.messages if "byte-order mark" in message] == caplog.messages[:1]
 
 
@@ -150,22 +145,11 @@ def test_a_file_of_another_kind_starts_no_other_program(
 
 
 @pytest.mark.parametrize("side", [9_500, 20_000])
-def test_a_picture_that_fills_the_memory_is_refused_from_its_header(tmp_path: Path, side: int) -> None:
+def test_a_picture_that_fills_the_memory_is_refused_from_its_header(
+    tmp_path: Path, side: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     Image.new("1", (side, side)).save(tmp_path / "a.png")
-    began = time.process_time()
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda self: pytest.fail("it was decoded"))
     for read in (read_image, lambda path: read_mask(path, 4)):
         with pytest.raises(UserError, match=r"at most 89 million are read at a time; cut it into tiles"):
             read(tmp_path / "a.png")
-    assert time.process_time() - began < 1  # decoding takes many times that: it was not begun
-
-
-@pytest.mark.parametrize("size", [24, 40, 63, 100])
-def test_scaled_labels_stay_where_the_image_is(size: int) -> None:
-    """An edge between two classes lies where it lies in the image, over all edges, to a tenth of a pixel."""
-    off = []
-    for edge in range(8, 57):
-        labels = (torch.arange(64) >= edge).to(torch.uint8).expand(64, -1).contiguous()
-        crop = RandomScaleCrop((size, size), scales=[size / 64])
-        image, scaled = crop(tv_tensors.Image(255 * labels.expand(3, -1, -1)), tv_tensors.Mask(labels))
-        off.append(float((1 - scaled[size // 2].float()).sum() - (1 - image[0, size // 2] / 255).sum()))
-    assert abs(sum(off) / len(off)) < 0.1

@@ -152,9 +152,10 @@ def _check_palette(
     meant = np.where(places < num_classes, places, VOID)
     if known.all() and (meant != used).any():
         wrong = int(used[meant != used][0])
+        color, label = entries[wrong].tolist(), meant[used == wrong][0]
         raise UserError(
-            f"mask '{path}' has index {wrong} for {entries[wrong].tolist()}, the color of class {meant[used == wrong][0]}; a "
-            "picture program has numbered its palette anew: save it in RGB, or with the data set's palette"
+            f"mask '{path}' has index {wrong} for {color}, the color of class {label}; a picture program has numbered "
+            "its palette anew: save it in RGB, or with the data set's palette"
         )
 
 
