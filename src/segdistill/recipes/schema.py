@@ -79,6 +79,9 @@ class Train(_Strict):
     devices: int | Literal["auto"] = 1
     nodes: PositiveInt = 1
     validate_every: PositiveInt | None = Field(None, description="steps; a tenth of the run by default")
+    save_every: PositiveInt | None = Field(
+        None, description="steps between checkpoints; by default as often as it validates"
+    )
     log_every: PositiveInt = 10
     tensorboard: bool = Field(False, description="also write TensorBoard events (needs the extra)")
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from segdistill.reports.files import read_json
+from segdistill.reports.files import read_environment
 
 Record = dict[str, Any]
 
@@ -17,12 +17,9 @@ def facts(recipe: Record, finished: Sequence[Path], splits: Sequence[str], seeds
         finished: The folders of the finished runs; their commits and machines are all named.
         splits: Which splits they were scored on.
         seeds: The seeds that are compared.
-
-    Raises:
-        UserError: A run's environment.json is missing or damaged.
     """
     train, data = recipe["train"], recipe["data"]
-    places = [read_json(folder / "environment.json") for folder in finished]
+    places = [read_environment(folder) for folder in finished]
     commits = dict.fromkeys(str(place.get("commit") or "unknown") for place in places)
     machines = dict.fromkeys(_hardware(place) for place in places)
     return (
@@ -52,5 +49,7 @@ def _teacher(recipe: Record) -> str:
 
 
 def _hardware(environment: Record) -> str:
+    if "cpu_cores" not in environment:
+        return "unknown hardware"
     gpus = ", ".join(environment.get("gpus") or ["no GPU"])
     return f"{gpus}, {environment.get('cpu_cores')} CPU cores, {environment.get('torch_threads')} threads"

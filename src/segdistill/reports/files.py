@@ -15,11 +15,26 @@ def read_json(file: Path, *keys: str) -> dict[str, Any]:
     """
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-        missing = [key for key in keys if key not in content]
     except FileNotFoundError:
         raise UserError(f"{file} does not exist; is the run finished?") from None
-    except (ValueError, TypeError):
-        raise UserError(f"{file} is damaged; delete it and run the same command again") from None
-    if missing:
-        raise UserError(f"{file} has no '{missing[0]}'; it was not written by this program")
-    return dict(content)
+    except (ValueError, RecursionError):
+        content = None
+    if not isinstance(content, dict):
+        raise damaged(file)
+    if missing := [key for key in keys if key not in content]:
+        raise UserError(f"{file} has no '{missing[0]}'; delete it and run the same command again")
+    return content
+
+
+def damaged(file: Path) -> UserError:
+    """Return the error for a record that is none."""
+    return UserError(f"{file} is damaged; delete it and run the same command again")
+
+
+def read_environment(folder: Path) -> dict[str, Any]:
+    """Return a run's environment.json; nothing where it is missing or damaged, since no number depends on it."""
+    try:
+        content = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}

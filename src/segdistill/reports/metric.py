@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from segdistill.data import Task
-from segdistill.reports.files import read_json
+from segdistill.reports.files import damaged, read_json
 
 
 @dataclass(frozen=True)
@@ -44,4 +44,16 @@ def read_result(path: Path, *keys: str) -> dict[str, Any]:
         UserError: It is damaged.
     """
     metric = metric_of(read_json(path))
-    return read_json(path, metric.key, metric.classes, *keys)
+    result = read_json(path, metric.key, metric.classes, *keys)
+    records = [result, *([result["teacher"]] if "teacher" in result else [])]
+    if not all(isinstance(record, dict) and _is_record(record, metric) for record in records):
+        raise damaged(path)
+    return result
+
+
+def _is_record(record: Mapping[str, Any], metric: Metric) -> bool:
+    numbers = [record.get(metric.key), *(record.get(key, 0) for key in ("params", "flops"))]
+    classes = record.get(metric.classes)
+    if not isinstance(classes, dict) or not all(isinstance(record.get(key, ""), str) for key in ("split", "method")):
+        return False
+    return all(isinstance(each, int | float) for each in (*numbers, *(v for v in classes.values() if v is not None)))

@@ -13,6 +13,8 @@ from segdistill.data import Classes
 Pixels = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.integer]
 
+END = b"IEND\xaeB`\x82"  # of every PNG
+
 GAP, TITLE, KEY = 4, 16, 16
 
 
@@ -28,6 +30,11 @@ def overlaid(image: Pixels, labels: Labels, classes: Classes, opacity: float = 0
     colours = coloured(labels, classes)
     mixed = (1 - opacity) * image + opacity * colours
     return np.where((labels == classes.ignore_index)[..., None], image, mixed).astype(np.uint8)
+
+
+def is_whole(file: Path) -> bool:
+    """Tell whether a PNG is there to its end."""
+    return file.is_file() and file.read_bytes().endswith(END)
 
 
 def grid(rows: Sequence[Mapping[str, Pixels]], classes: Classes, file: Path, *, width: int = 320) -> None:

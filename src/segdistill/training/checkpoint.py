@@ -20,17 +20,28 @@ def save(state: dict[str, Any], path: Path) -> None:
             raise
 
 
-def load(path: Path) -> dict[str, Any]:
+def load(path: Path, *, peek: bool = False) -> dict[str, Any]:
     """Read a checkpoint of this program.
+
+    Args:
+        path: The file.
+        peek: Leave the tensors on the disk until they are looked at.
 
     Raises:
         UserError: The file is no such checkpoint.
     """
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=peek)
     except Exception as error:  # torch.load raises many kinds for a file that is not a checkpoint
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path} is not a checkpoint of a run: {reason[:120]}; delete it to start anew") from None
-    if not isinstance(state, dict) or "step" not in state:
-        raise UserError(f"{path} is not a checkpoint of a run: it has no 'step'; delete it to start anew")
+        raise _none(path, reason[:120]) from None
+    if not isinstance(state, dict) or not isinstance(state.get("step"), int):
+        raise _none(path, "it has no 'step'")
     return state
+
+
+def _none(path: Path, reason: str) -> UserError:
+    return UserError(
+        f"{path} is not a checkpoint of a run: {reason}; delete it and run the same command again, which does again "
+        "what it held"
+    )

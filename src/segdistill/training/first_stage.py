@@ -1,7 +1,7 @@
 """The stage before the student's first step, for losses whose parts learn first: mask tokens, an autoencoder."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,10 @@ from segdistill.distiller import Distiller
 from segdistill.errors import Stopped, UserError
 from segdistill.training import checkpoint
 from segdistill.training.console import Narrator
+from segdistill.training.inputs import Inputs
 from segdistill.training.interrupt import deferred_interrupt, on_any
+from segdistill.training.reading import read_parts
+from segdistill.training.records import Metrics
 from segdistill.training.seeding import seed_step
 
 
@@ -27,9 +30,11 @@ class FirstStage:
         batches: The run's batches from a step on; the stage sees those that the student's first steps will see.
         steps: How many.
         seed: The run's.
-        file: Where a stopped stage is kept.
+        folder: The run's.
         narrator: Tells how it goes.
         log_every: Steps between two lines.
+        save_every: Steps between two checkpoints.
+        inputs: What the checkpoint remembers of data and weights.
     """
 
     fabric: Fabric
@@ -37,22 +42,30 @@ class FirstStage:
     batches: Callable[[int], Iterator[Any]]
     steps: int
     seed: int
-    file: Path
+    folder: Path
     narrator: Narrator
     log_every: int
+    save_every: int
+    inputs: Inputs
+
+    @property
+    def file(self) -> Path:
+        """Where a stage is kept, finished or not."""
+        return self.folder / "checkpoints" / "first_stage.pt"
 
     def run(self) -> None:
         """Take all steps, from where a stopped stage was left.
 
         Raises:
             UserError: The objective is not finite.
-            Stopped: Ctrl-C or SIGTERM, after a checkpoint was written.
+            Stopped: Ctrl-C, SIGTERM or SIGHUP, after a checkpoint was written.
         """
         optimizers = self.distiller.own_optimizers(first_stage=True)
         begun = self._resume(optimizers)
         if begun == self.steps:
             return
         is_first = self.fabric.global_rank == 0
+        metrics = Metrics(self.folder, step=0, tensorboard=False, until={"first_stage": begun}) if is_first else None
         if is_first:
             self.narrator.begin(begun, self.steps)
         batches = self.batches(begun)
@@ -60,28 +73,30 @@ class FirstStage:
         try:
             with deferred_interrupt() as interrupted:
                 for step in range(begun, self.steps):
-                    objective = self._take_step(optimizers, batches, step)
+                    parts = read_parts(self.fabric, lambda: next(batches))
+                    if isinstance(parts, Exception):  # nothing of this step is done: what was learned is whole
+                        if step > begun:
+                            self._save(optimizers, step)
+                        raise parts
+                    objective = self._take_step(optimizers, parts, step)
                     last, stops = step + 1 == self.steps, on_any(self.fabric, interrupted())
-                    if step == begun or (step + 1) % self.log_every == 0 or last or stops:
-                        value = float(objective)
-                        if not math.isfinite(value):
-                            raise UserError(
-                                f"the losses' own objective is {value} at step {step + 1} of their first stage"
-                            )
-                        if is_first:
-                            self.narrator.step(step + 1, {"objective": value}, None)
-                    if last or stops:
+                    tells = step == begun or (step + 1) % self.log_every == 0 or last or stops
+                    saves = (step + 1) % self.save_every == 0 or last or stops
+                    value = float(objective.detach()) if tells or saves else 0.0
+                    if not math.isfinite(value):
+                        raise UserError(f"the losses' own objective is {value} at step {step + 1} of their first stage")
+                    if saves:
                         self._save(optimizers, step + 1)
+                    if tells and metrics is not None:
+                        metrics.log(step + 1, "first_stage", objective=value)
+                        self.narrator.step(step + 1, {"objective": value}, None)
                     if stops:
                         raise Stopped
         finally:
             self.narrator.close()
 
-    def _take_step(
-        self, optimizers: dict[str, torch.optim.Optimizer], batches: Iterator[Any], step: int
-    ) -> torch.Tensor:
+    def _take_step(self, optimizers: dict[str, torch.optim.Optimizer], parts: Sequence[Any], step: int) -> torch.Tensor:
         seed_step(self.seed, step - self.steps, self.fabric.global_rank)
-        parts = next(batches)
         whole = torch.zeros((), device=self.fabric.device)
         for part in parts:
             images, labels = (tensor.to(self.fabric.device, non_blocking=True) for tensor in part)
@@ -106,7 +121,8 @@ class FirstStage:
     def _save(self, optimizers: dict[str, torch.optim.Optimizer], step: int) -> None:
         if self.fabric.global_rank == 0:
             states = {name: optimizer.state_dict() for name, optimizer in optimizers.items()}
-            checkpoint.save({"step": step, "terms": self.distiller.terms.state_dict(), "optimizers": states}, self.file)
+            state = {"step": step, "terms": self.distiller.terms.state_dict(), "optimizers": states}
+            checkpoint.save({**state, "inputs": self.inputs}, self.file)
 
     def _resume(self, optimizers: dict[str, torch.optim.Optimizer]) -> int:
         if not self.file.exists():

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM take effect between two steps, when there is something whole to save."""
+"""Ctrl-C, SIGTERM and a lost terminal take effect between two steps, when there is something whole to save."""
 
 import signal
 from collections.abc import Callable, Iterator
@@ -8,10 +8,15 @@ from types import FrameType
 import torch
 from lightning_fabric import Fabric
 
+NAMES = ("SIGINT", "SIGTERM", "SIGHUP")  # the last is not there on Windows
+
 
 @contextmanager
 def deferred_interrupt() -> Iterator[Callable[[], bool]]:
-    """Let a step finish before Ctrl-C or SIGTERM takes effect; a second one takes effect at once."""
+    """Let a step finish before Ctrl-C, SIGTERM or SIGHUP takes effect; a second one takes effect at once.
+
+    What is ignored, as SIGHUP is under ``nohup``, stays ignored.
+    """
     caught: list[int] = []
 
     def catch(number: int, frame: FrameType | None) -> None:
@@ -19,8 +24,10 @@ def deferred_interrupt() -> Iterator[Callable[[], bool]]:
             raise KeyboardInterrupt
         caught.append(number)
 
+    numbers = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
+    heeded = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
     try:
-        before = {number: signal.signal(number, catch) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {number: signal.signal(number, catch) for number in heeded}
     except ValueError:  # not the main thread, which alone may catch signals
         before = {}
     try:

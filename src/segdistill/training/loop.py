@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,15 +16,19 @@ from torch import nn
 from segdistill.data import TrainingStream, training_loader
 from segdistill.distiller import Distiller
 from segdistill.errors import Stopped, UserError
+from segdistill.gradients import AutoWeight
 from segdistill.outputs import DistillerOutput
 from segdistill.parts import Part, whole_step
 from segdistill.recipes.schema import Train
+from segdistill.reports.metric import metric_of
 from segdistill.training import checkpoint
 from segdistill.training.console import Narrator
 from segdistill.training.evaluation import Score
 from segdistill.training.first_stage import FirstStage
+from segdistill.training.inputs import Inputs
 from segdistill.training.interrupt import deferred_interrupt, on_any
 from segdistill.training.optimizer import build_optimizers, learning_rate, set_learning_rate, step_together
+from segdistill.training.reading import read_parts
 from segdistill.training.records import Metrics
 from segdistill.training.seeding import seed_step
 
@@ -58,6 +62,7 @@ class Training:
         save_student: Writes the student alone.
         narrator: Tells how it goes.
         workers: Processes that read ahead.
+        inputs: What the checkpoints remember of data and weights.
     """
 
     fabric: Fabric
@@ -70,6 +75,7 @@ class Training:
     save_student: Callable[[nn.Module], None]
     narrator: Narrator
     workers: int = 0
+    inputs: Inputs = field(default_factory=dict)
 
     @property
     def last(self) -> Path:
@@ -86,53 +92,81 @@ class Training:
 
         Raises:
             UserError: A term that sends the student no gradient, or a loss that is not finite; both are named.
-            Stopped: Ctrl-C or SIGTERM, after a checkpoint was written.
+            Stopped: Ctrl-C, SIGTERM or SIGHUP, after a checkpoint was written.
         """
-        if self.distiller.first_stage_share and not self.last.exists():
-            self._first_stage().run()
+        if not self.last.exists():
+            self._remove_what_is_left()
+            if self.distiller.first_stage_share:
+                self._first_stage().run()
         self.distiller.finish_first_stage()
         optimizers = build_optimizers(self.distiller, self.train)
         progress = self._resume(optimizers)
+        is_chosen = self._take_over_best(progress)
         module, *wrapped = self.fabric.setup(self.distiller, *optimizers)
-        if progress.step < self.train.iterations:
-            self._steps(module, wrapped, progress)
+        self._steps(module, wrapped, progress, is_chosen=is_chosen)
         self.fabric.barrier()  # the first process has written the best student
         self.distiller.student.load_state_dict(checkpoint.load(self.best)["student"])
+        if self._is_first:  # once more, since a process may have been killed between the two files
+            self.save_student(self.distiller.student)
         return progress
 
-    def _steps(self, module: _FabricModule, optimizers: Sequence[Any], progress: Progress) -> None:
-        train, distiller = self.train, self.distiller
-        metrics = Metrics(self.folder, step=progress.step, tensorboard=train.tensorboard) if self._is_first else None
+    def _steps(self, module: _FabricModule, optimizers: Sequence[Any], progress: Progress, *, is_chosen: bool) -> None:
+        """Take the steps that are left; ``is_chosen`` is False where the step so far has yet to be validated."""
+        train, distiller, first = self.train, self.distiller, progress.step
+        metrics = self._open_metrics(progress, is_chosen) if self._is_first else None
         if self._is_first:
-            self.narrator.begin(progress.step, train.iterations)
-        every = train.validate_every or max(1, train.iterations // 10)
-        batches = self._batches(progress.step)
+            self.narrator.begin(first, train.iterations)
+        batches = self._batches(first)
         distiller.train()
         began = time.monotonic() - progress.seconds
         try:
             with deferred_interrupt() as interrupted:
+                if not is_chosen:
+                    self._validate(progress, metrics)
+                    if on_any(self.fabric, interrupted()):
+                        raise Stopped
                 while progress.step < train.iterations:
-                    out = self.take_step(module, optimizers, batches, progress)
+                    parts = read_parts(self.fabric, lambda: list(islice(batches, train.accumulate)))
+                    if isinstance(parts, Exception):  # nothing of this step is done: what was learned is whole
+                        if progress.step > first:
+                            self._save(optimizers, progress)
+                        raise parts
+                    out = self.take_step(module, optimizers, iter(parts), progress)
+                    progress.seconds = time.monotonic() - began
                     if out.gradients:
                         self._check_gradients(out, progress, metrics)
                     step, last = progress.step, progress.step == train.iterations
                     tells = step == 1 or step % train.log_every == 0 or last
-                    due, stops = step % every == 0 or last, on_any(self.fabric, interrupted())
-                    if tells or due or stops:
+                    due, stops = self._is_due(step), on_any(self.fabric, interrupted())
+                    saves = due or stops or step % (train.save_every or self._every) == 0
+                    if tells or saves:
                         self._check_finite(out, step)
+                    if saves:  # before validation, in which a run may be killed as well
+                        self._save(optimizers, progress)
                     if tells:
                         self._log(out, progress, metrics)
-                    if due:
+                    if due and not stops:
                         self._validate(progress, metrics)
-                    if due or stops:
                         progress.seconds = time.monotonic() - began
-                        self._save(optimizers, progress)
+                        stops = on_any(self.fabric, interrupted())
                     if stops:
                         raise Stopped
         finally:
             self.narrator.close()
             if metrics is not None:
                 metrics.close()
+
+    @property
+    def _every(self) -> int:
+        return self.train.validate_every or max(1, self.train.iterations // 10)
+
+    def _is_due(self, step: int) -> bool:
+        """Tell whether a step is one after which the student is validated."""
+        return step % self._every == 0 or step == self.train.iterations
+
+    def _open_metrics(self, progress: Progress, is_chosen: bool) -> Metrics:
+        until = {"val": progress.step - (not is_chosen), "first_stage": math.inf}
+        return Metrics(self.folder, step=progress.step, tensorboard=self.train.tensorboard, until=until)
 
     def _first_stage(self) -> FirstStage:
         return FirstStage(
@@ -141,9 +175,11 @@ class Training:
             batches=self._first_stage_batches,
             steps=math.ceil(self.distiller.first_stage_share * self.train.iterations),
             seed=self.seed,
-            file=self.folder / "checkpoints" / "first_stage.pt",
+            folder=self.folder,
             narrator=Narrator(self.narrator.console, f"{self.narrator.label}, first stage"),
             log_every=self.train.log_every,
+            save_every=self.train.save_every or self._every,
+            inputs=self.inputs,
         )
 
     @property
@@ -246,11 +282,6 @@ class Training:
 
     def _validate(self, progress: Progress, metrics: Metrics | None) -> None:
         score = self.validate(self.distiller.student)
-        if metrics is not None:
-            metric = score.metric
-            classes = {f"{metric.classes}/{name}": value for name, value in score.classes.items()}
-            more = {} if score.pixel_accuracy is None else {"pixel_accuracy": score.pixel_accuracy}
-            metrics.log(progress.step, "val", **{metric.key: score.value}, **more, **classes)
         if progress.best_score is None or score.value > progress.best_score:
             progress.best_score, progress.best_step = score.value, progress.step
             if self._is_first:
@@ -261,6 +292,11 @@ class Training:
                 }
                 checkpoint.save(state, self.best)
                 self.save_student(self.distiller.student)
+        if metrics is not None:
+            metric = score.metric
+            classes = {f"{metric.classes}/{name}": value for name, value in score.classes.items()}
+            more = {} if score.pixel_accuracy is None else {"pixel_accuracy": score.pixel_accuracy}
+            metrics.log(progress.step, "val", **{metric.key: score.value}, **more, **classes)
 
     def _save(self, optimizers: Sequence[Any], progress: Progress) -> None:
         if not self._is_first:
@@ -270,6 +306,8 @@ class Training:
             "distiller": self.distiller.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in optimizers],
             "precision": self.fabric.strategy.precision.state_dict(),
+            "inputs": self.inputs,
+            "shares": self._shares(),
         }
         checkpoint.save(state, self.last)
         if not self.best.exists():  # stopped before the first validation: the latest student is the best there is
@@ -281,14 +319,60 @@ class Training:
             return Progress()
         state = checkpoint.load(self.last)
         try:
-            self.distiller.load_state_dict(state.pop("distiller"))
-            for optimizer, values in zip(optimizers, state.pop("optimizers"), strict=True):
+            self.distiller.load_state_dict(self._with_own_weights(state["distiller"], state.get("shares")))
+            for optimizer, values in zip(optimizers, state["optimizers"], strict=True):
                 optimizer.load_state_dict(values)
-            self.fabric.strategy.precision.load_state_dict(state.pop("precision"))
-            return Progress(**state)
-        except (KeyError, RuntimeError, ValueError, TypeError) as error:
+            self.fabric.strategy.precision.load_state_dict(state["precision"])
+            return Progress(**{each.name: state[each.name] for each in fields(Progress)})
+        except (KeyError, RuntimeError, ValueError, TypeError, AttributeError) as error:
             reason = str(error).splitlines()[0]
             raise UserError(
                 f"{self.last} does not fit this recipe's networks ({reason[:100]}); "
                 "give another --run-dir, or delete the folder"
             ) from None
+
+    def _shares(self) -> dict[str, float]:
+        """Return what the weights that set themselves aim at, by term."""
+        weights = {name: getattr(term, "weight", None) for name, term in self.distiller.terms.items()}
+        return {name: weight.share for name, weight in weights.items() if isinstance(weight, AutoWeight)}
+
+    def _with_own_weights(self, state: dict[str, Any], shares: dict[str, float] | None) -> dict[str, Any]:
+        """Leave out of a checkpoint the measurements of weights that aim at something else now, or are numbers."""
+        now = self._shares()
+        there = now if shares is None else shares
+        changed = [f"terms.{name}.weight." for name in {*there, *now} if there.get(name) != now.get(name)]
+        kept = {key: value for key, value in state.items() if not key.startswith(tuple(changed))}
+        fresh = self.distiller.state_dict().items()
+        return {**kept, **{key: value for key, value in fresh if key.startswith(tuple(changed))}}
+
+    def _take_over_best(self, progress: Progress) -> bool:
+        """Take the best score from the file that holds its student; return whether the student so far has been scored.
+
+        A run that was stopped or killed while it validated has its checkpoint from before. Where the best student is
+        lost, the best is chosen anew, from the student so far on.
+        """
+        if progress.step == 0:
+            return True
+        progress.best_score, progress.best_step = None, 0
+        try:
+            best = checkpoint.load(self.best, peek=True)
+            wanted = self.distiller.student.state_dict()
+            if best["student"].keys() != wanted.keys() or best["step"] > progress.step:
+                raise UserError(f"{self.best} holds another student")
+            score = best.get(metric_of(best).key)
+        except (UserError, KeyError, AttributeError) as error:
+            reason = error if self.best.exists() and isinstance(error, UserError) else f"{self.best} is missing"
+            reason = str(reason).partition("; delete it")[0]
+            self.narrator.line(f"{self.narrator.label}: {reason}; the best is chosen anew from step {progress.step} on")
+            return False
+        if score is not None:
+            progress.best_score, progress.best_step = float(score), best["step"]
+        return not self._is_due(progress.step)
+
+    def _remove_what_is_left(self) -> None:
+        """Remove the students of a run whose checkpoint to go on from was deleted: they are not of this one."""
+        left = [self.best, *(self.folder / name for name in ("student.safetensors", "student.json"))]
+        if self._is_first and any(file.exists() for file in left):
+            self.narrator.line(f"{self.narrator.label}: no {self.last} to go on from; begun anew, from step 0")
+            for file in left:
+                file.unlink(missing_ok=True)

@@ -5,6 +5,7 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -53,13 +54,20 @@ class Metrics:
     """metrics.jsonl, and TensorBoard's events beside it if asked for.
 
     A resumed run drops what was logged after its checkpoint, so that no step stands there twice.
+
+    Args:
+        folder: The run's folder.
+        step: The checkpoint's.
+        until: The last step to keep of a split whose steps are other ones.
+        tensorboard: Whether to write its events.
     """
 
-    def __init__(self, folder: Path, *, step: int, tensorboard: bool) -> None:
+    def __init__(self, folder: Path, *, step: int, tensorboard: bool, until: Mapping[str, float] | None = None) -> None:
         self.path = folder / "metrics.jsonl"
         kept = []
         if self.path.exists():
-            kept = [line for line in self.path.read_text().splitlines(keepends=True) if _is_before(line, step)]
+            lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
+            kept = [line for line in lines if _is_kept(line, step, until or {})]
         write_text(self.path, "".join(kept))
         self._tensorboard = _tensorboard(folder, step) if tensorboard else None
 
@@ -81,10 +89,11 @@ class Metrics:
             self._tensorboard.close()
 
 
-def _is_before(line: str, step: int) -> bool:
+def _is_kept(line: str, step: int, until: Mapping[str, float]) -> bool:
     try:
-        return int(json.loads(line)["step"]) <= step
-    except (ValueError, KeyError):  # the half line of a run that was killed
+        entry = json.loads(line)
+        return float(entry["step"]) <= until.get(entry["split"], step)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):  # half a line of a run that was killed
         return False
 
 

@@ -1,5 +1,6 @@
 """A whole run, from recipe to table: the teacher, the distilled student, the student alone beside it."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from segdistill.data import SegmentationDataset, scan_labels
 from segdistill.errors import UserError
 from segdistill.recipes import Recipe, alone_recipe
 from segdistill.recipes.schema import Network, Teacher
+from segdistill.reports.metric import METRICS, metric_of
+from segdistill.reports.pictures import is_whole
 from segdistill.reports.table import comparison
 from segdistill.training import lock, pictures
 from segdistill.training.build import build_dataset, build_teacher, final_split
@@ -32,15 +35,18 @@ def distill(recipe: Recipe, folder: Path, *, console: Console, must_exist: bool 
         recipe: What to do.
         folder: The run's folder.
         console: Where to tell of it.
-        must_exist: Only go on with a run that is there.
+        must_exist: Only go on with a run that is there, and let :class:`RunFolder`'s changes be made to it.
 
     Raises:
         UserError: Whatever the user can mend.
     """
     lock.check_free(folder)
-    place = RunFolder(folder, recipe, must_exist=must_exist)
+    place = RunFolder(folder, recipe, must_exist=must_exist, accepts_changes=must_exist)
     beside = recipe.baseline and recipe.distils
-    if place.result is not None and (not beside or (folder / "alone" / "result.json").exists()):
+    is_finished = place.result is not None and (not beside or (folder / "alone" / "result.json").exists())
+    if is_finished and place.changes:
+        raise UserError(f"{folder} is finished ({place.changes[0]}); give another --run-dir to run it otherwise")
+    if is_finished and _is_drawn(folder, place.result):
         _say(console, f"{folder} is finished; give another --run-dir to run it again")
     else:
         _say_plan(console, recipe, folder)
@@ -51,7 +57,7 @@ def distill(recipe: Recipe, folder: Path, *, console: Console, must_exist: bool 
         with lock.held(folder):
             place.claim()
             try:
-                _run(recipe, teacher, folder, console)
+                _run(recipe, teacher, place, console)
             except UserError:
                 place.abandon()
                 raise
@@ -63,21 +69,26 @@ def distill(recipe: Recipe, folder: Path, *, console: Console, must_exist: bool 
     return result
 
 
-def _run(recipe: Recipe, teacher: Teacher | None, folder: Path, console: Console) -> None:
+def _run(recipe: Recipe, teacher: Teacher | None, place: RunFolder, console: Console) -> None:
+    folder, accepts = place.path, place.accepts_changes
+    changed = accepts or bool(place.recorded_changes)  # the runs beneath share the recipe's words
     if teacher is not None:
-        teacher = trained_teacher(recipe, teacher, folder, console)
+        teacher = trained_teacher(recipe, teacher, folder, console, accepts_changes=changed)
     label = "distilled" if teacher is not None else "student alone"
-    run_student(recipe, folder, console=console, label=label, teacher=teacher)
+    run_student(recipe, folder, console=console, label=label, teacher=teacher, accepts_changes=accepts)
     if teacher is not None and recipe.baseline:
-        run_student(alone_recipe(recipe), folder / "alone", console=console, label="student alone")
+        alone = alone_recipe(recipe)
+        run_student(alone, folder / "alone", console=console, label="student alone", accepts_changes=changed)
     _draw(recipe, folder, teacher)
 
 
-def trained_teacher(recipe: Recipe, teacher: Teacher, folder: Path, console: Console) -> Teacher:
+def trained_teacher(
+    recipe: Recipe, teacher: Teacher, folder: Path, console: Console, *, accepts_changes: bool = False
+) -> Teacher:
     """Return the teacher with weights: what has yet to be trained is trained, in ``teacher/`` or ``teachers/NAME/``."""
     ready = dict(teacher.each)
     for name, (place, own) in teacher_runs(recipe).items():
-        run_student(own, folder / place, console=console, label=name)
+        run_student(own, folder / place, console=console, label=name, accepts_changes=accepts_changes)
         ready[name] = ready[name].model_copy(update={"weights": str(folder / place), "train": None})
     return teacher.model_copy(update={"members": ready}) if teacher.members else ready["teacher"]
 
@@ -139,6 +150,14 @@ def check_labels(recipe: Recipe) -> None:
         if isinstance(dataset, SegmentationDataset) and dataset.path(0) is not None:
             spread = np.linspace(0, len(dataset) - 1, min(SCANNED, len(dataset))).round().astype(int)
             scan_labels(dataset, spread.tolist()).check()
+
+
+def _is_drawn(folder: Path, result: Mapping[str, Any] | None) -> bool:
+    """Tell whether the pictures of a finished run are there; of classification there are none."""
+    names = ("comparison.png", "training_samples.png")
+    return metric_of(result or {}) != METRICS["segmentation"] or all(
+        is_whole(folder / "figures" / name) for name in names
+    )
 
 
 def _draw(recipe: Recipe, folder: Path, teacher: Teacher | None) -> None:

@@ -12,9 +12,11 @@ from segdistill import models
 from segdistill.data import ClassificationDataset, SegmentationDataset, TrainingStream
 from segdistill.distiller import Distiller
 from segdistill.errors import UserError
+from segdistill.processes import is_first_process
 from segdistill.recipes import Recipe, load
 from segdistill.recipes.schema import Data, Teacher, Train
 from segdistill.reports.metric import metric_of, read_result
+from segdistill.reports.pictures import is_whole
 from segdistill.training import lock, pictures
 from segdistill.training.build import (
     build_dataset,
@@ -28,6 +30,7 @@ from segdistill.training.console import Narrator, clock
 from segdistill.training.cost import count_flops, count_parameters
 from segdistill.training.evaluation import Score, evaluate
 from segdistill.training.folder import RunFolder
+from segdistill.training.inputs import Inputs, describe_inputs
 from segdistill.training.loop import Progress, Training
 from segdistill.training.pair import NetworkPair
 from segdistill.training.records import write_json
@@ -111,7 +114,13 @@ def rehearse(recipe: Recipe) -> None:
 
 
 def run_student(
-    recipe: Recipe, folder: Path, *, console: Console, label: str, teacher: Teacher | None = None
+    recipe: Recipe,
+    folder: Path,
+    *,
+    console: Console,
+    label: str,
+    teacher: Teacher | None = None,
+    accepts_changes: bool = False,
 ) -> dict[str, Any]:
     """Train the recipe's student in ``folder`` and return its result; go on, or do nothing, where it was begun.
 
@@ -121,13 +130,17 @@ def run_student(
         console: Where to tell of it.
         label: What to call this student there.
         teacher: What it is distilled from, with weights; None trains it on labels alone.
+        accepts_changes: Go on with what :class:`RunFolder` lets be changed on the way; a finished run stays as it is.
 
     Raises:
         UserError: Whatever the user can mend.
     """
     lock.check_free(folder)
-    place = RunFolder(folder, recipe)
+    place = RunFolder(folder, recipe, accepts_changes=accepts_changes)
     if place.result is not None:
+        for change in place.changes:
+            console.print(f"{label}: finished, and stays as it is; {change}", soft_wrap=True)
+        _draw_samples(recipe, folder)
         return place.result
     with lock.held(folder):
         return _run(recipe, place, console, label, teacher)
@@ -137,13 +150,18 @@ def _run(recipe: Recipe, place: RunFolder, console: Console, label: str, teacher
     folder = place.path
     fabric = make_fabric(recipe.train)
     train_set, val_set = build_dataset(recipe.data, "train"), build_dataset(recipe.data, "val")
+    inputs = describe_inputs(recipe, teacher, {"train": train_set, "val": val_set})
+    for change in place.check_inputs(inputs):
+        console.print(f"{label}: {change}", soft_wrap=True)
     frozen, before = None, None
     if teacher is not None:
         frozen, before = load_teacher(teacher, val_set, fabric, recipe.data)
         console.print(f"teacher: {before.value:.1%} {before.metric.name} on val before training")
     distiller = build_distiller(recipe, train_set, frozen, fabric)
+    for change in place.changes:
+        console.print(f"{label}: {change}", soft_wrap=True)
     place.claim()
-    progress = _train(fabric, recipe, distiller, train_set, val_set, folder, Narrator(console, label))
+    progress = _train(fabric, recipe, distiller, train_set, val_set, folder, Narrator(console, label), inputs)
     split = final_split(recipe.data)
     final_set = build_dataset(recipe.data, split)
     student = distiller.student
@@ -159,6 +177,8 @@ def _run(recipe: Recipe, place: RunFolder, console: Console, label: str, teacher
         f"val_{key}": progress.best_score,
         f"teacher_{key}": None if before is None else before.value,
     }
+    if changes := place.recorded_changes:
+        result["changes"] = changes
     if frozen is not None and teacher is not None:
         result["teacher"] = _known_record(teacher, recipe.data, split) or _record(
             evaluate(frozen, final_set, fabric, recipe.data), frozen, final_set, recipe.data, split
@@ -198,11 +218,11 @@ def _train(
     val_set: ImageSet,
     folder: Path,
     narrator: Narrator,
+    inputs: Inputs,
 ) -> Progress:
     classes = train_set.classes
+    _draw_samples(recipe, folder)
     stream = TrainingStream(train_set, build_transform(recipe.data, train_set.task), recipe.seed)
-    if fabric.global_rank == 0 and train_set.task == "segmentation":
-        pictures.training_samples(stream, classes, folder / "figures" / "training_samples.png")
 
     def save(student: nn.Module) -> None:
         models.save_student(
@@ -226,7 +246,19 @@ def _train(
         save_student=save,
         narrator=narrator,
         workers=recipe.data.workers,
+        inputs=inputs,
     ).run()
+
+
+def _draw_samples(recipe: Recipe, folder: Path) -> None:
+    """Draw what the student sees first, unless that picture is there."""
+    file = folder / "figures" / "training_samples.png"
+    if not is_first_process() or is_whole(file):
+        return
+    dataset = build_dataset(recipe.data, "train")
+    if isinstance(dataset, SegmentationDataset):
+        stream = TrainingStream(dataset, build_transform(recipe.data, dataset.task), recipe.seed)
+        pictures.training_samples(stream, dataset.classes, file)
 
 
 def _known_record(teacher: Teacher, data: Data, split: str) -> dict[str, Any] | None:
