@@ -8,11 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from segdistill.catalogue import CARDS
 from segdistill.cli import main
 from segdistill.recipes import BUILTIN, METHODS
+from tests.networks import small
 from tests.tiny import TINY
 
 
@@ -128,6 +130,17 @@ def test_at_most_25_lines_come_before_the_first_loss(tmp_path: Path) -> None:
     first = next(number for number, line in enumerate(lines) if "loss" in line)
     assert first < 25
     assert done.stderr == ""
+
+
+def test_a_message_is_printed_once(monkeypatch, tmp_path: Path, capsys) -> None:
+    folder = str(tmp_path / "run")
+    words = (*TINY, "train.budget=0.9", "teacher.min_miou=0.9", f"student.weights={tmp_path / 'weights.pth'}")
+    torch.save(small(10).state_dict(), tmp_path / "weights.pth")
+    assert run(monkeypatch, "distill", "quickstart", *words, "--run-dir", folder) == 0
+    said = [line for line in capsys.readouterr().out.splitlines() if line.strip()]
+    assert "a budget of 0.9: the teacher need not reach teacher.min_miou=0.9" in said
+    assert sum("weights.pth" in line for line in said) == 1  # the distilled student and the student alone begin with it
+    assert len(said) == len(set(said))
 
 
 def test_version(monkeypatch, capsys) -> None:

@@ -261,6 +261,15 @@ def test_methods_and_seeds_are_added_later_with_the_same_teacher(tmp_path: Path,
     assert [row(tmp_path / "c", name)["seeds"] for name in ("kd", "gskd")] == ["2 of 2", "1 of 2"]
 
 
+def test_a_teacher_that_is_too_weak_goes_on_once_less_is_asked_of_it(tmp_path: Path, console: Console) -> None:
+    with pytest.raises(UserError, match="below teacher.min_miou=0.9: train it longer.*or lower teacher.min_miou"):
+        compare(planned("kd", "0", "teacher.min_miou=0.9"), tmp_path / "c", console=console)
+    trained = results(tmp_path / "c")
+    assert set(trained) == {"teacher"}
+    compare(planned("kd", "0", "teacher.min_miou=0.01"), tmp_path / "c", console=console)
+    assert results(tmp_path / "c").items() >= trained.items()
+
+
 def test_what_is_finished_is_only_shown(tmp_path: Path, console: Console) -> None:
     compare(planned("none"), tmp_path / "c", console=console)
     before = (tmp_path / "c/comparison.md").read_text()

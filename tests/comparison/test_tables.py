@@ -85,6 +85,16 @@ def test_the_classes_stand_by_frequency_with_their_group(three_of_four: Path) ->
     assert found["sign"]["none"] is None
 
 
+def test_a_teacher_below_the_student_alone_is_said(three_of_four: Path) -> None:
+    assert summary(three_of_four, ["none", "kd"], [0, 1]).warnings == ()
+    for file in three_of_four.glob("none-s*/result.json"):
+        file.write_text(json.dumps({**json.loads(file.read_text()), "miou": 0.625}))
+    compared = summary(three_of_four, ["none", "kd"], [0, 1])
+    (warning,) = compared.warnings
+    assert warning.startswith("the teacher, with 60.0 mIoU, is below the student alone, with 62.5: ")
+    assert f"* {warning}\n" in compared.files()["comparison.md"]
+
+
 def test_what_is_missing_is_named_with_its_reason(three_of_four: Path) -> None:
     (three_of_four / "gskd-s0" / "checkpoints").mkdir(parents=True)
     (three_of_four / "gskd-s0" / "checkpoints" / "last.pt").touch()

@@ -204,6 +204,47 @@ def test_a_bad_teacher_is_an_error(tmp_path: Path, console: Console) -> None:
         distill(tiny("teacher.min_miou=0.9"), tmp_path / "run", console=console)
 
 
+def test_a_teacher_that_was_trained_too_short_is_told_so_and_both_cures_work(tmp_path: Path, console: Console) -> None:
+    folder = tmp_path / "run"
+    with pytest.raises(UserError, match="longer, with teacher.train.iterations=NUMBER and another --run-dir, or lower"):
+        distill(tiny("teacher.min_miou=0.9"), folder, console=console)
+    short = json.loads((folder / "teacher/result.json").read_text())["val_miou"]
+    gate = f"teacher.min_miou={short + 1e-4}"
+    with pytest.raises(UserError, match="train it longer"):
+        distill(tiny(gate), folder, console=console)
+    longer = "teacher.train.iterations=40", "teacher.train.learning_rate=0.1"
+    distill(tiny(gate, *longer, "baseline=false"), tmp_path / "other", console=console)
+    distill(tiny(f"teacher.min_miou={short}", "baseline=false"), folder, console=console)
+
+
+def test_a_budget_lifts_what_the_teacher_must_reach_and_says_so(tmp_path: Path, console: Console, caplog) -> None:
+    caplog.set_level("INFO")
+    recipe = tiny("teacher.min_miou=0.9", "train.budget=0.5")
+    assert caplog.messages == ["a budget of 0.5: the teacher need not reach teacher.min_miou=0.9"]
+    assert recipe.teacher.min_miou == 0
+    distill(recipe, tmp_path / "run", console=console)
+    assert [line.split()[-1][0] in "+-" for line in said(console).splitlines() if line.startswith("mIoU")] == [True]
+    weights = f"teacher.weights={tmp_path / 'run/teacher'}"
+    assert tiny("teacher.min_miou=0.9", "teacher.train=null", weights, "train.budget=0.5").teacher.min_miou == 0.9
+    assert tiny("teacher.min_miou=0.9").teacher.min_miou == 0.9
+
+
+def test_a_teacher_below_the_student_alone_is_said(tmp_path: Path, console: Console) -> None:
+    folder = tmp_path / "run"
+    distill(tiny(), folder, console=console)
+    for path, score in ((folder / "result.json", 0.3), (folder / "alone/result.json", 0.3)):
+        result = json.loads(path.read_text())
+        (result if path.parent == folder / "alone" else result["teacher"])["miou"] = score
+        path.write_text(json.dumps(result))
+    distill(tiny(), folder, console=console)
+    assert "is below the student alone" not in said(console).rpartition("is finished")[2]
+    result["miou"] = 0.345
+    path.write_text(json.dumps(result))
+    distill(tiny(), folder, console=console)
+    line = "the teacher, with 30.0 mIoU, is below the student alone, with 34.5: train it longer, or take another one"
+    assert line in said(console).splitlines()
+
+
 def test_a_teacher_without_weights_is_an_error(tmp_path: Path, console: Console) -> None:
     with pytest.raises(UserError, match="teacher.weights is not set, and random weights teach nothing"):
         distill(tiny("teacher.train=null"), tmp_path / "run", console=console)

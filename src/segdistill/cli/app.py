@@ -43,6 +43,9 @@ def _options(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
     """Distil a large semantic-segmentation network into a small one."""
+    from segdistill.cli.screen import listen
+
+    listen()
 
 
 @app.command()

@@ -1,6 +1,5 @@
 """What the commands that need PyTorch do. Whatever can be checked without it is checked before it is imported."""
 
-import logging
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -180,19 +179,8 @@ def _recipe_of(folder: Path, changes: Sequence[str]) -> Recipe:
 
 
 def _training() -> ModuleType:
-    """Import the training code; its log goes to the console, the libraries' own chatter nowhere."""
+    """Import the training code, without the libraries' own chatter."""
     warnings.filterwarnings("ignore", category=UserWarning, module="lightning_fabric")
-    logger = logging.getLogger("segdistill")
-    logger.setLevel(logging.INFO)
-    logger.handlers = [_OnConsole()]
     from segdistill.training import run
 
     return run
-
-
-class _OnConsole(logging.Handler):
-    """Prints what the package logs: what matched of a file of weights, classes found in masks."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Print one message."""
-        console.print(record.getMessage(), soft_wrap=True)

@@ -1,5 +1,6 @@
 """Where everything is printed."""
 
+import logging
 import sys
 
 from rich.console import Console
@@ -14,3 +15,28 @@ console = Console(
     highlight=False,
     markup=False,  # a class may be called "road [wet]"
 )
+
+
+def listen() -> None:
+    """Print what the package logs from here on, each message once."""
+    logger = logging.getLogger("segdistill")
+    logger.setLevel(logging.INFO)
+    logger.handlers = [_OnConsole()]
+
+
+class _OnConsole(logging.Handler):
+    """Prints what matched of a file of weights, which classes were found in masks, what a budget lifts.
+
+    Teacher, student and student alone say the same of the same file; said once it is said.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: set[str] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one message."""
+        text = record.getMessage()
+        if text not in self._said:
+            self._said.add(text)
+            console.print(text, soft_wrap=True)

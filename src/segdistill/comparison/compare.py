@@ -65,6 +65,8 @@ def compare(plan: Plan, folder: Path, *, console: Console) -> None:
             summary = board.write(printed)
     console.print()
     console.print(on_screen(summary.methods))
+    for warning in summary.warnings:
+        _say(console, warning)
     _say(console, f"comparison.json, .md, .csv and .tex in {folder}")
     if board.failed:
         raise UserError(

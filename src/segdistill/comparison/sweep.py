@@ -14,7 +14,7 @@ from segdistill.comparison.search import Dimension, Search, Value
 from segdistill.errors import UserError
 from segdistill.recipes import alone_recipe
 from segdistill.recipes.schema import Teacher
-from segdistill.reports.comparison import Entry, summarise
+from segdistill.reports.comparison import Comparison, Entry, summarise
 from segdistill.reports.files import read_json
 from segdistill.reports.metric import metric_of
 from segdistill.reports.sweep import SweepTables, Trial, sweep_tables
@@ -177,7 +177,7 @@ def _write(search: Search, folder: Path, trials: Sequence[Any], problems: dict[s
     return tables
 
 
-def _write_comparison(search: Search, folder: Path, trials: Sequence[Any], problems: dict[str, str]) -> None:
+def _write_comparison(search: Search, folder: Path, trials: Sequence[Any], problems: dict[str, str]) -> Comparison:
     """Write the tables of a comparison: the student alone, then every trial as a method with its values."""
     base = search.base
     entries = [Entry("none", base.seed, folder / ALONE)]
@@ -188,3 +188,4 @@ def _write_comparison(search: Search, folder: Path, trials: Sequence[Any], probl
     pixels = class_pixels(base)
     summary = summarise(entries, base.model_dump(mode="json"), pixels, teacher=folder / "teacher")
     write_tables(folder / "comparison.json", {"pixels": pixels, **summary.record()}, summary.files())
+    return summary

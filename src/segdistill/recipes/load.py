@@ -1,5 +1,6 @@
 """From a name or a YAML file and ``key=value`` changes to a checked Recipe."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from segdistill.recipes.terms import carried, complete
 from segdistill.recipes.yaml import YAMLError, read, write
 
 Draft = dict[str, Any]
+
+_log = logging.getLogger(__name__)
 
 
 def load(source: str | Path, changes: Sequence[str] = ()) -> Recipe:
@@ -201,7 +204,12 @@ def _at_budget(recipe: Recipe) -> Recipe:
 
 def _teacher_at_budget(teacher: Teacher) -> Teacher:
     members = {name: _teacher_at_budget(member) for name, member in teacher.members.items()}
-    return teacher.model_copy(update={"train": teacher.train and teacher.train.at_budget(), "members": members})
+    scaled = teacher.model_copy(update={"train": teacher.train and teacher.train.at_budget(), "members": members})
+    short = [each.train.budget for each in teacher.each.values() if each.train is not None and each.train.budget < 1]
+    if not short or not teacher.min_miou:
+        return scaled
+    _log.info("a budget of %g: the teacher need not reach teacher.min_miou=%g", min(short), teacher.min_miou)
+    return scaled.model_copy(update={"min_miou": 0.0})
 
 
 def _checked(draft: Draft) -> Recipe:

@@ -109,7 +109,10 @@ class Teacher(Network):
     model: str = ""
     members: dict[str, "Teacher"] = Field({}, description="several teachers, whose class probabilities are averaged")
     min_miou: float = Field(
-        0.0, ge=0, le=1, description="a teacher below this on val is an error; top-1 for classification"
+        0.0,
+        ge=0,
+        le=1,
+        description="a teacher below this on val is an error; top-1 for classification; a budget lifts it",
     )
     train: Train | None = Field(None, description="train it first; keys that are left out are the student's")
 

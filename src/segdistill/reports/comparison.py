@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from segdistill.data.rarity import RARE, common_classes
 from segdistill.reports.facts import facts
-from segdistill.reports.metric import Metric, metric_of, read_result
+from segdistill.reports.metric import Metric, metric_of, read_result, weak_teacher
 from segdistill.reports.tabular import Cell, Column, Spread, Table, as_json, comma_separated, latex, markdown
 
 Record = dict[str, Any]
@@ -64,6 +64,7 @@ class Comparison:
         methods: A row a method: the student alone first, the teacher last.
         classes: A row a class: the most frequent first.
         missing: Runs without a result, with the reason where there is one.
+        warnings: What makes little of these numbers; one line each, among the facts too.
         runs: Every run as it stands.
     """
 
@@ -72,6 +73,7 @@ class Comparison:
     methods: Table
     classes: Table
     missing: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
     runs: tuple[Record, ...] = field(default=())
 
     def files(self) -> dict[str, str]:
@@ -138,6 +140,9 @@ def summarise(
         rows.append(
             ("teacher", None, score, None, None, common, rare, None, None, parameters, _printed(published, "teacher"))
         )
+    alone = _mean([run[metric.key] for run in results.get("none", {}).values()])
+    weak = weak_teacher(against[metric.key] if against else None, alone, metric)
+    warnings = (weak,) if weak else ()
     finished = [entry.folder for entry in entries if entry.is_finished]
     splits = sorted({run["split"] for runs in results.values() for run in runs.values()})
     seeds = tuple(dict.fromkeys(entry.seed for entry in entries))
@@ -145,6 +150,7 @@ def summarise(
         title=f"{recipe['name']}: {len(results)} methods, {len(seeds)} seeds",
         facts=(
             *facts(recipe, finished, splits, seeds),
+            *warnings,
             "differences are paired seed by seed; ± is the standard deviation over seeds (n - 1); means of rows with "
             "different seeds are not to be subtracted",
             "seconds are those of this machine, at whatever else it did; interrupted runs count what they repeat",
@@ -159,6 +165,7 @@ def summarise(
         methods=_without_empty_last(Table(f"{metric.name} in percent", _method_columns(metric), tuple(rows))),
         classes=_class_table(results, against, pixels, frequent, metric),
         missing=tuple(_missing(entry) for entry in entries if not entry.is_finished),
+        warnings=warnings,
         runs=tuple(_run(entry, results, metric) for entry in entries),
     )
 

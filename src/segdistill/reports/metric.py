@@ -57,3 +57,13 @@ def _is_record(record: Mapping[str, Any], metric: Metric) -> bool:
     if not isinstance(classes, dict) or not all(isinstance(record.get(key, ""), str) for key in ("split", "method")):
         return False
     return all(isinstance(each, int | float) for each in (*numbers, *(v for v in classes.values() if v is not None)))
+
+
+def weak_teacher(teacher: float | None, alone: float | None, metric: Metric) -> str | None:
+    """Say that there is little to learn from a teacher below the student alone; None where it is above."""
+    if teacher is None or alone is None or teacher >= alone:
+        return None
+    return (
+        f"the teacher, with {100 * teacher:.1f} {metric.name}, is below the student alone, with {100 * alone:.1f}: "
+        "train it longer, or take another one"
+    )

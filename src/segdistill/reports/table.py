@@ -6,7 +6,7 @@ from typing import Any
 from rich.console import Group
 from rich.table import Table
 
-from segdistill.reports.metric import metric_of, read_result
+from segdistill.reports.metric import metric_of, read_result, weak_teacher
 
 Record = dict[str, Any]
 
@@ -46,7 +46,10 @@ def comparison(folder: Path) -> Group:
     table.add_section()
     table.add_row("parameters", *(f"{record['params'] / 1e6:.2f} M" for record in columns.values()))
     table.add_row("GFLOPs an image", *(f"{record['flops'] / 1e9:.2f}" for record in columns.values()))
-    return Group(f"{metric.of_class} in percent on {first['split']}", table)
+    weak = None
+    if gained and "teacher" in columns:
+        weak = weak_teacher(columns["teacher"][metric.key], first[metric.key], metric)
+    return Group(f"{metric.of_class} in percent on {first['split']}", table, *([weak] if weak else []))
 
 
 def score_table(score: Record, split: str) -> Group:

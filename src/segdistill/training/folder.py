@@ -20,8 +20,10 @@ from segdistill.training.records import environment, write_json
 # What a run that was killed at its very beginning leaves: claim() writes recipe.yaml last.
 UNFINISHED = {"environment.json", "environment.json.tmp", "recipe.yaml.tmp", lock.FILE}
 
-# What says of a recipe where it comes from, or when it is saved, and changes nothing of what is run.
-NO_MATTER = re.compile(r"(recipe\.)?(description|experiment|(teacher\.(members\..+\.)?)?train\.save_every): ")
+# Where a recipe comes from, when it is saved, what its teacher must reach: none of it changes what is run.
+NO_MATTER = re.compile(
+    r"(recipe\.)?(description|experiment|teacher\.min_miou|(teacher\.(members\..+\.)?)?train\.save_every): "
+)
 
 # What a run may go on with in other values, if it is asked to: whatever keeps a loss finite.
 MENDING = re.compile(

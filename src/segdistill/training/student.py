@@ -202,10 +202,16 @@ def load_teacher(teacher: Teacher, val_set: ImageSet, fabric: Fabric, data: Data
     network = fabric.to_device(build_teacher(teacher, len(val_set.classes)))
     score = evaluate(network, val_set, fabric, data)
     if score.value < teacher.min_miou:
+        is_trained_here = all(Path(each.weights or "").is_dir() for each in teacher.each.values())
+        key = "teacher.members.NAME" if teacher.members else "teacher"
+        cure = (
+            f"train it longer, with {key}.train.iterations=NUMBER and another --run-dir"
+            if is_trained_here
+            else "check that its weights belong to this data set with the classes in the same order"
+        )
         raise UserError(
             f"the teacher has {score.value:.1%} {score.metric.name} on val, below teacher.min_miou="
-            f"{teacher.min_miou:g}: check that its weights belong to this data set with the classes in the same order, "
-            "or lower teacher.min_miou"
+            f"{teacher.min_miou:g}: {cure}, or lower teacher.min_miou"
         )
     return network, score
 
