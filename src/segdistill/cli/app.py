@@ -12,12 +12,31 @@ from segdistill.errors import Stopped, UserError
 app = typer.Typer(
     help="Distil a large semantic-segmentation network into a small one.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-RecipeArgument = Annotated[str, typer.Argument(help="A built-in recipe (see `segdistill recipes`) or a YAML file.")]
+
+def _examples(*commands: str) -> str:
+    """Return what a command's help ends with; typer keeps only what empty lines set apart."""
+    return "\n\n".join(("Examples:", *commands))
+
+
+def _recipe_names(typed: str) -> list[str]:
+    """Complete the name of a built-in recipe in a shell."""
+    from segdistill.recipes import BUILTIN
+
+    return [name for name in BUILTIN if name.startswith(typed)]
+
+
+RecipeArgument = Annotated[
+    str,
+    typer.Argument(
+        help="A built-in recipe (see `segdistill recipes`) or a YAML file.",
+        autocompletion=_recipe_names,
+        metavar="RECIPE",
+    ),
+]
 ChangesArgument = Annotated[
     list[str] | None,
     typer.Argument(help="Changes to it, as in train.iterations=500 data.root=DIR.", metavar="KEY=VALUE..."),
@@ -48,7 +67,12 @@ def _options(
     listen()
 
 
-@app.command()
+@app.command(
+    epilog=_examples(
+        "segdistill distill quickstart train.budget=0.01",
+        "segdistill distill folder data.root=my_images --run-dir runs/mine",
+    )
+)
 def distill(
     recipe: RecipeArgument,
     changes: ChangesArgument = None,
@@ -61,7 +85,12 @@ def distill(
     commands.distill(recipe, changes or [], run_dir, resume)
 
 
-@app.command()
+@app.command(
+    epilog=_examples(
+        "segdistill train folder data.root=my_images",
+        "segdistill train folder data.root=my_images --teacher",
+    )
+)
 def train(
     recipe: RecipeArgument,
     changes: ChangesArgument = None,
@@ -77,7 +106,12 @@ def train(
     commands.train(recipe, changes or [], run_dir, resume, teacher=teacher)
 
 
-@app.command()
+@app.command(
+    epilog=_examples(
+        "segdistill compare quickstart --methods kd,cwd,dist+gskd --seeds 0,1,2 --dry-run",
+        "segdistill compare mine.yaml --methods kd,mine=none:terms.at.weight=500 --seeds 0",
+    )
+)
 def compare(
     recipe: RecipeArgument,
     changes: ChangesArgument = None,
@@ -102,7 +136,12 @@ def compare(
     commands.compare(recipe, changes or [], methods, seeds, run_dir, dry_run=dry_run)
 
 
-@app.command()
+@app.command(
+    epilog=_examples(
+        "segdistill sweep quickstart --set terms.gskd.weight=1..50:log --trials 10",
+        "segdistill sweep mine.yaml --set terms.gskd.samples=4..32 --set terms.gskd.stride=4,8,classes",
+    )
+)
 def sweep(
     recipe: RecipeArgument,
     dimensions: Annotated[
@@ -126,7 +165,12 @@ def sweep(
     commands.sweep(recipe, [*(changes or []), *own], dimensions, trials, run_dir)
 
 
-@app.command()
+@app.command(
+    epilog=_examples(
+        "segdistill evaluate runs/folder-gskd-s0",
+        "segdistill evaluate runs/folder-gskd-s0 data.root=other_images split=val",
+    )
+)
 def evaluate(run: RunArgument, changes: ChangesArgument = None) -> None:
     """Score a run's student again, on its own data or another: data.root=DIR, split=val."""
     from segdistill.cli import commands
@@ -134,7 +178,12 @@ def evaluate(run: RunArgument, changes: ChangesArgument = None) -> None:
     commands.evaluate(run, changes or [])
 
 
-@app.command()
+@app.command(
+    epilog=_examples(
+        "segdistill predict runs/folder-gskd-s0 new_images --out shown",
+        "segdistill predict runs/folder-gskd-s0 a.jpg b.jpg",
+    )
+)
 def predict(
     run: RunArgument,
     images: Annotated[list[Path], typer.Argument(help="Pictures, or folders of pictures.", metavar="IMAGE...")],
@@ -146,7 +195,12 @@ def predict(
     commands.predict(run, images, out)
 
 
-@app.command()
+@app.command(
+    epilog=_examples(
+        "segdistill doctor folder data.root=my_images",
+        "segdistill doctor mine.yaml train.precision=bf16-mixed",
+    )
+)
 def doctor(recipe: RecipeArgument, changes: ChangesArgument = None) -> None:
     """Check a recipe before hours of training: data, labels, teacher, wiring, one step, estimated time."""
     from segdistill.cli import commands
@@ -154,7 +208,12 @@ def doctor(recipe: RecipeArgument, changes: ChangesArgument = None) -> None:
     commands.doctor(recipe, changes or [])
 
 
-@app.command()
+@app.command(
+    epilog=_examples(
+        "segdistill data cityscapes",
+        "segdistill data folder data.root=my_images split=train",
+    )
+)
 def data(
     name: Annotated[str | None, typer.Argument(help="A data set's name; without one, all are listed.")] = None,
     changes: Annotated[
@@ -170,15 +229,35 @@ def data(
     data.show(name, changes or [])
 
 
-@app.command()
-def recipes(name: Annotated[str | None, typer.Argument(help="Print this one as YAML.")] = None) -> None:
-    """List the built-in recipes, or print one as YAML to start from."""
+@app.command(
+    epilog=_examples(
+        "segdistill recipes folder",
+        "segdistill recipes --key train.precision",
+    )
+)
+def recipes(
+    name: Annotated[
+        str | None, typer.Argument(help="Print this one as YAML.", autocompletion=_recipe_names, metavar="[RECIPE]")
+    ] = None,
+    key: Annotated[
+        str | None, typer.Option("--key", help="Tell type, default and meaning of a key, or of all keys of a section.")
+    ] = None,
+) -> None:
+    """List the built-in recipes, print one as YAML to start from, or tell what a key means."""
     from segdistill.cli import lists
 
-    lists.recipes(name)
+    if key is not None:
+        lists.key(key)
+    else:
+        lists.recipes(name)
 
 
-@app.command()
+@app.command(
+    epilog=_examples(
+        "segdistill losses",
+        "segdistill recipes --key terms.gskd",
+    )
+)
 def losses() -> None:
     """List the losses and the named methods."""
     from segdistill.cli import lists
@@ -186,7 +265,12 @@ def losses() -> None:
     lists.losses()
 
 
-@app.command()
+@app.command(
+    epilog=_examples(
+        "segdistill models",
+        "segdistill models --costs",
+    )
+)
 def models(
     costs: Annotated[
         bool, typer.Option("--costs", help="Parameters and operations of the papers' networks beside the printed ones.")
@@ -201,7 +285,12 @@ def models(
         lists.models()
 
 
-@app.command()
+@app.command(
+    epilog=_examples(
+        "segdistill taps deeplabv3_mobilenetv2 --classes 11",
+        "segdistill taps unet/resnet18 --size 256",
+    )
+)
 def taps(
     model: Annotated[str, typer.Argument(help="A network's name, as in student.model.")],
     classes: Annotated[int, typer.Option("--classes", min=1, help="Number of classes.")] = 19,
@@ -221,7 +310,7 @@ def main() -> None:
     sys.path.append(str(Path.cwd()))  # so that student.model=my_module:build finds a module that lies here
     debug = "--debug" in arguments
     try:
-        app([argument for argument in arguments if argument != "--debug"], standalone_mode=True)
+        app([argument for argument in arguments if argument != "--debug"], prog_name="segdistill", standalone_mode=True)
     except UserError as error:
         if debug:
             raise

@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
-from rich.table import Table
-
 from segdistill.cli.screen import console
 from segdistill.comparison.plan import plan
 from segdistill.comparison.search import search
@@ -14,6 +12,7 @@ from segdistill.data import open_layout
 from segdistill.errors import UserError
 from segdistill.models.names import check_name
 from segdistill.recipes import Recipe, alone_recipe, load
+from segdistill.reports.screen import screen_table
 
 
 def distill(source: str, changes: Sequence[str], run_dir: Path | None, resume: bool) -> None:
@@ -109,8 +108,18 @@ def network_costs() -> None:
     from segdistill.training.network_costs import EXPLANATION
     from segdistill.training.network_costs import network_costs as count
 
-    table = Table("paper", "table", "network", "classes", "parameters", "printed", "image", "multiply-adds", "printed",
-                  box=None, pad_edge=False)  # fmt: skip
+    table = screen_table(
+        "paper",
+        "table",
+        "network",
+        "classes",
+        "parameters",
+        "printed",
+        "image",
+        "multiply-adds",
+        "printed",
+        names=(0, 2),
+    )
     for cost in count():
         row, (height, width) = cost.row, cost.size
         table.add_row(
@@ -136,7 +145,7 @@ def taps(model: str, classes: int, size: int) -> None:
     from segdistill.taps import describe
 
     network = models.build(model, classes)
-    table = Table("name", "kind", "channels x height x width", "stride", box=None, pad_edge=False)
+    table = screen_table("name", "kind", "channels x height x width", "stride")
     for name, kind, shape in describe(network, torch.zeros(1, 3, size, size)):
         stride = f"{size / shape[2]:g}" if len(shape) == 4 else "-"
         table.add_row(name, kind, " x ".join(map(str, shape[1:])), stride)

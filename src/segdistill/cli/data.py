@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from rich.table import Table
-
 from segdistill.cli.screen import console
 from segdistill.data import CARDS, Card, Layout, card_of, open_layout
 from segdistill.errors import UserError, unknown
+from segdistill.reports.screen import screen_table
 
 if TYPE_CHECKING:
     from segdistill.data import SegmentationDataset
@@ -34,7 +33,7 @@ def show(name: str | None, changes: Sequence[str]) -> None:
 
 
 def _list() -> None:
-    table = Table("data set", "task", "what it is", box=None, pad_edge=False)
+    table = screen_table("data set", "task", "what it is")
     for card in CARDS.values():
         table.add_row(card.name, card.task or "either", card.about)
     console.print(table)
@@ -53,7 +52,7 @@ def _parsed(changes: Sequence[str]) -> dict[str, str]:
 
 
 def _describe(card: Card) -> None:
-    table = Table(box=None, pad_edge=False, show_header=False)
+    table = screen_table("", "", show_header=False)
     for row in (("data.name", card.name), ("what", card.about), ("from", card.source), ("terms", card.terms)):
         table.add_row(*row)
     if card.layout:
@@ -63,7 +62,7 @@ def _describe(card: Card) -> None:
 
 def _count_images(layout: Layout, root: str | None) -> None:
     console.print()
-    table = Table("split", "images", "", box=None, pad_edge=False)
+    table = screen_table("split", "images", "")
     for split in layout.splits:
         count = len(split.images) or len(_open(layout.name, root, split.name))  # no files to count
         table.add_row(split.name, str(count), split.source)
@@ -80,13 +79,13 @@ def _count_classes(name: str, root: str | None, split: str) -> None:
     found = class_frequencies(dataset)
     console.print()
     if dataset.task == "classification":
-        table = Table("class", "images", "% of images", box=None, pad_edge=False)
+        table = screen_table("class", "images", "% of images")
         for index in found.order:
             table.add_row(found.names[index], str(found.images[index]), f"{100 * found.shares[index]:.2f}")
         console.print(table)
         return
     rare = found.rare()
-    table = Table("class", "% of pixels", "images", "", box=None, pad_edge=False)
+    table = screen_table("class", "% of pixels", "images", "")
     for index in found.order:
         name, images = found.names[index], found.images[index]
         group = ("rare" if name in rare else "common") if images else "absent"

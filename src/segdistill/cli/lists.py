@@ -1,13 +1,13 @@
 """The listing commands. They read names and cards, never PyTorch."""
 
-from rich.table import Table
-
 from segdistill.catalogue import CARDS
 from segdistill.cli.screen import console
 from segdistill.errors import unknown
 from segdistill.models.names import licence, names
 from segdistill.recipes import BUILTIN, METHODS, ROWS, load, tables, to_yaml
+from segdistill.recipes.keys import describe
 from segdistill.recipes.methods import described
+from segdistill.reports.screen import screen_table
 
 
 def recipes(name: str | None) -> None:
@@ -17,7 +17,7 @@ def recipes(name: str | None) -> None:
             raise unknown("recipe", name, BUILTIN)
         print("".join(f"# {line}\n" for line in _reported(name)), to_yaml(load(name)), sep="", end="")
         return
-    table = Table("recipe", "what it does", "published in tables", box=None, pad_edge=False)
+    table = screen_table("recipe", "what it does", "published in tables")
     for each, function in BUILTIN.items():
         table.add_row(each, (function.__doc__ or "").strip(), tables(each))
     console.print(table)
@@ -35,16 +35,27 @@ def _reported(name: str) -> list[str]:
     return lines
 
 
+def key(name: str) -> None:
+    """Tell what a recipe's key means, or all keys of a section."""
+    for each in describe(name):
+        default = f"default {each.default}" if each.default else "must be given"
+        console.print(f"{each.name}: {each.type}, {default}", soft_wrap=True)
+        console.print(f"  {each.description}", soft_wrap=True)
+
+
 def losses() -> None:
     """List losses and methods."""
-    table = Table("loss", "on", "labels", "hyper-parameters", "idea", "paper", box=None, pad_edge=False)
+    is_narrow = console.width < 120
+    more = () if is_narrow else ("on", "labels", "paper")
+    table = screen_table("loss", "idea", "hyper-parameters", *more)
     for card in CARDS:
-        defaults = ", ".join(f"{key}={value}" for key, value in card.hyperparameters.items())
+        defaults = [f"{key}={value}" for key, value in card.hyperparameters.items()]
         on = card.on if isinstance(card.on, str) else ", ".join(card.on)
-        table.add_row(card.name, on, card.labels, defaults, card.idea, card.paper)
+        cells = () if is_narrow else (on, card.labels, card.paper)
+        table.add_row(card.name, card.idea, ("\n" if is_narrow else ", ").join(defaults), *cells)
     console.print(table)
     console.print()
-    table = Table("method", "terms beside the task loss: weight x name", box=None, pad_edge=False)
+    table = screen_table("method", "terms beside the task loss: weight x name")
     for method, terms in METHODS.items():
         table.add_row(method, "  ".join(described(terms)) or "-")
     console.print(table)
@@ -52,7 +63,7 @@ def losses() -> None:
 
 def models() -> None:
     """List networks."""
-    table = Table("model", "what it is", "weights", box=None, pad_edge=False)
+    table = screen_table("model", "what it is", "weights")
     for name, description in names().items():
         table.add_row(name, description, licence(name))
     console.print(table)

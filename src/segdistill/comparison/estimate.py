@@ -8,7 +8,6 @@ from statistics import median
 import torch
 from lightning_fabric import Fabric
 from rich.console import Console
-from rich.table import Table
 from torch import Tensor, nn
 
 from segdistill.comparison.compare import unfinished
@@ -18,6 +17,7 @@ from segdistill.data import ImageDataset, TrainingStream, training_loader
 from segdistill.distiller import Distiller
 from segdistill.recipes import Recipe
 from segdistill.recipes.schema import Data, Train
+from segdistill.reports.screen import screen_table
 from segdistill.taps import evaluating
 from segdistill.training import checkpoint
 from segdistill.training.build import (
@@ -83,7 +83,7 @@ def estimate(plan: Plan, folder: Path, *, console: Console) -> None:
     sizes = [len(build_dataset(plan.shared.data, split)) for split in ("val", final_split(plan.shared.data))]
     methods = {run.folder: run.method for run in plan.runs}
     costs: dict[str, Cost] = {}
-    table = Table("run", "state", "steps to do", "s a step", "time", box=None, pad_edge=False)
+    table = screen_table("run", "state", "steps to do", "s a step", "time")
     total = 0.0
     for name, recipe in todo:
         if name not in waiting:

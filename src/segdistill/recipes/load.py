@@ -5,12 +5,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from segdistill.errors import UserError, nearest, unknown
 from segdistill.recipes.builtin import BUILTIN
+from segdistill.recipes.keys import key_names
 from segdistill.recipes.methods import METHODS, Terms, terms_of, updated
-from segdistill.recipes.schema import Recipe, Teacher, TermRecipe, Train
+from segdistill.recipes.schema import Recipe, Teacher, Train
 from segdistill.recipes.terms import carried, complete
 from segdistill.recipes.yaml import YAMLError, read, write
 
@@ -223,7 +224,7 @@ def _checked(draft: Draft) -> Recipe:
 def _problem(error: Draft) -> str:
     key = ".".join(part for part in error["loc"] if isinstance(part, str))
     if error["type"] == "extra_forbidden":
-        near = nearest(key, _keys(Recipe))
+        near = nearest(key, key_names())
         return f"unknown key '{key}'" + (f"; did you mean '{near}'?" if near else "")
     if error["type"] == "missing":
         return f"the recipe has no '{key}'"
@@ -233,20 +234,3 @@ def _problem(error: Draft) -> str:
 def _short(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
-
-
-def _keys(model: type[BaseModel], prefix: str = "") -> list[str]:
-    """List every dotted key of the schema."""
-    keys = []
-    for name, field in model.model_fields.items():
-        keys.append(prefix + name)
-        for inner in _models_in(field.annotation):
-            if inner not in (TermRecipe, model):  # its keys are open; a teacher's members are teachers
-                keys += _keys(inner, f"{prefix}{name}.")
-    return keys
-
-
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [model for part in getattr(annotation, "__args__", ()) for model in _models_in(part)]

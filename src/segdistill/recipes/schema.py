@@ -47,7 +47,7 @@ class Data(_Strict):
 class Network(_Strict):
     """A network by name: a paper's, ``architecture/encoder`` of smp, or ``package.module:callable``."""
 
-    model: str
+    model: str = Field(description="a paper's network, architecture/encoder, or package.module:callable")
     options: dict[str, Any] = Field({}, description="keyword arguments of the network's constructor")
     weights: str | None = Field(None, description="local .safetensors or .pth file, or a run's folder")
 
@@ -60,13 +60,13 @@ class Train(_Strict):
         allow_inf_nan=False,
         description="share of the run: 0.1 loads with a tenth of iterations, warmup and validate_every, and budget 1",
     )
-    iterations: PositiveInt = 40_000
+    iterations: PositiveInt = Field(40_000, description="optimizer steps")
     batch_size: PositiveInt = Field(16, description="images an optimiser step, over all devices and accumulation")
     accumulate: PositiveInt = Field(1, description="forward and backward passes an optimiser step")
-    optimizer: Literal["sgd", "adamw"] = "sgd"
-    learning_rate: PositiveFloat = 0.02
-    momentum: float = Field(0.9, ge=0, lt=1)
-    weight_decay: float = Field(1e-4, ge=0)
+    optimizer: Literal["sgd", "adamw"] = Field("sgd", description="of the student and the losses' adapters")
+    learning_rate: PositiveFloat = Field(0.02, description="at its highest, after the warm-up")
+    momentum: float = Field(0.9, ge=0, lt=1, description="sgd: share of the last step that the next one keeps")
+    weight_decay: float = Field(1e-4, ge=0, description="of every parameter")
     schedule: Literal["poly", "cosine", "step"] = Field("poly", description="how the learning rate falls over the run")
     power: float = Field(0.9, ge=0, description="poly: (1 - step / iterations) ** power")
     decay: float = Field(0.1, gt=0, le=1, description="step: factor at each point of decay_at")
@@ -74,15 +74,17 @@ class Train(_Strict):
     floor: float = Field(0.0, ge=0, description="the learning rate falls to this, not to 0")
     warmup: int = Field(0, ge=0, description="steps over which the learning rate grows from 0")
     clip: PositiveFloat | None = Field(None, description="largest gradient norm")
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
-    accelerator: str = "auto"
-    devices: int | Literal["auto"] = 1
-    nodes: PositiveInt = 1
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field(
+        "32-true", description="float32 throughout, or bfloat16 or float16 where that is safe; losses stay in float32"
+    )
+    accelerator: str = Field("auto", description="cpu, cuda, mps, ..., or the best there is")
+    devices: int | Literal["auto"] = Field(1, description="processes on this machine, one a GPU")
+    nodes: PositiveInt = Field(1, description="machines")
     validate_every: PositiveInt | None = Field(None, description="steps; a tenth of the run by default")
     save_every: PositiveInt | None = Field(
         None, description="steps between checkpoints; by default as often as it validates"
     )
-    log_every: PositiveInt = 10
+    log_every: PositiveInt = Field(10, description="steps between two lines of metrics.jsonl")
     tensorboard: bool = Field(False, description="also write TensorBoard events (needs the extra)")
 
     @model_validator(mode="after")
@@ -106,7 +108,7 @@ class Train(_Strict):
 class Teacher(Network):
     """The teacher: from ``weights``, or trained first where ``train`` is given; or several, by name, in ``members``."""
 
-    model: str = ""
+    model: str = Field("", description="as student.model")
     members: dict[str, "Teacher"] = Field({}, description="several teachers, whose class probabilities are averaged")
     min_miou: float = Field(
         0.0,
@@ -143,10 +145,16 @@ class TermRecipe(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True)
 
     loss: str = Field(description="a name that `segdistill losses` lists, or package.module:callable")
-    on: str | dict[Literal["student", "teacher"], str] | list[str | dict[Literal["student", "teacher"], str]]
-    labels: Literal["valid", "teacher_correct"] | None = None
+    on: str | dict[Literal["student", "teacher"], str] | list[str | dict[Literal["student", "teacher"], str]] = Field(
+        description="the feature it compares: a name that `segdistill taps` lists, {student: A, teacher: B}, or a list"
+    )
+    labels: Literal["valid", "teacher_correct"] | None = Field(
+        None, description="pixels with a label, or of these the ones that the teacher gets right; null: every pixel"
+    )
     teacher: str | None = Field(None, description="the name of one of several teachers")
-    weight: float | str | dict[Literal["constant", "linear", "exponential", "steps"], dict[str, Any]] = 1.0
+    weight: float | str | dict[Literal["constant", "linear", "exponential", "steps"], dict[str, Any]] = Field(
+        1.0, description="a number, auto:SHARE of the task's gradient, or a schedule: {linear: {start: 0, end: 1}}"
+    )
 
     def needs_teacher(self, name: str) -> bool:
         """Whether it compares with a teacher, as the term of this name; only the task is the student's own by name."""
@@ -172,10 +180,10 @@ class TermRecipe(BaseModel):
 class Recipe(_Strict):
     """A complete experiment."""
 
-    name: str = "recipe"
+    name: str = Field("recipe", description="begins the name of the run's folder")
     experiment: str = Field("", description="the built-in recipe that this one stands on; its published numbers are")
-    description: str = ""
-    seed: int = Field(0, ge=0, lt=2**32)
+    description: str = Field("", description="one line about it")
+    seed: int = Field(0, ge=0, lt=2**32, description="of first weights, order, augmentation and all that is random")
     data: Data
     student: Network
     teacher: Teacher | None = None

@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Group
-from rich.table import Table
 
 from segdistill.reports.metric import metric_of, read_result, weak_teacher
+from segdistill.reports.screen import screen_table
 
 Record = dict[str, Any]
 
@@ -30,8 +30,7 @@ def comparison(folder: Path) -> Group:
     """Draw the table of a finished run: IoU in percent, with the gain over the student alone."""
     columns = records(folder)  # the student alone first, where there is one
     gained = list(columns)[:1] == ["student alone"] and len(columns) > 1
-    table = Table(box=None, pad_edge=False)
-    table.add_column("class")
+    table = screen_table("class")
     for name in [*columns, *(["gain"] if gained else [])]:
         table.add_column(name, justify="right")
     first = next(iter(columns.values()))
@@ -55,7 +54,7 @@ def comparison(folder: Path) -> Group:
 def score_table(score: Record, split: str) -> Group:
     """Draw one network's scores."""
     metric = metric_of(score)
-    table = Table("class", metric.of_class, box=None, pad_edge=False)
+    table = screen_table("class", metric.of_class)
     for label, value in score[metric.classes].items():
         table.add_row(label, _percent(value))
     table.add_row(metric.name, _percent(score[metric.key]), style="bold")

@@ -8,6 +8,7 @@ from rich.table import Table
 from segdistill.data import ClassificationDataset, TrainingStream, scan_labels, training_loader
 from segdistill.distiller import Distiller
 from segdistill.recipes import Recipe
+from segdistill.reports.screen import screen_table
 from segdistill.training.build import build_dataset, build_teacher, build_transform
 from segdistill.training.console import clock
 from segdistill.training.optimizer import build_optimizers, step_together
@@ -69,7 +70,7 @@ def examine(recipe: Recipe, console: Console) -> None:
 
 
 def _table(distiller: Distiller) -> Table:
-    table = Table(*Wiring.HEADER, box=None, pad_edge=False)
+    table = screen_table(*Wiring.HEADER)
     for row in distiller.wiring().cells():
         table.add_row(*row)
     return table
