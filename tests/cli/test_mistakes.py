@@ -193,7 +193,7 @@ def test_a_mask_of_another_size(fails, images, teacher) -> None:
 
 
 def test_an_rgb_mask(fails, images, teacher) -> None:
-    Image.fromarray(np.full((40, 48, 3), 7, np.uint8)).save(images / "labels/train/0.png")
+    Image.fromarray(np.full((40, 48, 3), (7, 8, 9), np.uint8)).save(images / "labels/train/0.png")
     said = fails(*of(images, teacher))
     assert "labels/train/0.png" in said
     assert "palette" in said
