@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segdistill import losses
+from segdistill.arguments import check_apart, check_labels, check_network, check_outputs, check_terms
 from segdistill.ensemble import Ensemble
 from segdistill.errors import UserError
 from segdistill.gradients import AutoWeight, gradient_norms
@@ -52,7 +53,8 @@ class Distiller(nn.Module):
 
     Raises:
         UserError: A feature that a network does not have, logits with different numbers of classes, a term that
-            needs a teacher where there is none, one network given as both, or a student without anything to train.
+            needs a teacher where there is none, networks that share parameters, one output channel, a student without
+            anything to train, or arguments of another kind.
     """
 
     def __init__(
@@ -65,10 +67,13 @@ class Distiller(nn.Module):
         ignore_index: int = 255,
     ) -> None:
         super().__init__()
-        if isinstance(teacher, Mapping | Sequence | nn.ModuleDict | nn.ModuleList):
+        check_network(student, "student")
+        check_terms(terms or {})
+        if isinstance(teacher, Mapping | list | tuple | nn.ModuleDict | nn.ModuleList):
             teacher = Ensemble(teacher)
-        if teacher is not None and any(module is student for module in teacher.modules()):
-            raise UserError("student and teacher are the same module; give the teacher as a copy of its own")
+        if teacher is not None:
+            teacher = check_network(teacher, "teacher")
+            check_apart(student, teacher)
         if not any(parameter.requires_grad for parameter in student.parameters()):
             raise UserError("the student has no parameter to train; was it frozen, or given as a teacher before?")
         self.student = student
@@ -99,6 +104,10 @@ class Distiller(nn.Module):
                 )
         self._read_student = _reader(student, "student", chosen, probe)
         self._read_teacher = None if teacher is None else _reader(teacher, "teacher", chosen, probe)
+        for role, reader in (("student", self._read_student), ("teacher", self._read_teacher)):
+            if reader is not None:
+                check_outputs(reader.shapes["logits"], role)
+        self._labels_are_checked = False
         task = chosen.pop("task", None) or Term(losses.CrossEntropy(ignore_index=ignore_index), labels="valid")
         if "aux" in self._read_student.shapes:
             task.take_in_aux()
@@ -138,9 +147,10 @@ class Distiller(nn.Module):
             part: What :meth:`prepare` made of these, where they are a part of a step; the total is then this part of
                 the step's, while the terms stay the means over the part.
         """
+        self._check_labels(labels)
         if part is None:
             part = self.prepare(images, labels)
-        ours = self._read_student(images)
+        ours = self._student_features(images)
         values, own = {}, {}
         for name, term in self._named_terms():
             with _named(name):
@@ -186,6 +196,20 @@ class Distiller(nn.Module):
             with _named(name):
                 counts[name] = term.count(part.teacher, part.labels, self.ignore_index)
         return counts
+
+    def _check_labels(self, labels: Tensor) -> None:
+        """Look at all labels on a CPU; on a device only at the first, because looking waits for the device."""
+        if torch.compiler.is_compiling() or (labels.device.type != "cpu" and self._labels_are_checked):
+            return
+        check_labels(labels, self._read_student.shapes["logits"][1], self.ignore_index)
+        self._labels_are_checked = True
+
+    def _student_features(self, images: Tensor) -> dict[str, Tensor]:
+        if self._measures and _is_compiled(self.student):
+            # Gradients are measured on a graph that is kept, which a compiled one cannot be.
+            with torch.compiler.set_stance("force_eager"):
+                return self._read_student(images)
+        return self._read_student(images)
 
     def _teacher_features(self, images: Tensor) -> dict[str, Tensor]:
         if self.teacher is None or self._read_teacher is None:
@@ -256,15 +280,26 @@ class Distiller(nn.Module):
             views["teacher_correct"] = _where_correct(labels, teacher["logits"], self.ignore_index)
         return views
 
-    def _measured(self, values: dict[str, Tensor]) -> dict[str, float]:
-        """Measure gradients where they are asked for, and in the first steps for ``weight="auto:..."``."""
+    @property
+    def _measures(self) -> bool:
+        """True in a step whose gradients are measured, term by term."""
         if not self.training or not torch.is_grad_enabled():
-            return {}
-        waiting = {
+            return False
+        return self.measures_gradients or bool(self._waiting())
+
+    def _waiting(self) -> dict[str, AutoWeight]:
+        """Return the weights that have yet to be set from gradients, by term."""
+        return {
             name: term.weight
             for name, term in self._named_terms()
             if isinstance(term.weight, AutoWeight) and not term.weight.settled
         }
+
+    def _measured(self, values: dict[str, Tensor]) -> dict[str, float]:
+        """Measure gradients where they are asked for, and in the first steps for ``weight="auto:..."``."""
+        if not self._measures:
+            return {}
+        waiting = self._waiting()
         wanted = values if self.measures_gradients else {name: values[name] for name in ("task", *waiting) if waiting}
         norms = gradient_norms(wanted, self.student.parameters())
         for name, weight in waiting.items():
@@ -307,6 +342,13 @@ def _reader(network: nn.Module, side: str, terms: Mapping[str, Term], probe: Ten
             except UserError as error:
                 raise UserError(f"term '{name}', {side}: {error}") from None
         raise
+
+
+def _is_compiled(network: nn.Module) -> bool:
+    return any(
+        hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) is not None
+        for module in network.modules()
+    )
 
 
 @contextmanager

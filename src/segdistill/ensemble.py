@@ -38,7 +38,9 @@ class Ensemble(nn.Module):
         )
         if not named:
             raise UserError("no teacher is given; give at least one, or None to train the student alone")
-        for name in named:
+        for name, member in named.items():
+            if not isinstance(member, nn.Module):
+                raise UserError(f"teacher '{name}' must be an nn.Module, got {type(member).__name__} {member!r:.60}")
             if not name or "." in name or hasattr(nn.ModuleDict, name):
                 raise UserError(f"a teacher cannot be called '{name}'; give it another name, without a dot")
         self.names = tuple(named)
@@ -60,7 +62,10 @@ class Ensemble(nn.Module):
 
     def forward(self, images: Tensor) -> SegOutput:
         """Return the members' averaged probabilities, as logits."""
-        scores = {name: self.scores[name](read_output(self.members[name](images)).logits) for name in self.names}
+        # A copy for each: a member may change its images in place.
+        scores = {
+            name: self.scores[name](read_output(self.members[name](images.clone())).logits) for name in self.names
+        }
         first = scores[self.names[0]]
         for name, score in scores.items():
             if score.shape[1] != first.shape[1] or score.dim() != first.dim():

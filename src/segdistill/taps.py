@@ -58,6 +58,7 @@ class FeatureReader:
         self.network = network
         self.names = tuple(dict.fromkeys(names))
         self._pass = _Pass()
+        self._changes_images = False
         taps = {name: resolve(network, name, probe) for name in self.names if name not in OUTPUTS}
         hooks = {name: _Hook(self._pass, name, tap) for name, tap in taps.items()}
         handles = [_register(network, hook) for hook in hooks.values()]
@@ -67,11 +68,16 @@ class FeatureReader:
 
     def __call__(self, images: Tensor) -> dict[str, Tensor]:
         """Return the features of one forward pass, by name; ``logits`` always among them."""
+        images = in_dtype_of(self.network, images)
+        given = images.clone() if self._changes_images else images
+        version = _version(given)
         self._pass.features = features = {}
         try:
-            output = read_output(self.network(images))
+            output = read_output(self.network(given))
         finally:
             self._pass.features = None
+        # Seen in the first pass, of the probe; or in the first pass in training mode, if only that changes them.
+        self._changes_images |= _version(given) != version
         features["logits"] = output.logits
         if output.aux is not None:
             features["aux"] = output.aux
@@ -79,7 +85,7 @@ class FeatureReader:
 
     def _probe(self, probe: Tensor, hooks: dict[str, "_Hook"]) -> dict[str, torch.Size]:
         with evaluating(self.network), torch.no_grad():
-            features = self(probe)
+            features = self(probe.clone())
         for name in self.names:
             if name == "aux" and "aux" not in features:
                 raise UserError(f"{type(self.network).__name__} has no auxiliary head, so no feature 'aux'")
@@ -223,6 +229,17 @@ def evaluating(network: nn.Module) -> Iterator[None]:
     finally:
         for module in training:
             module.training = True
+
+
+def _version(tensor: Tensor) -> int:
+    """Return how often a tensor was changed in place; PyTorch does not count it in inference mode."""
+    return 0 if tensor.is_inference() else tensor._version
+
+
+def in_dtype_of(network: nn.Module, images: Tensor) -> Tensor:
+    """Return images in the dtype of a network in half or double precision; others as they are."""
+    dtype = next((p.dtype for p in network.parameters() if p.is_floating_point()), torch.float32)
+    return images if dtype == torch.float32 or not images.is_floating_point() else images.to(dtype)
 
 
 def probe_for(network: nn.Module, size: int = 128) -> Tensor:

@@ -59,7 +59,7 @@ class Term(nn.Module):
             all teachers together, their class probabilities averaged.
 
     Raises:
-        UserError: For labels or a weight of another form.
+        UserError: For a loss, labels or a weight of another form.
     """
 
     def __init__(
@@ -75,6 +75,9 @@ class Term(nn.Module):
         super().__init__()
         if labels not in (None, "valid", "teacher_correct"):
             raise UserError(f"labels is 'valid', 'teacher_correct' or None, got {labels!r}")
+        if isinstance(loss, type) or not callable(loss):
+            got = f"the class {loss.__name__}; call it: {loss.__name__}(...)" if isinstance(loss, type) else repr(loss)
+            raise UserError(f"a Term takes a loss, as in Term(losses.KD()), got {got}")
         self.loss = loss
         self.labels = labels
         self.mean_over: MeanOver = _trait(loss, "mean_over")

@@ -13,7 +13,7 @@ from segdistill.data import ClassificationDataset, SegmentationDataset, evaluati
 from segdistill.outputs import read_output
 from segdistill.recipes.schema import Data
 from segdistill.reports.metric import METRICS, Metric
-from segdistill.taps import evaluating
+from segdistill.taps import evaluating, in_dtype_of
 from segdistill.training.build import build_evaluation_transform
 
 # Classified images have one size and come in batches; whole images to be segmented one at a time.
@@ -67,14 +67,14 @@ def predict(network: nn.Module, images: Tensor, size: tuple[int, int]) -> Tensor
 
     Bilinear with ``align_corners=True``, as the task loss does it and the CIRKD code evaluates.
     """
-    logits = read_output(network(images)).logits
+    logits = read_output(network(in_dtype_of(network, images))).logits
     return F.interpolate(logits.float(), size, mode="bilinear", align_corners=True).argmax(1)
 
 
 def predict_like(network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
     """Return the class of each image where ``labels`` are (N,), of every pixel where they are (N, H, W)."""
     if labels.dim() == 1:
-        return read_output(network(images)).logits.argmax(1)
+        return read_output(network(in_dtype_of(network, images))).logits.argmax(1)
     return predict(network, images, (labels.shape[-2], labels.shape[-1]))
 
 

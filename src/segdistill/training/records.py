@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from segdistill import __version__
 from segdistill.atomic import unwritable, write_text
 from segdistill.errors import UserError
 
@@ -26,10 +27,10 @@ def write_json(path: Path, content: object) -> None:
 def environment(seed: int) -> dict[str, Any]:
     """Return what a reader needs to judge or repeat a run."""
     return {
-        "segdistill": metadata.version("segdistill"),
+        "segdistill": __version__,
         "commit": _commit(),
         "python": platform.python_version(),
-        "packages": {name: metadata.version(name) for name in PACKAGES},
+        "packages": {name: _version(name) for name in PACKAGES},
         "platform": platform.platform(),
         "cpu_cores": os.cpu_count(),
         "torch_threads": torch.get_num_threads(),
@@ -37,6 +38,13 @@ def environment(seed: int) -> dict[str, Any]:
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
         "seed": seed,
     }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:  # on the path without being installed
+        return None
 
 
 def _commit() -> str | None:

@@ -1,0 +1,237 @@
+"""What people give a Distiller by mistake, and networks that do to their surroundings what they should not."""
+
+import copy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from segdistill import Distiller, Ensemble, Term, losses
+from segdistill.errors import UserError
+from tests.networks import plain, sequential
+
+SOURCE = Path(__file__).parents[1] / "src"
+
+
+class InPlace(nn.Module):
+    """Normalizes its input in place: always, or in training only."""
+
+    def __init__(self, classes: int = 4, *, in_training_only: bool = False) -> None:
+        super().__init__()
+        self.body = sequential(classes)
+        self.in_training_only = in_training_only
+
+    def forward(self, images: Tensor) -> Tensor:
+        if self.training or not self.in_training_only:
+            images.sub_(0.5).div_(0.25)
+        return self.body(images)
+
+
+class WithEncoder(nn.Module):
+    def __init__(self, encoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.classify = nn.Conv2d(8, 4, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.classify(self.encoder(images))
+
+
+def images_and_labels() -> tuple[Tensor, Tensor]:
+    torch.manual_seed(0)
+    return torch.rand(2, 3, 32, 32), torch.randint(0, 4, (2, 32, 32))
+
+
+def kd() -> dict[str, Term]:
+    return {"kd": Term(losses.KD())}
+
+
+# Arguments of another kind
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            lambda: Distiller(plain(4), plain(4), {"kd": losses.KD()}),
+            r"term 'kd' must be a Term, got a KD; write Term\(",
+        ),
+        (lambda: Distiller(plain(4), plain(4), {"kd": losses.kd}), "term 'kd' must be a Term, got a function"),
+        (
+            lambda: Distiller(plain(4), plain(4), {"kd": "kd"}),
+            r"term 'kd' must be a Term, got 'kd'; write Term",
+        ),
+        (lambda: Distiller(plain(4), plain(4), [Term(losses.KD())]), "terms are given by name, .* got a list"),
+        (lambda: Term("kd"), r"a Term takes a loss, as in Term\(losses\.KD\(\)\), got 'kd'"),
+        (lambda: Term(losses.KD), r"got the class KD; call it: KD\(\.\.\.\)"),
+        (
+            lambda: Distiller(plain(4), "runs/teacher"),
+            r"the teacher must be .*, got 'runs/teacher'; models\.load",
+        ),
+        (
+            lambda: Distiller(plain(4), Path("runs/t")),
+            "the teacher must be .*, got a PosixPath; models",
+        ),
+        (lambda: Distiller("student.pth", plain(4)), r"the student must be an nn\.Module, got 'student\.pth'"),
+        (lambda: Distiller(plain(4), {"big": "runs/big"}), r"teacher 'big' must be an nn\.Module, got str"),
+        (lambda: Distiller(plain(1), plain(1), kd()), r"the student has one output channel, .* logits \[0, z\]"),
+        (lambda: Distiller(plain(2), plain(1), kd()), "the teacher has one output channel"),
+    ],
+)
+def test_another_kind_of_argument_is_said_in_a_line(given, message: str) -> None:
+    with pytest.raises(UserError, match=message) as error:
+        given()
+    assert "\n" not in str(error.value)
+
+
+def test_one_output_as_two_is_the_same_probability() -> None:
+    """What the message advises."""
+    z = torch.randn(2, 1, 4, 4)
+    torch.testing.assert_close(torch.cat([0 * z, z], 1).softmax(1)[:, 1:], z.sigmoid())
+
+
+@pytest.mark.parametrize("task", [None, Term(losses.CrossEntropy(), labels="valid")])
+def test_labels_outside_the_classes_are_shown(task: Term | None) -> None:
+    images, labels = images_and_labels()
+    joined = Distiller(plain(4), plain(4), kd() | ({} if task is None else {"task": task}))
+    joined(images, labels)
+    labels[0, 0, :3] = torch.tensor([4, -1, 9])
+    with pytest.raises(
+        UserError, match=r"labels hold -1, 4, 9, and the student has 4 classes; expected 0\.\.3, or 255"
+    ):
+        joined(images, labels)
+    labels[0, 0, :3] = 255
+    joined(images, labels)
+    with pytest.raises(UserError, match=r"labels are class indices, integers, got a tensor of torch\.float32"):
+        joined(images, labels.float())
+
+
+def test_from_a_source_tree_that_is_not_installed(tmp_path: Path) -> None:
+    code = (
+        "import importlib.metadata as m\n"
+        "find = m.version\n"
+        "def version(name):\n"
+        "    if name == 'segdistill': raise m.PackageNotFoundError(name)\n"
+        "    return find(name)\n"
+        "m.version = version\n"
+        "from segdistill.training.records import environment\n"
+        "print(environment(0)['segdistill'])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=SOURCE, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.stdout.strip() == "0.1.0", done.stderr
+
+
+# What the networks share
+
+
+@pytest.mark.parametrize("teacher", [InPlace(), Ensemble({"a": InPlace(), "b": sequential()})], ids=["one", "several"])
+def test_a_teacher_that_changes_its_images_leaves_the_students_alone(teacher: nn.Module) -> None:
+    images, labels = images_and_labels()
+    kept, seen = images.clone(), []
+    student = sequential()
+    student.register_forward_pre_hook(lambda module, args: seen.append(args[0].clone()))
+    joined = Distiller(student, teacher, kd())
+    seen.clear()
+    joined(images, labels)
+    assert torch.equal(seen[0], kept)
+    assert torch.equal(images, kept)
+
+
+def test_each_of_several_teachers_sees_the_images() -> None:
+    images, _ = images_and_labels()
+    first, second = InPlace(), sequential()
+    both = Ensemble({"a": first, "b": second}).eval()
+    alone = both.members["b"](images.clone())
+    both(images.clone())
+    assert torch.equal(both.scores["b"](alone), alone)
+    seen = []
+    second.register_forward_pre_hook(lambda module, args: seen.append(args[0].clone()))
+    both(images)
+    assert torch.equal(seen[0], images)
+
+
+def test_a_student_that_changes_its_images_leaves_the_callers_alone() -> None:
+    images, labels = images_and_labels()
+    kept = images.clone()
+    Distiller(InPlace(), sequential(), kd()).train()(images, labels)
+    assert torch.equal(images, kept)
+    joined = Distiller(InPlace(in_training_only=True), sequential(), kd()).train()
+    joined(images.clone(), labels)  # in the first pass it is found out
+    joined(images, labels)
+    assert torch.equal(images, kept)
+
+
+def test_a_given_probe_stays_as_it_is() -> None:
+    probe = torch.rand(1, 3, 32, 32)
+    kept = probe.clone()
+    Distiller(sequential(), InPlace(), kd(), probe=probe)
+    assert torch.equal(probe, kept)
+
+
+def test_a_shared_encoder_is_an_error_that_names_it() -> None:
+    encoder = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU())
+    student, teacher = WithEncoder(encoder), WithEncoder(encoder)
+    message = r"the student's 'encoder\.0\.weight' is the teacher's '.*encoder\.0\.weight', .* and 4 more; .*deepcopy"
+    for given in (teacher, {"a": plain(4), "b": teacher}, nn.Sequential(teacher)):
+        with pytest.raises(UserError, match=message):
+            Distiller(student, given, kd())
+    assert all(parameter.requires_grad for parameter in student.parameters())
+    Distiller(student, copy.deepcopy(teacher), kd())  # what the message advises
+    assert all(parameter.requires_grad for parameter in student.parameters())
+
+
+def test_shared_memory_is_sharing_too() -> None:
+    student, teacher = sequential(), sequential()
+    teacher.stem.weight = nn.Parameter(student.stem.weight.detach())  # another object on the same memory
+    with pytest.raises(UserError, match=r"the student's 'stem\.weight' is the teacher's 'stem\.weight'; give"):
+        Distiller(student, teacher, kd())
+
+
+def test_parameters_that_a_student_ties_or_freezes_itself_are_its_own() -> None:
+    student = WithEncoder(plain(8))
+    student.encoder[0].weight.requires_grad_(False)
+    student.also = nn.ParameterList([student.classify.weight])
+    Distiller(student, sequential(), kd())
+    assert not student.encoder[0].weight.requires_grad
+    assert student.classify.weight.requires_grad
+
+
+# Precision and compilation
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_a_teacher_of_another_precision(dtype: torch.dtype) -> None:
+    images, labels = images_and_labels()
+    teacher = plain(4).to(dtype)
+    out = Distiller(plain(4), teacher, {"kd": Term(losses.KD(), labels="teacher_correct")})(images, labels)
+    out.total.backward()
+    assert out.terms["kd"].isfinite()
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("compiled", ["wrapped", "in place"])
+def test_a_compiled_student_is_measured(compiled: str) -> None:
+    torch.compiler.reset()
+    images, labels = images_and_labels()
+    torch.manual_seed(0)
+    student, teacher = plain(4), plain(4)
+    eager = Distiller(copy.deepcopy(student), copy.deepcopy(teacher), {"kd": Term(losses.KD(), weight="auto:0.2")})
+    if compiled == "wrapped":
+        student = torch.compile(student, backend="aot_eager")
+    else:
+        student.compile(backend="aot_eager")
+    joined = Distiller(student, teacher, {"kd": Term(losses.KD(), weight="auto:0.2")})
+    for each in (eager, joined):
+        each.train().measures_gradients = True
+        for _ in range(6):  # one more than it takes
+            out = each(images, labels)
+            out.total.backward()
+    assert out.gradients.keys() == {"task", "kd"}
+    assert out.weights["kd"] == pytest.approx(eager(images, labels).weights["kd"], rel=1e-4)
+    joined.measures_gradients = False
+    joined(images, labels).total.backward()  # compiled
