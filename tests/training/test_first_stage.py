@@ -1,5 +1,6 @@
 """Losses with parts of their own: before the student and beside it, stopped and resumed."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -76,7 +77,13 @@ def test_a_stopped_run_goes_on_to_the_same_weights(
 ) -> None:
     distill(recipe(share, "Scale", *more), tmp_path / "whole", console=console)
     if share:
-        monkeypatch.setattr(first_stage, "on_any", lambda fabric, here: True)
+        taken = first_stage.FirstStage._take_step
+
+        def interrupted(*arguments: object) -> Tensor:
+            signal.raise_signal(signal.SIGINT)
+            return taken(*arguments)
+
+        monkeypatch.setattr(first_stage.FirstStage, "_take_step", interrupted)
         with pytest.raises(Stopped):
             distill(recipe(share, "Scale", *more), tmp_path / "parts", console=console)
         monkeypatch.undo()
@@ -89,5 +96,5 @@ def test_a_stopped_run_goes_on_to_the_same_weights(
 
 
 def test_an_objective_that_is_not_finite_is_named(tmp_path: Path, console: Console) -> None:
-    with pytest.raises(UserError, match="own objective is nan at step 1 of their first stage"):
+    with pytest.raises(UserError, match="own objective of term 'mine' is nan at step 1 of the first stage; change"):
         distill(recipe(0.5, "Broken"), tmp_path / "a", console=console)

@@ -15,6 +15,7 @@ from segdistill.recipes.schema import Data
 from segdistill.reports.metric import METRICS, Metric
 from segdistill.taps import evaluating, in_dtype_of
 from segdistill.training.build import build_evaluation_transform
+from segdistill.training.finite import check_loaded
 
 # Classified images have one size and come in batches; whole images to be segmented one at a time.
 CLASSIFIED_AT_A_TIME = 64
@@ -89,7 +90,11 @@ def evaluate(
         dataset: The images.
         fabric: The engine.
         data: How they are read: the crop of classification, workers.
+
+    Raises:
+        UserError: A weight is not finite.
     """
+    check_loaded(network, "the network's")
     classes = dataset.classes
     classifies = dataset.task == "classification"
     metric = MulticlassConfusionMatrix(len(classes), ignore_index=dataset.ignore_index).to(fabric.device)

@@ -11,8 +11,10 @@ from lightning_fabric import Fabric
 
 from segdistill.distiller import Distiller
 from segdistill.errors import Stopped, UserError
+from segdistill.term import Term
 from segdistill.training import checkpoint
 from segdistill.training.console import Narrator
+from segdistill.training.finite import are_finite, gradients
 from segdistill.training.inputs import Inputs
 from segdistill.training.interrupt import deferred_interrupt, on_any
 from segdistill.training.reading import read_parts
@@ -82,12 +84,10 @@ class FirstStage:
                     last, stops = step + 1 == self.steps, on_any(self.fabric, interrupted())
                     tells = step == begun or (step + 1) % self.log_every == 0 or last or stops
                     saves = (step + 1) % self.save_every == 0 or last or stops
-                    value = float(objective.detach()) if tells or saves else 0.0
-                    if not math.isfinite(value):
-                        raise UserError(f"the losses' own objective is {value} at step {step + 1} of their first stage")
                     if saves:
                         self._save(optimizers, step + 1)
                     if tells and metrics is not None:
+                        value = float(objective)
                         metrics.log(step + 1, "first_stage", objective=value)
                         self.narrator.step(step + 1, {"objective": value}, None)
                     if stops:
@@ -97,19 +97,38 @@ class FirstStage:
 
     def _take_step(self, optimizers: dict[str, torch.optim.Optimizer], parts: Sequence[Any], step: int) -> torch.Tensor:
         seed_step(self.seed, step - self.steps, self.fabric.global_rank)
-        whole = torch.zeros((), device=self.fabric.device)
+        objective = torch.zeros((), device=self.fabric.device)
         for part in parts:
             images, labels = (tensor.to(self.fabric.device, non_blocking=True) for tensor in part)
             with self.fabric.autocast():
-                objective = self.distiller.first_stage(images, labels) / len(parts)
-            torch.autograd.backward(objective)
-            whole += objective.detach()
+                value = self.distiller.first_stage(images, labels) / len(parts)
+            torch.autograd.backward(value)
+            objective += value.detach()
+        self._check_finite(objective, step + 1)
         for optimizer in optimizers.values():
             if self.fabric.world_size > 1:
                 self._average(optimizer)
             optimizer.step()
             optimizer.zero_grad()
-        return whole
+        return objective
+
+    def _check_finite(self, objective: torch.Tensor, step: int) -> None:
+        """Refuse a step before it reaches the losses' parts, and name the first term to blame."""
+        own = {
+            name: gradients(term.self_taught.own_parameters())
+            for name, term in self.distiller.terms.items()
+            if isinstance(term, Term) and term.self_taught is not None and term.self_taught.first_stage
+        }
+        here = are_finite([objective, *(each for found in own.values() for each in found)])
+        if not on_any(self.fabric, not here):
+            return
+        name = next((name for name, found in own.items() if found and not are_finite(found)), next(iter(own)))
+        value = float(objective)
+        what = "has a gradient that is not finite" if math.isfinite(value) else f"is {value}"
+        raise UserError(
+            f"the own objective of term '{name}' {what} at step {step} of the first stage; change or remove the term, "
+            "and give another --run-dir"
+        )
 
     def _average(self, optimizer: torch.optim.Optimizer) -> None:
         """Average the gradients over the processes, as a wrapped module would."""

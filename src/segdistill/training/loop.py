@@ -24,6 +24,7 @@ from segdistill.reports.metric import metric_of
 from segdistill.training import checkpoint
 from segdistill.training.console import Narrator
 from segdistill.training.evaluation import Score
+from segdistill.training.finite import are_finite, blame_backward, blame_forward, gradients, not_finite
 from segdistill.training.first_stage import FirstStage
 from segdistill.training.inputs import Inputs
 from segdistill.training.interrupt import deferred_interrupt, on_any
@@ -35,6 +36,9 @@ from segdistill.training.seeding import seed_step
 # A term may have nothing to compare in one batch (no pixel that the teacher gets right); not in this many.
 PATIENCE = 5
 
+# So many steps in a row may be skipped under float16: the scale has then gone from 2^16 to 2^-14.
+SKIPS = 30
+
 
 @dataclass
 class Progress:
@@ -45,6 +49,7 @@ class Progress:
     best_score: float | None = None
     best_step: int = 0
     silent: dict[str, int] = field(default_factory=dict)
+    skipped: int = 0
 
 
 @dataclass(frozen=True)
@@ -139,8 +144,6 @@ class Training:
                     tells = step == 1 or step % train.log_every == 0 or last
                     due, stops = self._is_due(step), on_any(self.fabric, interrupted())
                     saves = due or stops or step % (train.save_every or self._every) == 0
-                    if tells or saves:
-                        self._check_finite(out, step)
                     if saves:  # before validation, in which a run may be killed as well
                         self._save(optimizers, progress)
                     if tells:
@@ -216,7 +219,8 @@ class Training:
         seed_step(self.seed, step, self.fabric.global_rank)
         set_learning_rate(optimizers[0], learning_rate(self.train, step))
         self.distiller.progress = step / max(1, self.train.iterations - 1)
-        todo = [[tensor.to(self.fabric.device, non_blocking=True) for tensor in next(batches)] for _ in range(count)]
+        read = list(islice(batches, count))
+        todo = [[tensor.to(self.fabric.device, non_blocking=True) for tensor in part] for part in read]
         parts = self._parts(todo)
         outs: list[DistillerOutput] = []
         while todo:  # and drop what is done
@@ -226,11 +230,16 @@ class Training:
                 out: DistillerOutput = module(images, labels, part)
                 self.fabric.backward(out.total)
             outs.append(out if part is None else part.of_whole(out))
+        whole = outs[0] if part is None else whole_step(outs)
+        self._check_finite(whole, read, step + 1)
         if self.train.clip is not None:
             self.fabric.clip_gradients(module, optimizers[0], max_norm=self.train.clip, error_if_nonfinite=False)
-        step_together(optimizers, getattr(self.fabric.strategy.precision, "scaler", None))
+        scale = self._scaler.get_scale() if self._scaler else 0.0
+        step_together(optimizers, self._scaler)
         progress.step = step + 1
-        return outs[0] if part is None else whole_step(outs)
+        if self._scaler:
+            self._count_skipped(scale, progress)
+        return whole
 
     def _parts(self, batches: Sequence[Sequence[torch.Tensor]]) -> list[Part | None]:
         """Weigh the parts of a step; None for a step of one part, which needs no weight."""
@@ -257,15 +266,41 @@ class Training:
                     "the student's feature, or never finds a pixel to compare; change or remove the term"
                 )
 
-    @staticmethod
-    def _check_finite(out: DistillerOutput, step: int) -> None:
-        for name, value in (*out.terms.items(), ("total", out.total)):
-            if not math.isfinite(float(value.detach())):
-                what = f"term '{name}'" if name in out.terms else "the total loss"
-                raise UserError(
-                    f"{what} is {float(value.detach())} at step {step}; lower train.learning_rate or a weight, "
-                    "or set train.clip"
-                )
+    def _check_finite(self, out: DistillerOutput, batches: Sequence[Sequence[torch.Tensor]], step: int) -> None:
+        """Refuse a step before it reaches the weights, and name the first term to blame.
+
+        Under float16 gradients that are not finite are the scaler's business, which then takes no step.
+        """
+        wanted = [out.total, *([] if self._scaler else gradients(self.distiller.parameters()))]
+        if not on_any(self.fabric, not are_finite(wanted)):
+            return
+        forward = blame_forward(out, self.fabric)
+        if forward is None:
+            seed_step(self.seed, step - 1, self.fabric.global_rank)
+        name, what = forward or blame_backward(self.distiller, batches, self.fabric)
+        raise UserError(f"{what} at step {step} ({'forward' if forward else 'backward'} pass); {self._remedy(name)}")
+
+    def _count_skipped(self, scale: float, progress: Progress) -> None:
+        """Give up where float16 gradients stay out of range however small they are scaled."""
+        assert self._scaler is not None
+        progress.skipped = progress.skipped + 1 if self._scaler.get_scale() < scale else 0
+        if progress.skipped >= SKIPS:
+            raise UserError(
+                f"the gradients of the last {SKIPS} steps are not finite in float16, at step {progress.step}; set "
+                f"train.precision=bf16-mixed or 32-true, or {self._remedy('NAME')}"
+            )
+
+    def _remedy(self, term: str) -> str:
+        change = f"lower train.learning_rate or terms.{term}.weight, or set train.clip"
+        if not self.last.exists():
+            return f"{change}, and run the command again (nothing is saved yet)"
+        step = checkpoint.load(self.last, peek=True)["step"]
+        return f"{change}, and go on from step {step} ({self.last}) with --resume (of distill and train)"
+
+    @property
+    def _scaler(self) -> torch.amp.GradScaler | None:
+        """What scales float16 gradients; None with any other precision."""
+        return getattr(self.fabric.strategy.precision, "scaler", None)
 
     def _log(self, out: DistillerOutput, progress: Progress, metrics: Metrics | None) -> None:
         if metrics is None:
@@ -299,6 +334,8 @@ class Training:
             metrics.log(progress.step, "val", **{metric.key: score.value}, **more, **classes)
 
     def _save(self, optimizers: Sequence[Any], progress: Progress) -> None:
+        if name := not_finite(self.distiller):
+            raise UserError(f"'{name}' is not finite after step {progress.step}; {self._remedy('NAME')}")
         if not self._is_first:
             return
         state = {
@@ -323,7 +360,7 @@ class Training:
             for optimizer, values in zip(optimizers, state["optimizers"], strict=True):
                 optimizer.load_state_dict(values)
             self.fabric.strategy.precision.load_state_dict(state["precision"])
-            return Progress(**{each.name: state[each.name] for each in fields(Progress)})
+            return Progress(**{each.name: state[each.name] for each in fields(Progress) if each.name in state})
         except (KeyError, RuntimeError, ValueError, TypeError, AttributeError) as error:
             reason = str(error).splitlines()[0]
             raise UserError(

@@ -15,6 +15,7 @@ from segdistill.data.reading import read_image
 from segdistill.errors import UserError
 from segdistill.reports.pictures import overlaid
 from segdistill.training.evaluation import predict
+from segdistill.training.finite import check_loaded
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
@@ -33,6 +34,7 @@ def predict_files(run: Path, images: Sequence[Path], out: Path) -> int:
     """
     files = _files(images, out)
     network, description = models.load(run)
+    check_loaded(network, f"{run}: the student's")
     network.to("cuda" if torch.cuda.is_available() else "cpu")
     device = next(network.parameters()).device
     if not description.get("classes"):

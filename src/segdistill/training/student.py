@@ -29,6 +29,7 @@ from segdistill.training.build import (
 from segdistill.training.console import Narrator, clock
 from segdistill.training.cost import count_flops, count_parameters
 from segdistill.training.evaluation import Score, evaluate
+from segdistill.training.finite import check_loaded
 from segdistill.training.folder import RunFolder
 from segdistill.training.inputs import Inputs, describe_inputs
 from segdistill.training.loop import Progress, Training
@@ -67,6 +68,9 @@ def build_distiller(recipe: Recipe, dataset: ImageSet, teacher: nn.Module | None
     """
     torch.manual_seed(recipe.seed)  # the same first weights with every method
     student = build_network(recipe.student, len(dataset.classes), strict=False).to(fabric.device)
+    check_loaded(student, "the student's")
+    if teacher is not None:
+        check_loaded(teacher, "the teacher's")
     if fabric.world_size > 1 and fabric.device.type == "cuda":  # before the Distiller, whose hooks it would drop
         student = nn.SyncBatchNorm.convert_sync_batchnorm(student)  # type: ignore[no-untyped-call]
     probe = torch.zeros(1, 3, *recipe.data.crop)
@@ -200,6 +204,7 @@ def load_teacher(teacher: Teacher, val_set: ImageSet, fabric: Fabric, data: Data
         UserError: Weights that do not fill it, or a score below ``teacher.min_miou``.
     """
     network = fabric.to_device(build_teacher(teacher, len(val_set.classes)))
+    check_loaded(network, "the teacher's")
     score = evaluate(network, val_set, fabric, data)
     if score.value < teacher.min_miou:
         is_trained_here = all(Path(each.weights or "").is_dir() for each in teacher.each.values())

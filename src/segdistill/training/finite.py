@@ -1,0 +1,76 @@
+"""Whether numbers are finite: a step before it reaches the weights, weights before they are scored or saved."""
+
+import math
+from collections.abc import Iterable, Sequence
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.nn.utils import get_total_norm
+
+from segdistill.distiller import Distiller
+from segdistill.errors import UserError
+from segdistill.gradients import gradient_norms
+from segdistill.outputs import DistillerOutput
+
+
+def are_finite(tensors: Iterable[Tensor]) -> bool:
+    """Tell whether all values are finite, with one look at the device."""
+    # The largest value and not the root of squares, which overflow where the values do not.
+    largest = get_total_norm([tensor.detach() for tensor in tensors if tensor.numel()], norm_type=math.inf)
+    return math.isfinite(float(largest))
+
+
+def gradients(parameters: Iterable[nn.Parameter]) -> list[Tensor]:
+    """Return the gradients that there are."""
+    return [parameter.grad for parameter in parameters if parameter.grad is not None]
+
+
+def not_finite(network: nn.Module) -> str | None:
+    """Return the name of the first weight, or statistic of batch norm, with a value that is not finite; or None."""
+    named: dict[str, Tensor] = dict(network.named_parameters())
+    named |= {
+        name: buffer for name, buffer in network.named_buffers() if name.endswith(("running_mean", "running_var"))
+    }
+    if are_finite(named.values()):
+        return None
+    return next(name for name, tensor in named.items() if not torch.isfinite(tensor).all())
+
+
+def check_loaded(network: nn.Module, whose: str) -> None:
+    """Refuse a network that has just been built with weights that are not finite.
+
+    Raises:
+        UserError: Names the network, ``whose`` it is, and the first such tensor.
+    """
+    if name := not_finite(network):
+        raise UserError(f"{whose} weights are not finite: '{name}' holds nan or inf; give a file of other weights")
+
+
+def blame_forward(out: DistillerOutput, fabric: Fabric) -> tuple[str, str] | None:
+    """Return what is not finite in a step's values, on whichever process: the first term, and what it is; or None."""
+    named = {f"term '{name}'": (name, value) for name, value in out.terms.items()}
+    named |= {f"the own objective of term '{name}'": (name, value) for name, value in out.own.items()}
+    named["the total loss"] = ("NAME", out.total)
+    wrong = torch.stack([~torch.isfinite(value.detach()).reshape(()) for _, value in named.values()]).float()
+    if fabric.world_size > 1:
+        wrong = fabric.all_reduce(wrong, reduce_op="sum")  # type: ignore[assignment]
+    for (what, (name, value)), is_wrong in zip(named.items(), wrong.tolist(), strict=True):
+        if is_wrong:
+            here = float(value.detach())
+            return name, f"{what} is {'not finite' if math.isfinite(here) else here}"
+    return None
+
+
+def blame_backward(distiller: Distiller, batches: Sequence[Sequence[Tensor]], fabric: Fabric) -> tuple[str, str]:
+    """Return the first term whose gradient is not finite, found by taking the step again term by term, and a line."""
+    for images, labels in batches:
+        with fabric.autocast():
+            out = distiller(images.to(fabric.device), labels.to(fabric.device))
+        for name, norm in gradient_norms(out.terms, distiller.student.parameters()).items():
+            if not math.isfinite(norm):
+                return name, f"the gradient of term '{name}' is not finite"
+    for name, parameter in distiller.named_parameters():
+        if parameter.grad is not None and not torch.isfinite(parameter.grad).all():
+            return "NAME", f"the gradient of '{name}' is not finite"
+    return "NAME", "the sum of the gradients is not finite"
