@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "training": {"atomic", "catalogue", "data", "distiller", "ensemble", "errors", "gradients", "losses", "models",
                  "outputs", "parts", "processes", "recipes", "reports", "schedules", "taps", "term", "wiring", ""},
     "reports": {"atomic", "data", "errors"},
-    "recipes": {"catalogue", "errors"},
+    "recipes": {"catalogue", "data", "errors"},
     "data": {"errors"},
     "models": {"atomic", "errors", "outputs"},
     "distiller": {"arguments", "ensemble", "errors", "gradients", "losses", "outputs", "parts", "taps", "term",

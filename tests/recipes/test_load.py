@@ -88,6 +88,51 @@ def test_a_budget_leaves_a_run_of_one_step_and_what_is_not_a_length_alone() -> N
     assert load("quickstart", ["train.validate_every=null", "train.budget=0.5"]).train.validate_every is None
 
 
+def steps(*changes: str) -> tuple[int, int]:
+    recipe = load("quickstart", ["data.images=[90, 6, 6]", *changes])
+    assert recipe.train.epochs is None
+    assert recipe.teacher is not None
+    assert recipe.teacher.train is not None
+    return recipe.train.iterations, recipe.teacher.train.iterations
+
+
+def test_epochs_are_steps_that_see_every_image_so_often() -> None:
+    assert steps("train.epochs=3") == (68, 600)  # 270 images, 4 a step; the teacher has iterations of its own
+    assert steps("teacher.train.epochs=0.5") == (800, 12)
+    assert steps("train.epochs=2", "teacher.train.epochs=4", "train.budget=0.5") == (23, 45)  # 45 and 90
+    assert steps("train.epochs=2", "teacher.train={}") == (45, 45)
+    assert steps("train.epochs=2", "train.epochs=null") == (800, 600)
+
+
+def test_the_last_word_on_the_length_counts(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("recipe: quickstart\ndata: {images: [90, 6, 6]}\ntrain: {epochs: 2}\n")
+    (tmp_path / "b.yaml").write_text("recipe: a.yaml\ntrain: {iterations: 7}\n")
+    assert load(tmp_path / "a.yaml").train.iterations == 45
+    assert load(tmp_path / "a.yaml", ["train.iterations=9"]).train.iterations == 9
+    assert load(tmp_path / "b.yaml").train.iterations == 7
+    assert load(tmp_path / "b.yaml", ["train.epochs=1"]).train.iterations == 23
+    (tmp_path / "quickstart.yaml").write_text(to_yaml(load("quickstart", ["train.epochs=2"])))
+    assert load(tmp_path / "quickstart.yaml") == load("quickstart", ["train.epochs=2"])
+    assert load(tmp_path / "quickstart.yaml").train.iterations == 200  # 400 images
+    with pytest.raises(UserError, match="train: .*epochs and iterations both say how long it is; give one of them"):
+        load("quickstart", ["train.epochs=2", "train.iterations=9"])
+    (tmp_path / "a.yaml").write_text("recipe: quickstart\ntrain: {epochs: 2, iterations: 9}\n")
+    with pytest.raises(UserError, match="give one of them"):
+        load(tmp_path / "a.yaml")
+
+
+def test_epochs_of_a_folder_count_its_training_images(tmp_path: Path) -> None:
+    for split, count in (("train", 5), ("val", 1)):
+        for kind, ending in (("images", "jpg"), ("labels", "png")):
+            (tmp_path / kind / split).mkdir(parents=True)
+            for index in range(count):
+                (tmp_path / kind / split / f"{index}.{ending}").touch()
+    words = ["train.epochs=8", "train.batch_size=3"]
+    assert load("folder", [f"data.root={tmp_path}", *words]).train.iterations == 14  # 40 images
+    with pytest.raises(UserError, match=f"{tmp_path}/nowhere"):
+        load("folder", [f"data.root={tmp_path}/nowhere", *words])
+
+
 def test_every_value_that_is_used_is_written_down() -> None:
     text = to_yaml(load("quickstart", ["method=kd"]))
     assert "loss: cross_entropy" in text
@@ -162,6 +207,9 @@ def test_methods_joined_by_plus_have_the_terms_of_both() -> None:
         (["train.batch_size=9", "train.accumulate=2"], "9 is not a multiple of accumulate 2"),
         (["methods={gskd: 3}"], "methods: expected terms by method"),
         (["train.budget=0"], "train.budget: .*greater than 0, got 0"),
+        (["train.epochs=0"], "train.epochs: .*greater than 0, got 0"),
+        (["train.epochs=.inf"], "train.epochs: .*finite"),
+        (["train.epoch=3"], "unknown key 'train.epoch'; did you mean 'train.epochs'"),
         (["train.floor=1"], "floor 1.0 is above learning_rate 0.003"),
         (["train.decay_at=[30, 60]"], "decay_at holds fractions of the run"),
         (["train.schedule=linear"], "train.schedule: .*got 'linear'"),

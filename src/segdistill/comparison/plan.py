@@ -12,7 +12,7 @@ from segdistill.recipes.methods import Terms, terms_of
 ALONE = "none"
 
 # A method may change its own terms and how they are trained, but not the budget that all methods share.
-BUDGET = ("train.iterations", "train.batch_size", "train.budget", "train.validate_every")
+BUDGET = ("train.iterations", "train.epochs", "train.batch_size", "train.budget", "train.validate_every")
 
 
 @dataclass(frozen=True)

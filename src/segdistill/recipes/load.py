@@ -1,6 +1,5 @@
 """From a name or a YAML file and ``key=value`` changes to a checked Recipe."""
 
-import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,14 +9,13 @@ from pydantic import ValidationError
 from segdistill.errors import UserError, nearest, unknown
 from segdistill.recipes.builtin import BUILTIN
 from segdistill.recipes.keys import key_names
+from segdistill.recipes.length import in_steps, trained
 from segdistill.recipes.methods import METHODS, Terms, terms_of, updated
-from segdistill.recipes.schema import Recipe, Teacher, Train
+from segdistill.recipes.schema import Recipe, Train
 from segdistill.recipes.terms import carried, complete
 from segdistill.recipes.yaml import YAMLError, read, write
 
 Draft = dict[str, Any]
-
-_log = logging.getLogger(__name__)
 
 
 def load(source: str | Path, changes: Sequence[str] = ()) -> Recipe:
@@ -32,6 +30,7 @@ def load(source: str | Path, changes: Sequence[str] = ()) -> Recipe:
     draft = _draft(source)
     edits = sorted((_parse(change) for change in changes), key=lambda edit: edit[0][-1] != "model")
     changed = dict(draft)
+    _drop_lengths(changed, edits)
     for path, value in edits:
         if path[0] != "terms":
             _set(changed, path, value)
@@ -52,7 +51,7 @@ def load(source: str | Path, changes: Sequence[str] = ()) -> Recipe:
     if "task" not in draft["terms"]:
         raise UserError("terms.task cannot be taken out; terms.task.weight=0 trains on the other terms alone")
     _inherit_training(draft)
-    return _at_budget(_checked(draft))
+    return in_steps(_checked(draft))
 
 
 def to_yaml(recipe: Recipe) -> str:
@@ -112,6 +111,8 @@ def _merge(base: Draft, change: Mapping[str, Any]) -> Draft:
             if value.get("members"):  # several teachers take of a single one only what they must reach together
                 old = {name: old[name] for name in ("min_miou", "members") if name in old}
             merged[key] = {**(_without_options(old) if "model" in value else old), **value}
+        elif key == "train":
+            merged[key] = trained(old, value)
         else:
             merged[key] = {**old, **value}
     return merged
@@ -163,6 +164,17 @@ def _parse(change: str) -> tuple[list[str], Any]:
         raise UserError(f"'{change}': the value is not YAML") from None
 
 
+def _drop_lengths(draft: Draft, edits: Sequence[tuple[list[str], Any]]) -> None:
+    """Make room for ``train.epochs`` where the recipe has iterations, and the other way round; not for both at once."""
+    for path, value in {tuple(path): value for path, value in edits}.items():
+        *parents, last = path
+        node: Any = draft
+        for parent in parents:
+            node = node.get(parent) if isinstance(node, dict) else None
+        if parents and parents[-1] == "train" and isinstance(node, dict):
+            _set(draft, parents, {key: node[key] for key in trained(node, {last: value}) if key in node})
+
+
 def _set(draft: Draft, path: list[str], value: Any) -> None:
     *parents, last = path
     node = draft
@@ -191,26 +203,10 @@ def _with_training(teacher: Any, train: Draft) -> Any:
         return teacher
     own, members = teacher.get("train"), teacher.get("members")
     if isinstance(own, dict):
-        teacher = {**teacher, "train": {**train, **own}}
+        teacher = {**teacher, "train": trained(train, own)}
     if isinstance(members, dict):
         teacher = {**teacher, "members": {name: _with_training(member, train) for name, member in members.items()}}
     return teacher
-
-
-def _at_budget(recipe: Recipe) -> Recipe:
-    """Put budgets into plain numbers of steps, so that nothing after loading has to know of them."""
-    teacher = recipe.teacher and _teacher_at_budget(recipe.teacher)
-    return recipe.model_copy(update={"train": recipe.train.at_budget(), "teacher": teacher})
-
-
-def _teacher_at_budget(teacher: Teacher) -> Teacher:
-    members = {name: _teacher_at_budget(member) for name, member in teacher.members.items()}
-    scaled = teacher.model_copy(update={"train": teacher.train and teacher.train.at_budget(), "members": members})
-    short = [each.train.budget for each in teacher.each.values() if each.train is not None and each.train.budget < 1]
-    if not short or not teacher.min_miou:
-        return scaled
-    _log.info("a budget of %g: the teacher need not reach teacher.min_miou=%g", min(short), teacher.min_miou)
-    return scaled.model_copy(update={"min_miou": 0.0})
 
 
 def _checked(draft: Draft) -> Recipe:
@@ -228,6 +224,8 @@ def _problem(error: Draft) -> str:
         return f"unknown key '{key}'" + (f"; did you mean '{near}'?" if near else "")
     if error["type"] == "missing":
         return f"the recipe has no '{key}'"
+    if error["type"] == "value_error":  # our own, which names what it got
+        return f"{key}: {error['ctx']['error']}"
     return f"{key}: {error['msg'][:1].lower()}{error['msg'][1:]}, got {_short(error.get('input'))}"
 
 

@@ -61,6 +61,11 @@ class Train(_Strict):
         description="share of the run: 0.1 loads with a tenth of iterations, warmup and validate_every, and budget 1",
     )
     iterations: PositiveInt = Field(40_000, description="optimizer steps")
+    epochs: PositiveFloat | None = Field(
+        None,
+        allow_inf_nan=False,
+        description="passes over the training images, instead of iterations; loads as so many iterations, and null",
+    )
     batch_size: PositiveInt = Field(16, description="images an optimiser step, over all devices and accumulation")
     accumulate: PositiveInt = Field(1, description="forward and backward passes an optimiser step")
     optimizer: Literal["sgd", "adamw"] = Field("sgd", description="of the student and the losses' adapters")
@@ -89,6 +94,8 @@ class Train(_Strict):
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Train":
+        if self.epochs is not None and "iterations" in self.model_fields_set:
+            raise ValueError("epochs and iterations both say how long it is; give one of them")
         if self.batch_size % self.accumulate:
             raise ValueError(f"batch_size {self.batch_size} is not a multiple of accumulate {self.accumulate}")
         if self.floor > self.learning_rate:
@@ -97,12 +104,19 @@ class Train(_Strict):
             raise ValueError(f"decay_at holds fractions of the run, in (0, 1), got {list(self.decay_at)}")
         return self
 
-    def at_budget(self) -> "Train":
-        """Return the training with ``budget`` put into its numbers of steps, rounded up, and ``budget`` 1."""
-        # A fraction, because 0.07 of 300 is 21, and the product of the floats a little more, which rounds up to 22.
+    def in_steps(self, images: int) -> "Train":
+        """Return the training with epochs and budget put into its numbers of steps, rounded up.
+
+        Args:
+            images: How many training images an epoch has.
+        """
+        # Fractions, because 0.07 of 300 is 21, and the product of the floats a little more, which rounds up to 22.
+        steps = {name: getattr(self, name) for name in _SCALED}
+        if self.epochs is not None:
+            steps["iterations"] = ceil(Fraction(str(self.epochs)) * images / self.batch_size)
         share = Fraction(str(self.budget))
-        scaled = {name: ceil(steps * share) for name in _SCALED if (steps := getattr(self, name)) is not None}
-        return self.model_copy(update={**scaled, "budget": 1.0})
+        scaled = {name: ceil(count * share) for name, count in steps.items() if count is not None}
+        return self.model_copy(update={**scaled, "epochs": None, "budget": 1.0})
 
 
 class Teacher(Network):

@@ -45,8 +45,10 @@ def make_fabric(train: Train) -> Fabric:
     """Start the engine: device, precision, processes.
 
     Raises:
-        UserError: The machine has no such device, or not so many.
+        UserError: The machine has no such device, or not so many; a length that is not in steps.
     """
+    if train.epochs is not None or train.budget != 1:
+        raise UserError("train.epochs and train.budget are put into steps by segdistill.recipes.load; give iterations")
     try:
         fabric = Fabric(
             accelerator=train.accelerator, devices=train.devices, num_nodes=train.nodes, precision=train.precision

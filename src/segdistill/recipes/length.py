@@ -1,0 +1,56 @@
+"""How long a training is: epochs and budgets become plain numbers of steps, and nothing after loading knows of them."""
+
+import logging
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from segdistill.data import card_of, open_layout
+from segdistill.recipes.schema import Data, Recipe, Teacher, Train
+
+_log = logging.getLogger(__name__)
+
+_LENGTHS = ("epochs", "iterations")
+
+
+def in_steps(recipe: Recipe) -> Recipe:
+    """Return a recipe whose trainings are given in steps: epochs of its training images, then its budget.
+
+    Raises:
+        UserError: There are epochs, and the training images cannot be counted.
+    """
+    trains = [recipe.train, *(_trains_of(recipe.teacher) if recipe.teacher is not None else ())]
+    images = _training_images(recipe.data) if any(train.epochs is not None for train in trains) else 0
+    teacher = recipe.teacher and _teacher_in_steps(recipe.teacher, images)
+    return recipe.model_copy(update={"train": recipe.train.in_steps(images), "teacher": teacher})
+
+
+def trained(below: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay settings of a training over others; whichever of epochs and iterations is given last says how long it is."""
+    given = [name for name in _LENGTHS if own.get(name) is not None]
+    return {**{key: value for key, value in below.items() if not (given and key in _LENGTHS)}, **own}
+
+
+def _teacher_in_steps(teacher: Teacher, images: int) -> Teacher:
+    members = {name: _teacher_in_steps(member, images) for name, member in teacher.members.items()}
+    train = teacher.train and teacher.train.in_steps(images)
+    scaled = teacher.model_copy(update={"train": train, "members": members})
+    short = [train.budget for train in _trains_of(teacher) if train.budget < 1]
+    if not short or not teacher.min_miou:
+        return scaled
+    _log.info("a budget of %g: the teacher need not reach teacher.min_miou=%g", min(short), teacher.min_miou)
+    return scaled.model_copy(update={"min_miou": 0.0})
+
+
+def _trains_of(teacher: Teacher) -> Iterator[Train]:
+    return (each.train for each in teacher.each.values() if each.train is not None)
+
+
+def _training_images(data: Data) -> int:
+    if card_of(data.name).generated:
+        return data.images[0]
+    images = open_layout(data.name, data.root).split("train").images
+    if images:
+        return len(images)
+    from segdistill.data import open_dataset  # a table has rows instead of files, and what reads them needs PyTorch
+
+    return len(open_dataset(data.name, data.root, "train"))
