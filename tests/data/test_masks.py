@@ -2,38 +2,23 @@
 
 import json
 import logging
-import struct
-import zlib
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from tests.raw_pictures import GRAY_ALPHA, INDEXED, RGB, RGBA, png, tiff
 
-from segdistill.data import open_dataset
+from segdistill.data import SegmentationDataset, open_dataset, scan_labels
 from segdistill.data.masks import read_mask
-from segdistill.data.reading import read_image
 from segdistill.errors import UserError
 
 INDICES = np.array([[0, 1, 2, 3, 1], [3, 2, 1, 0, 2]])
 
 
-def write_png(path: Path, values: np.ndarray, bits: int, color_type: int = 0) -> Path:
-    """Write a PNG of any bit depth, which Pillow does not: values (H, W), or (H, W, channels) with 16 bits."""
-    height, width = values.shape[:2]
-    rows = values.reshape(height, -1)
-    if bits == 16:
-        packed = [row.astype(">u2").tobytes() for row in rows]
-    else:
-        binary = ["".join(f"{value:0{bits}b}" for value in row) for row in rows]
-        packed = [int(b.ljust(-(-len(b) // 8) * 8, "0"), 2).to_bytes(-(-len(b) // 8), "big") for b in binary]
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    header = struct.pack(">IIBBBBB", width, height, bits, color_type, 0, 0, 0)
-    content = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"".join(b"\0" + row for row in packed)))
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + content + chunk(b"IEND", b""))
+def save(path: Path, content: bytes) -> Path:
+    path.write_bytes(content)
     return path
 
 
@@ -41,7 +26,7 @@ def write_png(path: Path, values: np.ndarray, bits: int, color_type: int = 0) ->
 @pytest.mark.parametrize("bits", [1, 2, 4, 8])
 def test_indices_of_few_bits_are_what_is_stored(tmp_path: Path, bits: int, num_classes: int) -> None:
     values = INDICES % 2**bits
-    assert read_mask(write_png(tmp_path / "m.png", values, bits), num_classes).tolist() == values.tolist()
+    assert read_mask(save(tmp_path / "m.png", png(values, bits)), num_classes).tolist() == values.tolist()
 
 
 def test_an_indexed_mask_is_read_by_its_indices_whatever_its_palette_shows(folder: Path) -> None:
@@ -54,20 +39,36 @@ def test_an_indexed_mask_is_read_by_its_indices_whatever_its_palette_shows(folde
     assert open_dataset("folder", folder)[0][1].tolist() == values.tolist()
 
 
-@pytest.mark.parametrize("color_type", [2, 4, 6])
-def test_16_bits_in_several_channels_are_refused_as_in_one(tmp_path: Path, color_type: int) -> None:
-    values = np.random.default_rng(0).integers(0, 4096, (4, 5, {2: 3, 4: 2, 6: 4}[color_type]))
-    path = write_png(tmp_path / "a.png", values, 16, color_type)
-    with pytest.raises(UserError, match=r"image '.*a\.png' has more than 8 bits per channel \(.*16B\); convert it"):
-        read_image(path)
-    with pytest.raises(UserError, match=r"mask '.*a\.png' has 16 bits in each of several channels"):
+@pytest.mark.parametrize(("color", "channels"), [(RGB, 3), (GRAY_ALPHA, 2), (RGBA, 4)])
+def test_16_bits_in_several_channels_are_refused_as_in_one(tmp_path: Path, color: int, channels: int) -> None:
+    path = save(tmp_path / "a.png", png(np.full((4, 5, channels), 257), 16, color))
+    with pytest.raises(UserError, match=r"mask '.*a\.png' has 16 bits in each of several channels \(RGBA?\)"):
         read_mask(path, 4)
     with pytest.raises(UserError, match="16 bits in each"):
         read_mask(path, 2, colours=((0, 0, 0), (1, 1, 1)))
 
 
-def test_gray_images_of_few_bits_span_black_to_white(tmp_path: Path) -> None:
-    assert np.unique(read_image(write_png(tmp_path / "a.png", INDICES, 2))).tolist() == [0, 85, 170, 255]
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_palettes_of_few_bits(tmp_path: Path, bits: int) -> None:
+    values = INDICES % 2**bits
+    assert read_mask(save(tmp_path / "m.png", png(values, bits, INDEXED)), 4).tolist() == values.tolist()
+
+
+@pytest.mark.parametrize("dtype", ["i1", "i2", "i4"])
+def test_negative_labels_are_no_void(tmp_path: Path, dtype: str) -> None:
+    """Pillow reads a byte of -1 as 255."""
+    path = save(tmp_path / "m.tif", tiff(INDICES.astype(dtype)))
+    assert read_mask(path, 4).tolist() == INDICES.tolist()
+    save(path, tiff(np.where(INDICES == 3, -1, INDICES).astype(dtype)))
+    with pytest.raises(UserError, match=r"has label -1 in 2 pixels; expected 0\.\.3"):
+        read_mask(path, 4)
+
+
+def test_gray_that_pillow_turns_over(tmp_path: Path) -> None:
+    """Class 0 would become 255, void."""
+    path = save(tmp_path / "m.tif", tiff(INDICES.astype(np.uint8), white_is_zero=True))
+    with pytest.raises(UserError, match=r"m\.tif' is a TIFF in which 0 is white: .*; write its class indices as PNG"):
+        read_mask(path, 4)
 
 
 def test_whole_floats_are_labels(tmp_path: Path) -> None:
@@ -79,33 +80,58 @@ def test_whole_floats_are_labels(tmp_path: Path) -> None:
         read_mask(path, 4)
 
 
-@pytest.mark.parametrize("value", [0.5, np.nan, np.inf])
+@pytest.mark.parametrize("value", [0.5, np.nan, -np.inf, -3.4028235e38])
 def test_other_floats_are_no_labels(tmp_path: Path, value: float) -> None:
     path = tmp_path / "m.tif"
     Image.fromarray(np.where(INDICES == 3, value, INDICES).astype(np.float32)).save(path)
-    with pytest.raises(UserError, match=r"m\.tif' holds float values that are no whole numbers"):
+    message = rf"m\.tif' holds floats that are no whole numbers of 32 bits, {value:g} for instance, in 2 pixels"
+    with pytest.raises(UserError, match=re.escape(message).replace(r"m\\\.", "m.")):
         read_mask(path, 4)
 
 
-@pytest.mark.parametrize("mode", ["RGB", "LA", "RGBA"])
-def test_gray_in_several_channels_is_read_and_said_once(
-    tmp_path: Path, mode: str, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    ("mode", "what"),
+    [
+        ("RGB", "three equal channels"),
+        ("LA", "an opaque alpha channel"),
+        ("RGBA", "three equal channels and an opaque alpha channel"),
+    ],
+)
+def test_gray_in_several_channels_is_read_and_said_once_a_data_set(
+    folder: Path, mode: str, what: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, "segdistill")
-    for name in ("a.png", "b.png"):
-        Image.fromarray(INDICES.astype(np.uint8)).convert(mode).save(tmp_path / name)
-        assert read_mask(tmp_path / name, 4).tolist() == INDICES.tolist()
-    assert len(caplog.messages) == 1
-    assert "gray values are the class indices" in caplog.messages[0]
+    for path in (folder / "labels").rglob("*.png"):
+        with Image.open(path) as picture:
+            picture.convert(mode).save(path)
+    line = f"masks under '{folder / 'labels'}' have {what}: their values are the class indices"
+    assert open_dataset("folder", folder).classes.names == ("class 0", "class 1", "class 2")
+    assert caplog.messages[0] == line  # once for all masks in which classes were counted
+    for split in ("train", "val"):
+        scan_labels(open_dataset("folder", folder, split)).check()
+    assert caplog.messages.count(line) == 1
+    (folder / "classes.json").write_text(json.dumps({"classes": ["a", "b", "c"]}))
+    moved = folder.rename(folder.with_name("moved"))
+    scan_labels(open_dataset("folder", moved)).check()
+    assert caplog.messages[-1] == line.replace(str(folder), str(moved))  # another data set
+
+
+def test_a_palette_with_an_opaque_alpha_channel(tmp_path: Path) -> None:
+    picture = Image.frombytes("P", (5, 2), INDICES.astype(np.uint8).tobytes())
+    picture.putpalette([200, 0, 0, 0, 200, 0])
+    picture.convert("PA").save(tmp_path / "m.tif")
+    assert read_mask(tmp_path / "m.tif", 4).tolist() == INDICES.tolist()
 
 
 @pytest.mark.parametrize("mode", ["LA", "RGBA"])
 def test_an_alpha_channel_that_says_something_is_refused(tmp_path: Path, mode: str) -> None:
+    path = tmp_path / "m.png"
     picture = Image.fromarray(INDICES.astype(np.uint8)).convert(mode)
-    picture.putalpha(Image.fromarray((INDICES * 80).astype(np.uint8)))
-    picture.save(tmp_path / "m.png")
-    with pytest.raises(UserError, match=rf"holds colours \({mode}\)"):
-        read_mask(tmp_path / "m.png", 4)
+    picture.putalpha(Image.fromarray(np.where(INDICES == 3, 0, 255).astype(np.uint8)))
+    picture.save(path)
+    with pytest.raises(UserError, match=rf"has transparent pixels \({mode}\), .* give those that are void 255, and"):
+        read_mask(path, 4)
+    Image.fromarray(np.where(INDICES == 3, 255, INDICES).astype(np.uint8)).save(path)  # as it says
+    assert read_mask(path, 4).tolist() == np.where(INDICES == 3, 255, INDICES).tolist()
 
 
 def test_a_byte_order_mark_is_passed_over(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -129,27 +155,76 @@ def test_a_color_beside_the_palette_says_what_to_add(folder: Path) -> None:
     assert open_dataset("folder", folder)[0][1].unique().tolist() == [2]
 
 
-@pytest.mark.parametrize("content", [b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\nshowpage\n", b"GIF89a"])
-def test_a_file_of_another_kind_starts_no_other_program(
-    tmp_path: Path, content: bytes, monkeypatch: pytest.MonkeyPatch
+def described(folder: Path, names: str, palette: list[list[int]]) -> SegmentationDataset:
+    (folder / "classes.json").write_text(json.dumps({"classes": list(names), "palette": palette}))
+    return open_dataset("folder", folder)
+
+
+def test_a_color_beside_a_palette_with_void(folder: Path) -> None:
+    labels = folder / "labels/train/town/train0.png"
+    Image.new("RGB", (8, 6), (9, 8, 7)).save(labels)
+    message = r'to "palette" before its last, which is void\'s; pixels that are void need that one, \[0, 0, 9\]'
+    with pytest.raises(UserError, match=message):
+        described(folder, "ab", [[0, 0, 0], [200, 0, 0], [0, 0, 9]])[0]
+    data = described(folder, "abc", [[0, 0, 0], [200, 0, 0], [9, 8, 7], [0, 0, 9]])
+    assert data[0][1].unique().tolist() == [2]
+    Image.new("RGB", (8, 6), (0, 0, 9)).save(labels)
+    assert data[0][1].unique().tolist() == [255]
+
+
+def test_colors_beside_a_palette(folder: Path) -> None:
+    labels = folder / "labels/train/town/train0.png"
+    picture = Image.new("RGB", (8, 6), (9, 8, 7))
+    picture.putpixel((0, 0), (1, 2, 3))
+    picture.save(labels)
+    message = r'colours \[1, 2, 3\], \[9, 8, 7\] in 48 .* to the end of "classes" and .* to the end of "palette" \(one'
+    with pytest.raises(UserError, match=message):
+        described(folder, "ab", [[0, 0, 0], [200, 0, 0]])[0]
+    data = described(folder, "abcd", [[0, 0, 0], [200, 0, 0], [1, 2, 3], [9, 8, 7]])
+    assert data[0][1].unique().tolist() == [2, 3]
+
+
+def test_indices_in_three_channels_beside_a_palette(folder: Path) -> None:
+    labels = folder / "labels/train/town/train0.png"
+    Image.new("RGB", (8, 6), (1, 1, 1)).save(labels)
+    data = described(folder, "abc", [[0, 0, 0], [200, 0, 0], [0, 200, 0]])
+    with pytest.raises(UserError, match="like class indices in three equal channels: save one of them"):
+        data[0]
+    Image.new("L", (8, 6), 1).save(labels)
+    assert data[0][1].unique().tolist() == [1]
+
+
+def test_an_indexed_mask_with_the_colors_of_classes_at_other_indices(
+    folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def refuse(*args: object, **kwargs: object) -> None:
-        raise AssertionError(args)
+    """Where indices fit, they count, with a line; where one is no class, the error says how colors are read."""
+    labels = folder / "labels/train/town/train0.png"
+    colors = [[0, 0, 0], [200, 0, 0], [0, 200, 0]]
+    data = described(folder, "abc", colors)
+    picture = Image.frombytes("P", (8, 6), bytes([0, 2, 255] * 16))
+    picture.putpalette([0, 0, 0, 0, 0, 0, 200, 0, 0] + [0] * 759)
+    picture.save(labels)
+    assert data[0][1].unique().tolist() == [0, 2, 255]
+    assert data[0][1].unique().tolist() == [0, 2, 255]
+    assert caplog.messages == [
+        f"masks under '{folder / 'labels'}' are indexed and read by their indices, though a palette shows 2 as "
+        "[200, 0, 0], the color of class 1; where the colors are meant, save masks in RGB"
+    ]
+    picture = Image.frombytes("P", (8, 6), bytes([0, 7] * 24))
+    picture.putpalette([0, 0, 0] * 7 + [200, 0, 0])
+    picture.save(labels)
+    with pytest.raises(UserError, match=r"has label 7 in 24 pixels; .* for void; .*: save it in RGB to have"):
+        data[0]
+    picture.convert("RGB").save(labels)
+    assert data[0][1].unique().tolist() == [0, 1]
 
-    monkeypatch.setattr("subprocess.check_call", refuse)
-    monkeypatch.setattr("subprocess.Popen", refuse)
-    (tmp_path / "a.png").write_bytes(content)
-    for read in (read_image, lambda path: read_mask(path, 4)):
-        with pytest.raises(UserError, match=r"a\.png': not an image \(PNG, JPEG, WebP, BMP or TIFF\)"):
-            read(tmp_path / "a.png")
 
-
-@pytest.mark.parametrize("side", [9_500, 20_000])
-def test_a_picture_that_fills_the_memory_is_refused_from_its_header(
-    tmp_path: Path, side: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    Image.new("1", (side, side)).save(tmp_path / "a.png")
-    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda self: pytest.fail("it was decoded"))
-    for read in (read_image, lambda path: read_mask(path, 4)):
-        with pytest.raises(UserError, match=r"at most 89 million are read at a time; cut it into tiles"):
-            read(tmp_path / "a.png")
+@pytest.mark.parametrize("rest", [(0, 0, 0), (7, 7, 7)])  # of the palette, which void pixels show
+def test_void_in_an_indexed_mask_may_have_any_color(folder: Path, rest: tuple[int, ...], caplog) -> None:
+    labels = folder / "labels/train/town/train0.png"
+    data = described(folder, "abc", [[0, 0, 0], [200, 0, 0], [0, 200, 0]])
+    picture = Image.frombytes("P", (8, 6), bytes([0, 1, 255] * 16))
+    picture.putpalette([0, 0, 0, 200, 0, 0, *rest * 254])
+    picture.save(labels)
+    assert data[0][1].unique().tolist() == [0, 1, 255]
+    assert not caplog.messages

@@ -97,6 +97,11 @@ def test_lists_that_are_not_there_or_empty(root: Path) -> None:
         open_layout("voc", root)
 
 
+def test_a_list_with_a_byte_order_mark(root: Path) -> None:
+    (root / "ImageSets/Segmentation/val.txt").write_text("2008_000002\n", encoding="utf-8-sig")
+    assert [path.name for path in open_layout("voc", root).split("val").images] == ["2008_000002.jpg"]
+
+
 def test_two_folders_too_high(root: Path) -> None:
     for folder in (root.parent, root.parent.parent):
         with pytest.raises(UserError, match=rf"did you mean '{root}'\?"):
@@ -126,7 +131,7 @@ def test_a_palette_in_another_order_is_refused(root: Path) -> None:
         assert picture.mode == "P"
         assert np.asarray(picture).tolist() != values.tolist()  # the trap: 0..5 in the order of the palette
         assert np.asarray(picture).max() < 21
-    message = r"2008_000002.png' has index 0 for \[\d+, \d+, \d+\], the color of class \d+; .* save it in RGB"
+    message = r"2008_000002.png' has index 0 for \[\d+, \d+, \d+\], the color of (class .*|void); .* save it in RGB"
     with pytest.raises(UserError, match=message):
         open_dataset("voc", root, "val")[0]
     coloured(values).save(path)

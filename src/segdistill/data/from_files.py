@@ -1,11 +1,13 @@
 """Datasets whose images are files."""
 
+from functools import partial
 from pathlib import Path
 
 from segdistill.data.classes import Classes
 from segdistill.data.datasets import ClassificationDataset, SegmentationDataset
 from segdistill.data.layouts import Layout, Split
 from segdistill.data.masks import check_size, read_mask
+from segdistill.data.notes import note
 from segdistill.data.reading import Array, image_size, read_image
 
 
@@ -42,6 +44,7 @@ class MaskFiles(_Files, SegmentationDataset):
         super().__init__(classes, scale=scale, native_labels=native_labels, cache=cache)
         self.layout = layout
         self.split = layout.split(split)
+        self._note = partial(note, layout.place)
 
     def read(self, index: int) -> tuple[Array, Array]:
         """Decode the image and its mask."""
@@ -61,6 +64,7 @@ class MaskFiles(_Files, SegmentationDataset):
             values=layout.values,
             colours=layout.colours,
             has_own_palette=layout.has_own_palette,
+            note=self._note,
         )
         check_size(labels, size, path, self.path(index))
         return labels

@@ -1,16 +1,17 @@
 """Classes that only the masks know."""
 
 import logging
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache as remember
+from functools import partial
 
 import numpy as np
 
 from segdistill.data.classes import VOID, Classes
 from segdistill.data.layouts import Layout
 from segdistill.data.masks import read_values
+from segdistill.data.notes import note
 from segdistill.data.reading import Source, reading_threads
 from segdistill.data.tables import Table
 from segdistill.errors import UserError
@@ -28,18 +29,21 @@ def inferred_classes(layout: Layout) -> Classes:
     if layout.splits[0].tables:
         return _in_tables(layout)
     masks = [path for split in layout.splits for path in split.labels]
-    return _numbered(masks.__getitem__, len(masks), os.path.commonpath(masks))
+    return _numbered(masks.__getitem__, len(masks), layout.place)
 
 
 def _in_tables(layout: Layout) -> Classes:
     tables = [Table(layout, split.name) for split in layout.splits]
     items = [(table, index) for table in tables for index in range(len(table))]
-    return _numbered(lambda place: items[place][0].mask(items[place][1]), len(items), str(tables[0].where))
+    return _numbered(lambda place: items[place][0].mask(items[place][1]), len(items), layout.place)
 
 
 def _numbered(mask: Callable[[int], Source], count: int, root: str) -> Classes:
+    def values_of(index: int) -> set[int]:
+        return set(np.unique(read_values(mask(index), note=partial(note, root))).tolist())
+
     with ThreadPoolExecutor(reading_threads()) as pool:
-        values = set[int]().union(*pool.map(lambda place: np.unique(read_values(mask(place))).tolist(), range(count)))
+        values = set[int]().union(*pool.map(values_of, range(count)))
     found = sorted(values - {VOID})
     if found != list(range(max(2, len(found)))):
         shown = ", ".join(map(str, found[:12])) + (", ..." if len(found) > 12 else "")

@@ -2,30 +2,27 @@
 
 import os
 import struct
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL.ImageFile import ImageFile
 
+from segdistill.data.depth import bits_per_channel, is_misread
 from segdistill.errors import UserError
 
 Array = NDArray[np.uint8]
 
 _TURNED = (5, 6, 7, 8)  # EXIF orientations that swap width and height
+_limit_lifted = Lock()
 
-# By content, whatever a file is called. Pillow knows more, and some of those start other programs (EPS: Ghostscript).
-_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
-
-MAX_PIXELS = 89_478_485
-"""A picture with more is refused before it is decoded: that takes minutes and gigabytes. It is Pillow's own number."""
-
-# Beyond that number Pillow warns, where the caller of this module gets an error.
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
+"""What pictures are opened as, whatever they are called; some of Pillow's others start programs (EPS: Ghostscript)."""
 
 
 class InMemory(BytesIO):
@@ -44,24 +41,45 @@ Source = Path | InMemory
 
 
 @contextmanager
-def opened(path: Source) -> Iterator[Image.Image]:
-    """Open a picture; errors while it is decoded inside the block are reported with its name."""
+def opened(path: Source) -> Iterator[ImageFile]:
+    """Open a picture; errors while it is decoded inside the block are reported with its name.
+
+    Raises:
+        UserError: If the file is damaged, of none of :data:`FORMATS`, or has more pixels than
+            ``PIL.Image.MAX_IMAGE_PIXELS``, which Pillow itself only warns of.
+    """
     try:
-        with Image.open(path, formats=_FORMATS) as picture:
-            if picture.width * picture.height > MAX_PIXELS:
-                raise _too_large(path, f"has {picture.width}x{picture.height} pixels")
+        with _header(path) as picture:
+            if is_misread(picture):
+                raise UserError(f"'{path}' is a BMP of 8 bits in black and white, which is not read; save it as PNG")
             yield picture
     except UserError:
         raise
     except UnidentifiedImageError as error:
         raise UserError(
-            f"cannot read '{path}': not an image (PNG, JPEG, WebP, BMP or TIFF), or a damaged one; replace or remove it"
+            f"cannot read '{path}': not an image (PNG, JPEG, WebP, BMP or TIFF, of at most 32 bits per value), or a "
+            "damaged one; convert, replace or remove it"
         ) from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise _too_large(path, "has more") from error
     # What Pillow's decoders raise on damaged files; OSError includes truncation.
     except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
         raise UserError(f"cannot read '{path}': {error}; replace or remove it") from error
+
+
+def _header(path: Source) -> ImageFile:
+    """Open a picture without decoding it, if it is not too large to be decoded."""
+    with _limit_lifted:  # or a warning of Pillow's would come before the error, which says more
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            picture = Image.open(path, formats=FORMATS)
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+    if limit is not None and picture.width * picture.height > limit:
+        picture.close()
+        raise UserError(
+            f"'{path}' has {picture.width}x{picture.height} pixels, more than the {limit / 1e6:.0f} million that are "
+            "read at once; cut it into tiles or scale it down"
+        )
+    return picture
 
 
 def read_image(path: Source) -> Array:
@@ -71,37 +89,15 @@ def read_image(path: Source) -> Array:
         UserError: If the file is damaged or has more than 8 bits per channel.
     """
     with opened(path) as picture:
-        if picture.mode.startswith(("I", "F")) or has_16_bits(picture):
+        bits = bits_per_channel(picture)
+        if bits > 8:
             raise UserError(
-                f"image '{path}' has more than 8 bits per channel ({stored_mode(picture)}); convert it to 8 bits"
+                f"image '{path}' has more than 8 bits per channel ({picture.mode}, {bits}); convert it to 8 bits"
             )
         upright = ImageOps.exif_transpose(picture)
         if upright.mode == "P":  # a palette with transparency converts without a warning only by way of RGBA
             upright = upright.convert("RGBA")
         return np.array(upright.convert("RGB"))
-
-
-def stored_mode(picture: Image.Image) -> str:
-    """Return how the pixels lie in the file, as in ``L;4`` or ``RGB;16B``; ``mode`` tells what Pillow makes of them.
-
-    Only before the picture is decoded.
-    """
-    tiles = getattr(picture, "tile", None)  # of a picture that is still in its file
-    arguments = tiles[0][3] if tiles else None
-    stored = arguments if isinstance(arguments, str) else arguments[0] if isinstance(arguments, tuple) else None
-    return stored if isinstance(stored, str) else picture.mode
-
-
-def has_16_bits(picture: Image.Image) -> bool:
-    """Tell whether several channels have 16 bits each in the file: Pillow would drop the lower 8 without a word."""
-    return ";16" in stored_mode(picture) and not picture.mode.startswith("I")
-
-
-def _too_large(path: Source, size: str) -> UserError:
-    return UserError(
-        f"'{path}' {size}, and at most {MAX_PIXELS / 1e6:.0f} million are read at a time; cut it into tiles, or scale "
-        "it down"
-    )
 
 
 def image_size(path: Source) -> tuple[int, int]:

@@ -1,5 +1,6 @@
 """Datasets whose items lie in tables of the Hugging Face library ``datasets``; memory-mapped, nothing is downloaded."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ from segdistill.data.datasets import ClassificationDataset, SegmentationDataset
 from segdistill.data.layouts import Layout
 from segdistill.data.layouts.hf import INSTALL, find_columns
 from segdistill.data.masks import check_size, read_mask
+from segdistill.data.notes import note
 from segdistill.data.reading import Array, InMemory, Source, image_size, read_image
 from segdistill.errors import UserError
 
@@ -106,6 +108,7 @@ class TableMasks(_Rows, SegmentationDataset):
         super().__init__(classes, scale=scale, native_labels=native_labels, cache=cache)
         self.table = table
         self.layout = layout
+        self._note = partial(note, layout.place)
 
     def read(self, index: int) -> tuple[Array, Array]:
         """Decode the image and its mask."""
@@ -118,7 +121,7 @@ class TableMasks(_Rows, SegmentationDataset):
 
     def _read_labels(self, index: int, size: tuple[int, ...]) -> Array:
         mask = self.table.mask(index)
-        labels = read_mask(mask, len(self.classes), void=self.layout.void, colours=self.layout.colours)
+        labels = read_mask(mask, len(self.classes), void=self.layout.void, colours=self.layout.colours, note=self._note)
         check_size(labels, size, mask, self.table.image(index))
         return labels
 

@@ -1,7 +1,9 @@
 """What a data set on disk is: its splits, its classes and how to read its masks; and what there is to know about it."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -56,6 +58,11 @@ class Layout:
     values: tuple[int, ...] | None = None
     colours: tuple[Colour, ...] | None = None
     has_own_palette: bool = False
+
+    @cached_property
+    def place(self) -> str:
+        """The folder or file below which all masks lie, for messages."""
+        return os.path.commonpath([path for split in self.splits for path in split.labels or split.tables])
 
     def split(self, name: str) -> Split:
         """Return the split of that name.

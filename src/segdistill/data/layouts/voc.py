@@ -64,7 +64,9 @@ def _split(root: Path, name: str, path: Path) -> Split:
     if "aug" in path.stem and (root / "SegmentationClassAug").is_dir():
         masks = root / "SegmentationClassAug"
     # A line is a name, or the paths of an image and its mask.
-    stems = sorted({Path(line.split()[0]).stem for line in path.read_text().splitlines() if line.strip()})
+    stems = sorted(
+        {Path(line.split()[0]).stem for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()}
+    )
     if not stems:
         raise UserError(f"'{path}' is empty; expected one image's name a line")
     images = tuple(root / "JPEGImages" / f"{stem}.jpg" for stem in stems)

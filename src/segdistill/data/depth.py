@@ -1,0 +1,37 @@
+"""How many bits a picture's file holds, which Pillow's modes do not tell: it reads most depths into 8 bits."""
+
+import re
+
+from PIL.ImageFile import ImageFile
+from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, SAMPLEFORMAT, TiffImageFile
+
+
+def bits_per_channel(picture: ImageFile) -> int:
+    """Return the bits of one channel of one pixel in the file; ask before it is decoded."""
+    if isinstance(picture, TiffImageFile):
+        return int(max(picture.tag_v2.get(BITSPERSAMPLE, (1,))))
+    if picture.format != "PNG" or not picture.tile:  # no tile: the file ends before any pixel
+        return 8
+    layout = str(picture.tile[0][3])  # for instance "1", "L", "L;4" or "RGB;16B"
+    named = re.search(r";(\d+)", layout)
+    return int(named[1]) if named else 1 if layout == "1" else 8
+
+
+def is_signed_byte(picture: ImageFile) -> bool:
+    """Return whether the file holds -128..127, which Pillow reads as 0..255."""
+    return isinstance(picture, TiffImageFile) and picture.mode == "L" and 2 in picture.tag_v2.get(SAMPLEFORMAT, ())
+
+
+def is_inverted(picture: ImageFile) -> bool:
+    """Return whether 0 is white in the file, so that Pillow turns its gray values over."""
+    if not isinstance(picture, TiffImageFile) or picture.mode != "L":
+        return False
+    return bool(picture.tag_v2.get(PHOTOMETRIC_INTERPRETATION) == 0)
+
+
+def is_misread(picture: ImageFile) -> bool:
+    """Return whether Pillow takes bytes for bits: a BMP of 8 bits whose palette is black and white."""
+    if picture.format != "BMP" or picture.mode != "1":
+        return False
+    stride = picture.tile[0][3][1]  # type: ignore[index]  # a BMP's tile has its layout, stride and direction
+    return bool(stride != (picture.width + 31) // 32 * 4)
