@@ -6,6 +6,7 @@ import inspect
 import pytest
 import torch
 from case import Case, cases, name_of, run
+from torch import Tensor
 
 from segdistill import losses
 from segdistill.catalogue import CARDS
@@ -140,6 +141,35 @@ def test_autocast_changes_nothing(case: Case) -> None:
         value = run(case.build(), student, teacher, labels)
     assert value.dtype == torch.float32
     torch.testing.assert_close(value, run(case.build(), student.float(), teacher.float(), labels))
+
+
+@pytest.mark.parametrize("size", [1.0, 30.0, 1e3])
+def test_half_precision_has_the_true_gradient_at_every_loss_scale(case: Case, size: float) -> None:
+    student, teacher, labels = (x.detach() for x in case.inputs())
+    labels[..., :HALF] = 255
+    labels[0, :HALF] = 255
+    student, teacher = ((x * size).half() for x in (student, teacher))
+
+    def gradients(dtype: torch.dtype, *scales: float) -> list[Tensor]:
+        """Of the value times each scale, with respect to the student's map, or maps, side by side."""
+        ours, theirs = ((x, x.flip(1).relu()) if case.maps else (x,) for x in (student.to(dtype), teacher.to(dtype)))
+        for x in ours:
+            x.requires_grad_()
+        loss = case.build()
+        packed = (ours, theirs) if case.maps else (*ours, *theirs)
+        value = run(loss.loss if case.maps else loss, *packed, labels)
+        assert value.isfinite()
+        return [torch.cat(torch.autograd.grad(value * scale, ours, retain_graph=True)) for scale in scales]
+
+    (true,) = gradients(torch.float64, 1.0)
+    scales = (1.0, 1e4, 2.0**16)  # the last is where a GradScaler begins
+    for scale, gradient in zip(scales, gradients(torch.float16, *scales), strict=True):
+        expected = true * scale
+        # What is beyond float16 is infinite: that is how a GradScaler finds its scale. Nothing else is.
+        overflows = gradient.isinf() & (expected.abs() > 0.9 * torch.finfo(torch.float16).max)
+        error = (gradient - expected).masked_fill(overflows, 0).abs()
+        # What float16 cannot tell from zero, and rounding: a saturated softmax keeps few digits in float32.
+        assert error.max() <= 1e-7 + 0.05 * expected.abs().max()
 
 
 def test_float64_stays_and_agrees_with_finite_differences(case: Case) -> None:

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segdistill.losses._checks import checked
-from segdistill.losses._ops import check_shapes, hide_void, loss_function, masked_mean, unit, valid_at
+from segdistill.losses._ops import check_shapes, hide_void, loss_function, masked_mean, unit, valid_at, zero_void
 
 Form = Literal["paper", "released"]
 
@@ -61,13 +61,14 @@ def _divergences(logits: Tensor, valid: Tensor) -> Tensor:
     """KL(G_i || G_j) of every image, (N, C, C), by one product instead of C^2 divergences."""
     log_g = F.log_softmax(hide_void(logits, valid).flatten(2), dim=2)  # (N, C, H * W)
     g = log_g.exp()
+    log_g = log_g.masked_fill(~valid.flatten(1)[:, None], 0)  # -1e38 times 0 is 0, but has a gradient of inf times 0
     return (g * log_g).sum(dim=2, keepdim=True) - g @ log_g.mT
 
 
 def _released_similarities(logits: Tensor, valid: Tensor) -> Tensor:
     log_g = F.log_softmax(hide_void(logits, valid), dim=2)
     g = log_g.exp() * valid[:, None]  # a column without a valid position is uniform until here
-    g, log_g = (x.transpose(0, 1).flatten(1) for x in (g, log_g))  # (C, N * H * W)
+    g, log_g = (x.transpose(0, 1).flatten(1) for x in (g, zero_void(log_g, valid)))  # (C, N * H * W)
     entropy = (g * log_g).sum(dim=1)  # negative entropy, of the later class of each pair
     upper = torch.ones(len(g), len(g), dtype=torch.bool, device=g.device).triu()
     return unit(torch.where(upper, entropy, entropy[:, None]) - g @ g.mT, dim=1)
