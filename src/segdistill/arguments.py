@@ -1,11 +1,12 @@
 """What a Distiller is given, checked before anything is built: each mistake is one line that says what to write."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
 from segdistill.errors import UserError
+from segdistill.sharing import shared_tensors
 from segdistill.term import Term
 
 
@@ -49,12 +50,7 @@ def check_apart(student: nn.Module, teacher: nn.Module) -> None:
     """
     if any(module is student for module in teacher.modules()):
         raise UserError("student and teacher are the same module; give the teacher as a copy of its own")
-    theirs = {key: name for name, tensor in _tensors(teacher) for key in _keys(tensor)}
-    shared = [
-        (name, theirs[found[0]])
-        for name, tensor in _tensors(student)
-        if (found := [key for key in _keys(tensor) if key in theirs])
-    ]
+    shared = shared_tensors(student, teacher)
     if shared:
         shown = ", ".join(f"'{ours}' is the teacher's '{name}'" for ours, name in shared[:3])
         more = f" and {len(shared) - 3} more" if len(shared) > 3 else ""
@@ -93,18 +89,6 @@ def check_labels(labels: Tensor, num_classes: int, ignore_index: int) -> None:
             f"labels hold {shown}, and the student has {num_classes} classes; expected 0..{num_classes - 1}, or "
             f"{ignore_index} (ignore_index) for void"
         )
-
-
-def _tensors(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    yield from network.named_parameters()
-    yield from network.named_buffers()
-
-
-def _keys(tensor: Tensor) -> list[tuple[str, int]]:
-    """Tell a tensor from others: by itself, and by its memory, which two tensors may share."""
-    if tensor.is_meta or tensor.numel() == 0:
-        return [("object", id(tensor))]
-    return [("object", id(tensor)), ("memory", tensor.untyped_storage().data_ptr())]
 
 
 def _shown(value: object) -> str:

@@ -16,6 +16,7 @@ from segdistill.gradients import AutoWeight, gradient_norms
 from segdistill.losses.self_taught import SelfTaught
 from segdistill.outputs import DistillerOutput
 from segdistill.parts import Part, share_out
+from segdistill.running import version
 from segdistill.taps import FeatureReader, probe_for
 from segdistill.term import Term, Wire
 from segdistill.wiring import Wiring
@@ -153,7 +154,7 @@ class Distiller(nn.Module):
         ours = self._student_features(images)
         values, own = {}, {}
         for name, term in self._named_terms():
-            with _named(name):
+            with _named(name), _unchanged(ours, part.teacher, part.labels[term.labels]):
                 values[name], objective = term(ours, part.teacher, part.labels[term.labels])
                 if values[name].dim():
                     raise ValueError(f"the loss returns {tuple(values[name].shape)} values; return one, as their mean")
@@ -358,6 +359,18 @@ def _named(name: str) -> Iterator[None]:
         yield
     except (TypeError, ValueError, AttributeError) as error:
         raise UserError(f"term '{name}': {error}") from error
+
+
+@contextmanager
+def _unchanged(student: Mapping[str, Tensor], teacher: Mapping[str, Tensor], labels: Tensor | None) -> Iterator[None]:
+    """Refuse a loss that changes in place what the other terms, or the caller, look at too."""
+    given = {"labels": labels, **{f"the student's '{name}'": x for name, x in student.items()}}
+    given |= {f"the teacher's '{name}'": x for name, x in teacher.items()}
+    before = {what: version(tensor) for what, tensor in given.items() if tensor is not None}
+    yield
+    for what, tensor in given.items():
+        if tensor is not None and version(tensor) != before[what]:
+            raise ValueError(f"the loss changes {what} in place, and others need it as it was; let it take a .clone()")
 
 
 def _check_member(name: str, term: Term, teachers: Ensemble) -> None:

@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segdistill.errors import UserError
-from segdistill.outputs import SegOutput, read_output
+from segdistill.outputs import SegOutput
+from segdistill.running import Runner
 from segdistill.taps import classifier_path, probe_for, roles
 
 
@@ -29,6 +30,8 @@ class Ensemble(nn.Module):
         UserError: No network, or a name with a dot in it.
     """
 
+    runs_members = True  # each with images of its own dtype
+
     def __init__(self, members: Mapping[str, nn.Module] | Sequence[nn.Module] | nn.ModuleDict | nn.ModuleList) -> None:
         super().__init__()
         named = (
@@ -45,6 +48,7 @@ class Ensemble(nn.Module):
                 raise UserError(f"a teacher cannot be called '{name}'; give it another name, without a dot")
         self.names = tuple(named)
         self.members = nn.ModuleDict(named)
+        self._runners = {name: Runner() for name in named}
         # Every member's logits pass through a module of their own, so that they can be tapped like any feature.
         self.scores = nn.ModuleDict({name: nn.Identity() for name in named})
         self.roles = self._member_roles()
@@ -62,10 +66,8 @@ class Ensemble(nn.Module):
 
     def forward(self, images: Tensor) -> SegOutput:
         """Return the members' averaged probabilities, as logits."""
-        # A copy for each: a member may change its images in place.
-        scores = {
-            name: self.scores[name](read_output(self.members[name](images.clone())).logits) for name in self.names
-        }
+        outputs = {name: run(self.members[name], images) for name, run in self._runners.items()}
+        scores = {name: self.scores[name](output.logits) for name, output in outputs.items()}
         first = scores[self.names[0]]
         for name, score in scores.items():
             if score.shape[1] != first.shape[1] or score.dim() != first.dim():

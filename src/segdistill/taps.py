@@ -20,7 +20,8 @@ from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.utils.hooks import RemovableHandle
 
 from segdistill.errors import UserError, unknown
-from segdistill.outputs import SegOutput, read_output
+from segdistill.outputs import SegOutput
+from segdistill.running import Runner, run, version
 
 OUTPUTS = ("logits", "aux")
 _TAP = re.compile(r"^(?P<path>[^:\[\]]+)(?:(?P<input>:input)|\[(?P<item>[^\]]+)\])?$")
@@ -58,7 +59,7 @@ class FeatureReader:
         self.network = network
         self.names = tuple(dict.fromkeys(names))
         self._pass = _Pass()
-        self._changes_images = False
+        self._run = Runner()
         taps = {name: resolve(network, name, probe) for name in self.names if name not in OUTPUTS}
         hooks = {name: _Hook(self._pass, name, tap) for name, tap in taps.items()}
         handles = [_register(network, hook) for hook in hooks.values()]
@@ -68,16 +69,11 @@ class FeatureReader:
 
     def __call__(self, images: Tensor) -> dict[str, Tensor]:
         """Return the features of one forward pass, by name; ``logits`` always among them."""
-        images = in_dtype_of(self.network, images)
-        given = images.clone() if self._changes_images else images
-        version = _version(given)
         self._pass.features = features = {}
         try:
-            output = read_output(self.network(given))
+            output = self._run(self.network, images)
         finally:
             self._pass.features = None
-        # Seen in the first pass, of the probe; or in the first pass in training mode, if only that changes them.
-        self._changes_images |= _version(given) != version
         features["logits"] = output.logits
         if output.aux is not None:
             features["aux"] = output.aux
@@ -85,7 +81,7 @@ class FeatureReader:
 
     def _probe(self, probe: Tensor, hooks: dict[str, "_Hook"]) -> dict[str, torch.Size]:
         with evaluating(self.network), torch.no_grad():
-            features = self(probe.clone())
+            features = self(probe)
         for name in self.names:
             if name == "aux" and "aux" not in features:
                 raise UserError(f"{type(self.network).__name__} has no auxiliary head, so no feature 'aux'")
@@ -97,7 +93,7 @@ class FeatureReader:
         # An in-place dropout overwrites in training only, where this pass cannot see it.
         hidden = any(isinstance(module, _DropoutNd) and module.inplace for module in self.network.modules())
         for name, hook in hooks.items():
-            hook.copies = hidden or features[name]._version != hook.version
+            hook.copies = hidden or version(features[name]) != hook.version
         return {name: feature.shape for name, feature in features.items()}
 
 
@@ -114,7 +110,7 @@ class _Hook:
     def __init__(self, current: _Pass, name: str, tap: Tap) -> None:
         self.current, self.name, self.tap = current, name, tap
         self.copies = False
-        self.version = 0
+        self.version: int | None = None
 
     def __call__(
         self, module: nn.Module, args: tuple[object, ...], kwargs: dict[str, object], output: object = None
@@ -125,7 +121,7 @@ class _Hook:
         if self.tap.item is not None:
             value = _item(value, self.tap.item)
         if isinstance(value, Tensor):
-            self.version = value._version
+            self.version = version(value)
             self.current.features[self.name] = value.clone() if self.copies else value
 
 
@@ -196,7 +192,7 @@ def classifier_path(network: nn.Module, probe: Tensor) -> str:
             handles.append(module.register_forward_hook(lambda *_, p=path, c=channels: note(p, c)))
     try:
         with evaluating(network), torch.no_grad():
-            output = read_output(network(probe))
+            output = run(network, probe.clone())
     finally:
         _remove(handles)
     aux = roles(network).get("aux", "aux")
@@ -231,17 +227,6 @@ def evaluating(network: nn.Module) -> Iterator[None]:
             module.training = True
 
 
-def _version(tensor: Tensor) -> int:
-    """Return how often a tensor was changed in place; PyTorch does not count it in inference mode."""
-    return 0 if tensor.is_inference() else tensor._version
-
-
-def in_dtype_of(network: nn.Module, images: Tensor) -> Tensor:
-    """Return images in the dtype of a network in half or double precision; others as they are."""
-    dtype = next((p.dtype for p in network.parameters() if p.is_floating_point()), torch.float32)
-    return images if dtype == torch.float32 or not images.is_floating_point() else images.to(dtype)
-
-
 def probe_for(network: nn.Module, size: int = 128) -> Tensor:
     """Return a black image (1, 3, size, size) where the network's parameters are, in their dtype."""
     parameter = next(network.parameters(), torch.empty(0))
@@ -261,7 +246,7 @@ def describe(network: nn.Module, probe: Tensor) -> list[tuple[str, str, tuple[in
         handles.append(module.register_forward_hook(note))
     try:
         with evaluating(network), torch.no_grad():
-            output: SegOutput = read_output(network(probe))
+            output: SegOutput = run(network, probe.clone())
     finally:
         _remove(handles)
     names = ["logits", *(["aux"] if output.aux is not None else [])]

@@ -1,9 +1,12 @@
 """What a network costs: parameters and floating-point operations."""
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 
@@ -15,11 +18,26 @@ def count_parameters(network: nn.Module) -> int:
 def count_flops(network: nn.Module, size: tuple[int, int]) -> int:
     """Return the floating-point operations for one image of ``size`` (height, width).
 
-    Convolutions and matrix products only; a multiplication and an addition count as two.
+    Convolutions and matrix products only, those of attention among them; a multiplication and an addition count as two.
     """
     parameter = next(network.parameters(), None)
     device = "meta" if parameter is not None and parameter.is_meta else "cpu"  # a copy there needs no memory
     counted = copy.deepcopy(network).to(device).float().eval()
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+    with torch.no_grad(), _attention_in_products(), FlopCounterMode(display=False) as counter:
         counted(torch.zeros(1, 3, *size, device=device))
     return int(counter.get_total_flops())
+
+
+@contextmanager
+def _attention_in_products() -> Iterator[None]:
+    """Compute attention by the matrix products it consists of, which are counted.
+
+    Fused kernels are counted in newer PyTorch only, and the fast path of transformer layers in none.
+    """
+    is_fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(is_fast)

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torchmetrics.classification import MulticlassConfusionMatrix
 
 from segdistill.data import ClassificationDataset, SegmentationDataset, evaluation_loader
-from segdistill.outputs import read_output
 from segdistill.recipes.schema import Data
 from segdistill.reports.metric import METRICS, Metric
-from segdistill.taps import evaluating, in_dtype_of
+from segdistill.running import run
+from segdistill.taps import evaluating
 from segdistill.training.build import build_evaluation_transform
 from segdistill.training.finite import check_loaded
 
@@ -68,14 +68,14 @@ def predict(network: nn.Module, images: Tensor, size: tuple[int, int]) -> Tensor
 
     Bilinear with ``align_corners=True``, as the task loss does it and the CIRKD code evaluates.
     """
-    logits = read_output(network(in_dtype_of(network, images))).logits
+    logits = run(network, images).logits
     return F.interpolate(logits.float(), size, mode="bilinear", align_corners=True).argmax(1)
 
 
 def predict_like(network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
     """Return the class of each image where ``labels`` are (N,), of every pixel where they are (N, H, W)."""
     if labels.dim() == 1:
-        return read_output(network(in_dtype_of(network, images))).logits.argmax(1)
+        return run(network, images).logits.argmax(1)
     return predict(network, images, (labels.shape[-2], labels.shape[-1]))
 
 

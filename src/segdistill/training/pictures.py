@@ -42,7 +42,8 @@ def comparison(
         row = {"image": _pixels(shown), "truth": coloured(labels.numpy(), dataset.classes)}
         for name, network in networks.items():
             network.to(fabric.device).eval()
-            predicted = predict(network, image[None].to(fabric.device), size)[0]
+            # A copy each: a network may change its input in place.
+            predicted = predict(network, image[None].to(fabric.device, copy=True), size)[0]
             row[name] = coloured(predicted.cpu().numpy(), dataset.classes)
         rows.append(row)
     grid(rows, dataset.classes, file)
