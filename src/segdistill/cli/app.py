@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -314,13 +314,18 @@ def main() -> None:
     except UserError as error:
         if debug:
             raise
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        _fail(str(error))
     except OSError as error:
         if debug:
             raise
-        print(f"error: {error.strerror or error}: {error.filename or ''}".rstrip(": "), file=sys.stderr)
-        sys.exit(2)
+        _fail(f"{error.strerror or error}: {error.filename or ''}".rstrip(": "))
     except Stopped:
         print("stopped; the same command goes on from here", file=sys.stderr)
         sys.exit(130)
+
+
+def _fail(text: str) -> NoReturn:
+    from segdistill.cli.screen import printable
+
+    print(f"error: {printable(text)}", file=sys.stderr)
+    sys.exit(2)

@@ -1,5 +1,6 @@
 """What the commands that need PyTorch do. Whatever can be checked without it is checked before it is imported."""
 
+import re
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,7 +38,7 @@ def compare(
     """Run a comparison, or only say what it would take."""
     recipe = _checked(source, changes)
     planned = plan(source, changes, methods, seeds)
-    folder = run_dir or Path("runs") / f"{recipe.name}-comparison"
+    folder = run_dir or _among_runs(f"{recipe.name}-comparison")
     _training()
     if dry_run:
         from segdistill.comparison.estimate import estimate
@@ -56,7 +57,7 @@ def sweep(source: str, changes: Sequence[str], dimensions: Sequence[str], trials
     _training()
     from segdistill.comparison.sweep import sweep as run_trials
 
-    folder = run_dir or Path("runs") / f"{recipe.name}-{recipe.method}-sweep"
+    folder = run_dir or _among_runs(f"{recipe.name}-{recipe.method}-sweep")
     run_trials(searched, folder, trials=trials, console=console)
 
 
@@ -174,7 +175,12 @@ def _check_layout(recipe: Recipe) -> None:
 
 
 def _default_folder(recipe: Recipe) -> Path:
-    return Path("runs") / f"{recipe.name}-{recipe.method}-s{recipe.seed}"
+    return _among_runs(f"{recipe.name}-{recipe.method}-s{recipe.seed}")
+
+
+def _among_runs(name: str) -> Path:
+    """Return the folder of that name in runs/, whatever the words of a recipe say: ``../x`` leads nowhere else."""
+    return Path("runs") / re.sub(r'[/\\:*?"<>|\x00-\x1f\x7f]', "_", name).lstrip(".")
 
 
 def _folder(folder: Path) -> None:

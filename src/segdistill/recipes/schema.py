@@ -138,6 +138,8 @@ class Teacher(Network):
             raise ValueError("a teacher is one model, or several in members")
         if self.members and (self.options or self.weights or self.train):
             raise ValueError("options, weights and train belong to each of the members")
+        if bad := [name for name in self.members if name.startswith(".") or {"/", "\\"} & set(name)]:
+            raise ValueError(f"a member's name is that of a folder, got '{bad[0]}'; leave out '/' and a leading '.'")
         if any(member.members or member.min_miou for member in self.members.values()):
             raise ValueError("min_miou is that of the teachers together, and a member has no members")
         return self

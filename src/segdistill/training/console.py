@@ -29,10 +29,10 @@ class Narrator:
             self.line(f"{self.label}: going on from step {start}")
         if self.console.is_terminal:
             columns = (
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(24),
                 MofNCompleteColumn(),
-                TextColumn("{task.fields[said]}"),
+                TextColumn("{task.fields[said]}", markup=False),
             )
             self._bar = Progress(*columns, console=self.console, transient=True)
             self._task = self._bar.add_task(self.label, total=steps, completed=start, said="")
