@@ -89,11 +89,7 @@ def read_image(path: Source) -> Array:
         UserError: If the file is damaged or has more than 8 bits per channel.
     """
     with opened(path) as picture:
-        bits = bits_per_channel(picture)
-        if bits > 8:
-            raise UserError(
-                f"image '{path}' has more than 8 bits per channel ({picture.mode}, {bits}); convert it to 8 bits"
-            )
+        _check_depth(picture, path)
         upright = ImageOps.exif_transpose(picture)
         if upright.mode == "P":  # a palette with transparency converts without a warning only by way of RGBA
             upright = upright.convert("RGBA")
@@ -104,11 +100,20 @@ def image_size(path: Source) -> tuple[int, int]:
     """Return the (height, width) that :func:`read_image` would give, from the file's header alone.
 
     Raises:
-        UserError: If the file is not an image.
+        UserError: If the file is not an image, or has more than 8 bits per channel.
     """
     with opened(path) as picture:
+        _check_depth(picture, path)
         turned = picture.getexif().get(ExifTags.Base.Orientation) in _TURNED
         return picture.size if turned else (picture.height, picture.width)
+
+
+def _check_depth(picture: ImageFile, path: Source) -> None:
+    bits = bits_per_channel(picture)
+    if bits > 8:
+        raise UserError(
+            f"image '{path}' has more than 8 bits per channel ({picture.mode}, {bits}); convert it to 8 bits"
+        )
 
 
 def reading_threads() -> int:
