@@ -13,10 +13,11 @@ from segdistill.distiller import Distiller
 from segdistill.models import build
 from segdistill.recipes import ROWS, Recipe, load
 from segdistill.recipes.papers import EXPERIMENTS
-from segdistill.training.build import build_dataset, build_teacher, build_terms, build_transform
+from segdistill.training.build import build_dataset, build_teacher, build_transform
 from segdistill.training.optimizer import build_optimizers, step_together
 from segdistill.training.pair import NetworkPair
 from segdistill.training.student import build_distiller, make_fabric
+from segdistill.training.terms import build_terms
 
 NAMES = [experiment.__name__ for experiment in EXPERIMENTS]
 SMALL = ("data.crop=[64,64]", "data.workers=0", "train.batch_size=2", "train.accelerator=cpu")

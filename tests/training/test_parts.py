@@ -17,7 +17,7 @@ from segdistill.recipes import alone_recipe
 from segdistill.recipes.schema import Data, Train
 from segdistill.reports.metric import METRICS
 from segdistill.term import FeatureNames
-from segdistill.training.build import build_dataset, build_terms, build_transform
+from segdistill.training.build import build_dataset, build_transform
 from segdistill.training.console import clock
 from segdistill.training.cost import count_flops, count_parameters
 from segdistill.training.evaluation import Score, evaluate, predict
@@ -27,6 +27,7 @@ from segdistill.training.optimizer import build_optimizer, learning_rate, step_t
 from segdistill.training.pair import NetworkPair
 from segdistill.training.run import distill
 from segdistill.training.student import run_student
+from segdistill.training.terms import build_terms
 from tests.networks import plain
 from tests.tiny import tiny
 

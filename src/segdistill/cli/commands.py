@@ -14,11 +14,13 @@ from segdistill.errors import UserError
 from segdistill.models.names import check_name
 from segdistill.recipes import Recipe, alone_recipe, load
 from segdistill.reports.screen import screen_table
+from segdistill.training.picture_files import pictures_in
 
 
 def distill(source: str, changes: Sequence[str], run_dir: Path | None, resume: bool) -> None:
     """Run a recipe."""
     recipe = _checked(source, changes)
+    _check_terms(recipe)
     run = _training()
     run.distill(recipe, run_dir or _default_folder(recipe), console=console, must_exist=resume)
 
@@ -26,6 +28,7 @@ def distill(source: str, changes: Sequence[str], run_dir: Path | None, resume: b
 def train(source: str, changes: Sequence[str], run_dir: Path | None, resume: bool, *, teacher: bool) -> None:
     """Train a recipe's student, or its teacher, on labels alone."""
     recipe = _checked(source, changes)
+    _check_terms(recipe)
     run = _training()
     chosen = run.teacher_recipe(recipe) if teacher else alone_recipe(recipe)
     chosen = chosen.model_copy(update={"name": f"{recipe.name}-teacher" if teacher else recipe.name})
@@ -39,6 +42,8 @@ def compare(
     recipe = _checked(source, changes)
     planned = plan(source, changes, methods, seeds)
     folder = run_dir or _among_runs(f"{recipe.name}-comparison")
+    for run in planned.runs[: len(planned.methods)]:
+        _check_terms(run.recipe, f"method '{run.method}': ")
     _training()
     if dry_run:
         from segdistill.comparison.estimate import estimate
@@ -54,6 +59,8 @@ def sweep(source: str, changes: Sequence[str], dimensions: Sequence[str], trials
     """Search for good values of a recipe's keys."""
     recipe = _checked(source, changes)
     searched = search(source, changes, dimensions)
+    for recipe_at_end in searched.ends:
+        _check_terms(recipe_at_end)
     _training()
     from segdistill.comparison.sweep import sweep as run_trials
 
@@ -87,6 +94,7 @@ def evaluate(folder: Path, changes: Sequence[str]) -> None:
 def predict(folder: Path, images: Sequence[Path], out: Path) -> None:
     """Segment pictures."""
     _folder(folder)
+    pictures_in(images, out)
     _training()
     from segdistill.training.prediction import predict_files
 
@@ -97,6 +105,7 @@ def predict(folder: Path, images: Sequence[Path], out: Path) -> None:
 def doctor(source: str, changes: Sequence[str]) -> None:
     """Check a recipe."""
     recipe = _checked(source, changes)
+    _check_terms(recipe)
     _training()
     from segdistill.training.doctor import examine
 
@@ -166,6 +175,16 @@ def _checked(source: str, changes: Sequence[str]) -> Recipe:
         raise UserError(f"student.weights: no such file: {recipe.student.weights}")
     _check_layout(recipe)
     return recipe
+
+
+def _check_terms(recipe: Recipe, place: str = "") -> None:
+    """Check what a term says before its networks are imported, which takes longer than PyTorch alone."""
+    from segdistill.training.terms import check_terms
+
+    try:
+        check_terms(recipe.terms)
+    except UserError as error:
+        raise UserError(f"{place}{error}") from None
 
 
 def _check_layout(recipe: Recipe) -> None:

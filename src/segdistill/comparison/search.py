@@ -59,6 +59,12 @@ class Search:
     dimensions: tuple[Dimension, ...]
     base: Recipe
 
+    @property
+    def ends(self) -> tuple[Recipe, Recipe]:
+        """The recipes with all keys at their first and at their last values."""
+        first, last = (self.recipe({each.key: each.ends[end] for each in self.dimensions}) for end in (0, 1))
+        return first, last
+
     def recipe(self, values: Mapping[str, Value]) -> Recipe:
         """Return a trial's recipe.
 
@@ -89,8 +95,7 @@ def search(source: str | Path, changes: Sequence[str], dimensions: Sequence[str]
     if twice:
         raise UserError(f"--set: '{twice[0]}' is set twice")
     searched = Search(source, tuple(changes), found, base)
-    for end in (0, 1):
-        searched.recipe({dimension.key: dimension.ends[end] for dimension in found})
+    _ = searched.ends  # which the recipe may refuse
     return searched
 
 

@@ -53,7 +53,7 @@ def sweep(search: Search, folder: Path, *, trials: int, console: Console) -> Non
     base = search.base
     teacher = checked_teacher(base)
     check_labels(base)
-    rehearse_silently(search.recipe({dimension.key: dimension.ends[0] for dimension in search.dimensions}))
+    rehearse_silently(search.ends[0])
     if teacher is not None and teacher.is_trained:
         check_score(base, teacher)
     with lock.held(folder):

@@ -1,18 +1,11 @@
 """From the words of a recipe to the objects they name."""
 
 import logging
-from collections.abc import Mapping
-from dataclasses import replace
-from functools import partial
-from importlib import import_module
-from inspect import signature
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
-from segdistill import losses, models, schedules
-from segdistill.catalogue import card_of
+from segdistill import models
 from segdistill.data import (
     ClassificationDataset,
     SegmentationDataset,
@@ -28,11 +21,8 @@ from segdistill.data.scenes import Scenes
 from segdistill.data.shapes import Shapes
 from segdistill.data.stream import Transform
 from segdistill.ensemble import Ensemble
-from segdistill.errors import UserError, unknown
-from segdistill.recipes.schema import Data, Network, Teacher, TermRecipe
-from segdistill.schedules import Schedule
-from segdistill.term import Feature, FeatureNames, Term
-from segdistill.training.pair import FACTS, NetworkPair
+from segdistill.errors import unknown
+from segdistill.recipes.schema import Data, Network, Teacher
 
 SPLITS = ("train", "val", "test")
 
@@ -108,66 +98,3 @@ def build_teacher(teacher: Teacher, num_classes: int) -> nn.Module:
     if teacher.members:
         return Ensemble({name: build_teacher(member, num_classes) for name, member in teacher.members.items()})
     return build_network(teacher, num_classes, strict=teacher.weights is not None and teacher.train is None)
-
-
-def build_terms(terms: Mapping[str, TermRecipe], pair: NetworkPair) -> dict[str, Term]:
-    """Build every term; what a loss needs to know of the networks is asked of the pair, for the task of the student.
-
-    Raises:
-        UserError: A hyper-parameter or weight that the loss or schedule refuses; names the term.
-    """
-    alone = replace(pair, teacher=None)
-    return {name: _term(name, term, alone if name == "task" else pair) for name, term in terms.items()}
-
-
-def _term(name: str, term: TermRecipe, pair: NetworkPair) -> Term:
-    try:
-        on, weight = _features(term), _weight(term)
-        loss = _loss(term, pair, FeatureNames.of(on, term.teacher))
-        return Term(loss, on=on, labels=term.labels, weight=weight, teacher=term.teacher)
-    except (TypeError, ValueError) as error:
-        raise UserError(f"term '{name}': {error}") from None
-
-
-def _loss(term: TermRecipe, pair: NetworkPair, features: FeatureNames) -> Any:
-    arguments = term.hyperparameters
-    if ":" not in term.loss and features.is_single == isinstance(card_of(term.loss).on, tuple):
-        takes = "one feature; give a term to each" if not features.is_single else "a list of features, as in on=[A, B]"
-        raise UserError(f"{term.loss} takes {takes}; got on={', '.join(features.student)}")
-    make = _imported(term.loss) if ":" in term.loss else getattr(losses, card_of(term.loss).module)
-    for fact in FACTS.intersection(signature(make).parameters) - set(arguments):
-        arguments[fact] = pair.fact(fact, features)
-    if next(iter(signature(make).parameters), None) == "student":  # a function that is the loss itself
-        return partial(make, **arguments) if arguments else make
-    return make(**arguments)
-
-
-def _imported(path: str) -> Any:
-    module, _, name = path.partition(":")
-    try:
-        return getattr(import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise UserError(
-            f"cannot import '{path}': {error}; expected package.module:callable, importable from here"
-        ) from None
-
-
-def _features(term: TermRecipe) -> Feature | list[Feature]:
-    def one(feature: str | dict[Any, str]) -> Feature:
-        if isinstance(feature, str):
-            return feature
-        if set(feature) != {"student", "teacher"}:
-            raise UserError("a feature is a name, or {student: NAME, teacher: NAME}")
-        return feature["student"], feature["teacher"]
-
-    return [one(feature) for feature in term.on] if isinstance(term.on, list) else one(term.on)
-
-
-def _weight(term: TermRecipe) -> float | str | Schedule:
-    if not isinstance(term.weight, dict):
-        return term.weight
-    if len(term.weight) != 1:
-        raise UserError("a weight schedule is one key, as in {linear: {start: 0, end: 1}}")
-    ((name, arguments),) = term.weight.items()
-    schedule: Schedule = getattr(schedules, name)(**arguments)
-    return schedule

@@ -22,7 +22,6 @@ from segdistill.training.build import (
     build_dataset,
     build_network,
     build_teacher,
-    build_terms,
     build_transform,
     final_split,
 )
@@ -35,6 +34,7 @@ from segdistill.training.inputs import Inputs, describe_inputs
 from segdistill.training.loop import Progress, Training
 from segdistill.training.pair import NetworkPair
 from segdistill.training.records import write_json
+from segdistill.training.terms import build_terms
 
 ImageSet = SegmentationDataset | ClassificationDataset
 
