@@ -14,6 +14,7 @@ from segdistill import Distiller, Term, losses, schedules
 from segdistill.errors import UserError
 from segdistill.gradients import AutoWeight, gradient_norms
 from segdistill.losses.self_taught import SelfTaught
+from segdistill.parts import whole_step
 from tests.networks import WithAux, plain, sequential
 
 
@@ -443,10 +444,40 @@ def test_a_step_in_parts_has_the_gradient_of_the_whole(rng: torch.Generator) -> 
             torch.testing.assert_close(gradient, whole[name])
 
 
+def test_what_parts_add_is_the_value_of_the_whole_step(rng: torch.Generator) -> None:
+    joined = Distiller(
+        plain(4), plain(4), {"kd": Term(losses.KD(), labels="valid"), "judge": Term(Judge(), weight=2.0)}
+    )
+    images, labels = torch.randn(3, 3, 32, 32, generator=rng), torch.randint(0, 4, (3, 32, 32), generator=rng)
+    labels[0, 1:] = 255
+    batches = list(zip(images.split([1, 2]), labels.split([1, 2]), strict=True))
+    parts = [joined.prepare(*batch) for batch in batches]
+    joined.share_out(parts)
+    outs = [joined(*batch, part) for batch, part in zip(batches, parts, strict=True)]
+    whole = whole_step([part.of_whole(out) for part, out in zip(parts, outs, strict=True)])
+    expected = joined(images, labels)
+    torch.testing.assert_close(whole.terms["kd"], expected.terms["kd"])
+    # A loss that says nothing of its mean: parts count alike, and so do the objectives of a loss's own parts.
+    for name, values in (("terms", whole.terms), ("own", whole.own)):
+        torch.testing.assert_close(
+            values["judge"], (getattr(outs[0], name)["judge"] + getattr(outs[1], name)["judge"]) / 2
+        )
+    torch.testing.assert_close(
+        whole.total, whole.terms["task"] + whole.terms["kd"] + 2 * whole.terms["judge"] + whole.own["judge"]
+    )
+    assert whole.terms["kd"].requires_grad
+    assert whole.terms["kd"].grad_fn is None
+
+
 def test_a_step_without_a_valid_pixel_is_zero_in_parts_too(rng: torch.Generator) -> None:
     joined = Distiller(plain(4), plain(4), {"kd": Term(losses.KD(), labels="valid")})
-    images, labels = torch.randn(2, 3, 32, 32, generator=rng), torch.full((2, 32, 32), 255)
-    assert all(gradient.eq(0).all() for gradient in in_parts(joined, images, labels, [1, 1]).values())
+    images, labels = torch.randn(1, 3, 32, 32, generator=rng), torch.full((1, 32, 32), 255)
+    parts = [joined.prepare(images, labels) for _ in range(2)]
+    joined.share_out(parts)
+    total = joined(images, labels, parts[0]).total
+    total.backward()
+    assert total == 0
+    assert all(gradient.eq(0).all() for gradient in gradients(joined).values())
 
 
 @pytest.mark.parametrize(("mean_over", "counts"), [("batch", (1, 1)), ("pixels", (8, 24)), ("images", (1, 1))])

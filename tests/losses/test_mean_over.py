@@ -7,7 +7,7 @@ import torch
 from case import Case, cases, name_of
 from torch import Tensor, nn
 
-from segdistill.losses import cross_entropy
+from segdistill.losses import cross_entropy, fsp
 from segdistill.term import Term
 
 PARTS = (slice(0, 4), slice(4, 7))
@@ -70,3 +70,14 @@ def test_the_task_counts_the_pixels_of_the_labels(rng: torch.Generator) -> None:
     torch.testing.assert_close(cross_entropy((logits, aux), None, labels), expected)
     term = Term(cross_entropy, labels="valid")
     assert [int(term.count({}, {"valid": labels[part]}, 255)) for part in PARTS] == counts
+
+
+def test_of_several_maps_the_coarsest_counts(rng: torch.Generator) -> None:
+    maps = [torch.randn(2, 2, 3, size, size, generator=rng) for size in (8, 4)]
+    (student, teacher) = zip(*maps, strict=True)
+    labels = torch.full((2, 8, 8), 255)
+    labels[0, 1, 1] = labels[1, 2, 2] = 0  # the first image's one pixel is not seen at half the size
+    second = [tuple(x[1:] for x in side) for side in (student, teacher)]
+    torch.testing.assert_close(fsp(student, teacher, labels), fsp(*second, labels[1:]))
+    term = Term(fsp, on=["fine", "coarse"], labels="valid")
+    assert int(term.count(dict(zip(("fine", "coarse"), teacher, strict=True)), {"valid": labels}, 255)) == 1
