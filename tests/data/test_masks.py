@@ -12,6 +12,7 @@ from tests.raw_pictures import GRAY_ALPHA, INDEXED, RGB, RGBA, png, tiff
 
 from segdistill.data import SegmentationDataset, open_dataset, scan_labels
 from segdistill.data.masks import read_mask
+from segdistill.data.reading import InMemory
 from segdistill.errors import UserError
 
 INDICES = np.array([[0, 1, 2, 3, 1], [3, 2, 1, 0, 2]])
@@ -26,7 +27,9 @@ def save(path: Path, content: bytes) -> Path:
 @pytest.mark.parametrize("bits", [1, 2, 4, 8])
 def test_indices_of_few_bits_are_what_is_stored(tmp_path: Path, bits: int, num_classes: int) -> None:
     values = INDICES % 2**bits
-    assert read_mask(save(tmp_path / "m.png", png(values, bits)), num_classes).tolist() == values.tolist()
+    content = png(values, bits)
+    for source in (save(tmp_path / "m.png", content), InMemory(content, "row 0")):  # a file, a cell of a table
+        assert read_mask(source, num_classes).tolist() == values.tolist()
 
 
 def test_an_indexed_mask_is_read_by_its_indices_whatever_its_palette_shows(folder: Path) -> None:

@@ -1,3 +1,4 @@
+import struct
 import subprocess
 from pathlib import Path
 
@@ -61,6 +62,16 @@ def test_a_tiff_of_numbers_that_pillow_does_not_know(path: Path) -> None:
         read_values(path)
 
 
+def test_a_tiff_that_says_where_its_pixels_are_in_floats(path: Path) -> None:
+    content = bytearray(tiff(np.zeros((6, 8), np.uint8)))
+    place = 8 + 2 + 12 * 5  # of the entry StripOffsets: tag, type, count, value
+    assert content[place : place + 4] == struct.pack("<HH", 273, 4)
+    content[place + 2] = 11  # FLOAT
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"cannot read '.*a\.png': .*; replace or remove it"):
+        read_image(path)
+
+
 def test_a_bmp_that_pillow_misreads(path: Path) -> None:
     """Pillow takes 8 bits in black and white for 1 bit: other pixels, and no word."""
     path.write_bytes(bmp_of_8_bits(RAMP % 2, [(0, 0, 0), (255, 255, 255)]))
@@ -71,6 +82,34 @@ def test_a_bmp_that_pillow_misreads(path: Path) -> None:
     assert read_values(path)[0].tolist() == [0, 1] * 4
     Image.fromarray(RAMP % 2 > 0).save(path, "BMP")
     assert read_values(path)[0].tolist() == [0, 1] * 4
+
+
+@pytest.mark.parametrize("read", [read_image, read_values, image_size])
+def test_a_stack_is_not_its_first_picture(path: Path, read) -> None:
+    first, second = (Image.fromarray(np.full((6, 8), value, np.uint8)) for value in (1, 2))
+    first.save(path, "TIFF", save_all=True, append_images=[second, second])
+    with pytest.raises(UserError, match=r"a\.png' is a stack of pictures, .*; save each in its own file"):
+        read(path)
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")  # as Pillow calls it
+def test_a_damaged_second_page_does_not_matter(path: Path) -> None:
+    """The table of the first page ends in the place of the second: here behind the file's end, or on rubbish."""
+    content = tiff(np.ones((6, 8), np.uint8))
+    after_table = 8 + 2 + 12 * 10
+    for place in (10**6, 20):
+        path.write_bytes(content[:after_table] + place.to_bytes(4, "little") + content[after_table + 4 :])
+        assert (read_values(path) == 1).all()
+
+
+@pytest.mark.parametrize(("kind", "size"), [(1, (8, 6)), (4, (8, 6)), (0, (4, 3))])
+def test_overviews_and_masks_go_with_their_picture(path: Path, kind: int, size: tuple[int, int]) -> None:
+    """As in cloud-optimized GeoTIFFs, by TIFF's NewSubfileType: 1 = of reduced resolution, 4 = transparency mask."""
+    second = Image.new("L", size, 2)
+    second.encoderinfo = {"tiffinfo": {254: kind}}
+    Image.new("L", (8, 6), 1).save(path, "TIFF", save_all=True, append_images=[second])
+    assert (read_values(path) == 1).all()
+    assert (read_image(path) == 1).all()
 
 
 @pytest.mark.parametrize("kind", ["EPS", "GIF", "PPM"])

@@ -1,9 +1,13 @@
-"""How many bits a picture's file holds, which Pillow's modes do not tell: it reads most depths into 8 bits."""
+"""What a picture's file holds and Pillow's modes do not tell: most depths become 8 bits, and many pages one."""
 
 import re
+import struct
 
 from PIL.ImageFile import ImageFile
 from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, SAMPLEFORMAT, TiffImageFile
+
+_NEW_SUBFILE_TYPE = 254  # a tag of TIFF 6.0
+_REDUCED_OR_MASK = 0b101  # what goes with the first picture, in cloud-optimized GeoTIFFs for instance
 
 
 def bits_per_channel(picture: ImageFile) -> int:
@@ -35,3 +39,17 @@ def is_misread(picture: ImageFile) -> bool:
         return False
     stride = picture.tile[0][3][1]  # type: ignore[index]  # a BMP's tile has its layout, stride and direction
     return bool(stride != (picture.width + 31) // 32 * 4)
+
+
+def is_stack(picture: ImageFile) -> bool:
+    """Return whether the file holds further pictures of this size, of which none is read."""
+    if not isinstance(picture, TiffImageFile):
+        return False
+    size = picture.size
+    try:
+        picture.seek(1)
+        return bool(picture.size == size and not picture.tag_v2.get(_NEW_SUBFILE_TYPE, 0) & _REDUCED_OR_MASK)
+    except (OSError, SyntaxError, ValueError, EOFError, TypeError, LookupError, struct.error):
+        return False  # there is none, or one that cannot be read and need not be
+    finally:
+        picture.seek(0)

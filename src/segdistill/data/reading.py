@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 
-from segdistill.data.depth import bits_per_channel, is_misread
+from segdistill.data.depth import bits_per_channel, is_misread, is_stack
 from segdistill.errors import UserError
 
 Array = NDArray[np.uint8]
@@ -52,6 +52,10 @@ def opened(path: Source) -> Iterator[ImageFile]:
         with _header(path) as picture:
             if is_misread(picture):
                 raise UserError(f"'{path}' is a BMP of 8 bits in black and white, which is not read; save it as PNG")
+            if is_stack(picture):
+                raise UserError(
+                    f"'{path}' is a stack of pictures, of which only the first would be read; save each in its own file"
+                )
             yield picture
     except UserError:
         raise
@@ -61,7 +65,7 @@ def opened(path: Source) -> Iterator[ImageFile]:
             "damaged one; convert, replace or remove it"
         ) from error
     # What Pillow's decoders raise on damaged files; OSError includes truncation.
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
+    except (OSError, SyntaxError, ValueError, EOFError, TypeError, LookupError, struct.error) as error:
         raise UserError(f"cannot read '{path}': {error}; replace or remove it") from error
 
 
