@@ -257,7 +257,7 @@ def test_classes_are_counted_and_said(folder: Path, write, caplog: pytest.LogCap
     assert "classes 0..2" in caplog.text
 
 
-@pytest.mark.parametrize(("values", "shown"), [((0, 255, 255), "0"), ((0, 1, 7), "0, 1, 7"), ((255,) * 3, "0")])
+@pytest.mark.parametrize(("values", "shown"), [((0, 0, 0), "0"), ((0, 1, 7), "0, 1, 7")])
 def test_values_that_cannot_be_counted(folder: Path, write, values: tuple[int, ...], shown: str) -> None:
     for item, value in enumerate(values):
         write(mask_of(folder, item), value)

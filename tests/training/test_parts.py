@@ -349,3 +349,28 @@ def test_every_loss_is_a_term_by_its_name_alone(card: LossCard) -> None:
     assert type(term.loss).__name__ == card.module
     assert term.weight == card.weight
     assert term.needs_teacher == card.teacher
+
+
+# A void class among the named ones
+
+
+def test_a_void_class_is_neither_predicted_nor_scored() -> None:
+    """By hand: 8 pixels of classes 1 and 2, void beside them; one network likes the void class best everywhere."""
+    logits = torch.zeros(1, 3, 2, 8)
+    logits[0, 0] = 9.0  # the void class
+    logits[0, 1, :, :4] = 2.0
+    logits[0, 2, :, 4:] = 1.0
+
+    class Fixed(torch.nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return logits
+
+    images = torch.zeros(1, 3, 2, 8)
+    assert predict(Fixed(), images, (2, 8)).unique().tolist() == [0]
+    found = predict(Fixed(), images, (2, 8), (0,))
+    assert found.tolist() == [[[1] * 4 + [2] * 4] * 2]
+    confusion = torch.zeros(3, 3)
+    confusion[1, 1], confusion[2, 2], confusion[2, 1] = 8, 6, 2
+    score = Score.of_segmentation(confusion, ("void", "a", "b"))
+    assert score.classes["void"] is None
+    assert score.value == pytest.approx((8 / 10 + 6 / 8) / 2)

@@ -17,11 +17,13 @@ class Classes:
         names: One name per class index.
         palette: One colour per class, for pictures; where none are given, distinct ones for the first 256.
         ignore_index: The label of void pixels in the tensors (not necessarily in the files).
+        void: Classes that only name what is void: no label has them, no prediction may, no score counts them.
     """
 
     names: tuple[str, ...]
     palette: tuple[Colour, ...] = ()
     ignore_index: int = VOID
+    void: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.palette:

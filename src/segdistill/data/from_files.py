@@ -6,7 +6,7 @@ from pathlib import Path
 from segdistill.data.classes import Classes
 from segdistill.data.datasets import ClassificationDataset, SegmentationDataset
 from segdistill.data.layouts import Layout, Split
-from segdistill.data.masks import check_size, read_mask
+from segdistill.data.masks import check_size, read_labels
 from segdistill.data.notes import note
 from segdistill.data.reading import Array, image_size, read_image
 
@@ -57,15 +57,7 @@ class MaskFiles(_Files, SegmentationDataset):
 
     def _read_labels(self, index: int, size: tuple[int, ...]) -> Array:
         path, layout = self.split.labels[index], self.layout
-        labels = read_mask(
-            path,
-            len(self.classes),
-            void=layout.void,
-            values=layout.values,
-            colours=layout.colours,
-            has_own_palette=layout.has_own_palette,
-            note=self._note,
-        )
+        labels = read_labels(path, len(self.classes), layout, self._note)
         check_size(labels, size, path, self.path(index))
         return labels
 

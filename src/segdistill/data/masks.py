@@ -9,6 +9,7 @@ from PIL.ImageFile import ImageFile
 from segdistill.data.classes import VOID, Colour
 from segdistill.data.colors import classes_of_colors, moved_color, shown
 from segdistill.data.depth import bits_per_channel, is_inverted, is_signed_byte
+from segdistill.data.layouts import Layout
 from segdistill.data.notes import Note, unsaid
 from segdistill.data.reading import Array, Source, opened
 from segdistill.errors import UserError
@@ -36,6 +37,7 @@ def read_mask(
     values: tuple[int, ...] | None = None,
     colours: tuple[Colour, ...] | None = None,
     has_own_palette: bool = False,
+    gray_is_color: bool = False,
     note: Note = unsaid,
 ) -> Array:
     """Return the class index of each pixel, shape (H, W), 255 = void.
@@ -51,6 +53,7 @@ def read_mask(
         colours: One colour per class, and one more for void.
         has_own_palette: These colours are the data set's own: an indexed mask that has them at other indices was
             converted, and is refused.
+        gray_is_color: Read gray values as colors, too.
         note: Takes what is worth a line about how it was read.
 
     Raises:
@@ -65,6 +68,8 @@ def read_mask(
         found = _values(picture, path, note)
         if colours and picture.mode == "P":
             moved = moved_color(picture, found, colours, (VOID, void))
+    if colours and gray_is_color:
+        return classes_of_colors(np.stack([found] * 3, axis=-1), path, num_classes, colours)
     if moved:
         index, color, place = moved
         shown_as = f"{list(color)}, the color of {f'class {place}' if place < num_classes else 'void'}"
@@ -92,6 +97,20 @@ def read_mask(
     if void != VOID:
         labels[found == void] = VOID
     return labels
+
+
+def read_labels(path: Source, num_classes: int, layout: Layout, note: Note = unsaid) -> Array:
+    """Return the class index of each pixel, as a data set's layout says; see :func:`read_mask`."""
+    return read_mask(
+        path,
+        num_classes,
+        void=layout.void,
+        values=layout.values,
+        colours=layout.colours,
+        has_own_palette=layout.has_own_palette,
+        gray_is_color=layout.gray_is_color,
+        note=note,
+    )
 
 
 def check_size(labels: Array, size: tuple[int, ...], mask: Source, image: Source) -> None:

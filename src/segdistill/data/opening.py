@@ -4,6 +4,7 @@ import logging
 from functools import cache as remember
 from pathlib import Path
 
+from segdistill.data.binary import with_black_and_white
 from segdistill.data.datasets import ClassificationDataset, SegmentationDataset
 from segdistill.data.from_files import ClassFolders, MaskFiles
 from segdistill.data.inferred import inferred_classes
@@ -51,6 +52,7 @@ def open_dataset(
         return Shapes(split, scale=scale, cache=cache)
     if name == "scenes":
         return Scenes(split, scale=scale, native_labels=native_labels, cache=cache)
+    layout = with_black_and_white(layout)
     if name == "hf":
         return _open_table(layout, split, scale=scale, native_labels=native_labels, cache=cache)
     classes = layout.classes or inferred_classes(layout)

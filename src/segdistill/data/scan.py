@@ -8,9 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segdistill.data.classes import VOID
-from segdistill.data.datasets import SegmentationDataset
+from segdistill.data.datasets import ClassificationDataset, SegmentationDataset
 from segdistill.data.reading import reading_threads
 from segdistill.errors import UserError
+
+# So many masks are read before it is asked again whether every class was seen.
+AT_A_TIME = 200
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,49 @@ class LabelReport:
             shown = "; ".join(self.problems[:3]) + (f"; and {more} more" if more > 0 else "")
             total = self.masks + len(self.problems)
             raise UserError(f"{len(self.problems)} of {total} masks cannot be used: {shown}")
+
+
+def absent_classes(
+    dataset: SegmentationDataset | ClassificationDataset, found: LabelReport | None = None, looked: Iterable[int] = ()
+) -> tuple[str, ...]:
+    """Return the classes that occur in no label of a dataset; those that only name what is void need not.
+
+    Masks are read until every class was seen.
+
+    Args:
+        dataset: Usually a training set.
+        found: What is known of some of its masks.
+        looked: Which ones.
+    """
+    waiting = set(range(len(dataset.classes))) - set(dataset.classes.void)
+    if isinstance(dataset, ClassificationDataset):
+        labels = (dataset.label(index) for index in range(len(dataset)))
+        while waiting and (label := next(labels, None)) is not None:
+            waiting.discard(label)
+    else:
+        left = sorted(set(range(len(dataset))) - set(looked))
+        report = found
+        while True:
+            if report is not None:
+                waiting -= {index for index, pixels in enumerate(report.pixels) if pixels}
+            if not waiting or not left:
+                break
+            report, left = scan_labels(dataset, left[:AT_A_TIME]), left[AT_A_TIME:]
+    return tuple(dataset.classes.names[index] for index in sorted(waiting))
+
+
+def check_classes(dataset: SegmentationDataset | ClassificationDataset, absent: tuple[str, ...]) -> None:
+    """Raise a UserError that names the classes without a label in a training set, if there are any."""
+    if not absent:
+        return
+    layout = getattr(dataset, "layout", None)
+    shown = ", ".join(f"'{name}'" for name in absent[:4]) + (f" and {len(absent) - 4} more" if len(absent) > 4 else "")
+    is_void = layout is not None and layout.void_is_given_as(VOID) and len(dataset.classes) == 2
+    hint = '; if 255 in the masks is a class, take "ignore_index" out of classes.json' if is_void else ""
+    raise UserError(
+        f"{len(absent)} of {len(dataset.classes)} classes have no pixel in the training labels: {shown}; correct the "
+        f"labels or the class names, or set data.allow_empty_classes=true to train all the same{hint}"
+    )
 
 
 def scan_labels(dataset: SegmentationDataset, indices: Iterable[int] | None = None) -> LabelReport:

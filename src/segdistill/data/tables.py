@@ -8,7 +8,7 @@ from segdistill.data.classes import Classes
 from segdistill.data.datasets import ClassificationDataset, SegmentationDataset
 from segdistill.data.layouts import Layout
 from segdistill.data.layouts.hf import INSTALL, find_columns
-from segdistill.data.masks import check_size, read_mask
+from segdistill.data.masks import check_size, read_labels
 from segdistill.data.notes import note
 from segdistill.data.reading import Array, InMemory, Source, image_size, read_image
 from segdistill.errors import UserError
@@ -121,7 +121,7 @@ class TableMasks(_Rows, SegmentationDataset):
 
     def _read_labels(self, index: int, size: tuple[int, ...]) -> Array:
         mask = self.table.mask(index)
-        labels = read_mask(mask, len(self.classes), void=self.layout.void, colours=self.layout.colours, note=self._note)
+        labels = read_labels(mask, len(self.classes), self.layout, self._note)
         check_size(labels, size, mask, self.table.image(index))
         return labels
 

@@ -32,6 +32,7 @@ class Data(_Strict):
     scale: PositiveFloat = Field(1.0, description="read images at this fraction of their size")
     cache: bool = Field(False, description="keep decoded images in memory")
     workers: int = Field(0, ge=0, description="processes that read ahead; 0 reads in the training process")
+    allow_empty_classes: bool = Field(False, description="train although a class has no pixel in the training labels")
     size: tuple[PositiveInt, PositiveInt] = Field((96, 160), description="scenes, shapes: height and width of an image")
     images: tuple[PositiveInt, PositiveInt, PositiveInt] = Field(
         (400, 60, 200), description="scenes, shapes: how many to generate for train, val and test"

@@ -6,6 +6,8 @@ from rich.console import Console
 from rich.table import Table
 
 from segdistill.data import ClassificationDataset, TrainingStream, scan_labels, training_loader
+from segdistill.data.generated import Generated
+from segdistill.data.scan import absent_classes, check_classes
 from segdistill.distiller import Distiller
 from segdistill.recipes import Recipe
 from segdistill.reports.screen import screen_table
@@ -25,8 +27,11 @@ def examine(recipe: Recipe, console: Console) -> None:
     fabric = make_fabric(recipe.train)
     sets = {split: build_dataset(recipe.data, split) for split in ("train", "val")}
     for split, dataset in sets.items():
+        asks = split == "train" and not recipe.data.allow_empty_classes
         if isinstance(dataset, ClassificationDataset):
             console.print(f"{split}: {len(dataset)} images of {len(dataset.classes)} classes")
+            if asks:
+                check_classes(dataset, absent_classes(dataset))
             continue
         report = scan_labels(dataset)
         report.check()
@@ -35,6 +40,8 @@ def examine(recipe: Recipe, console: Console) -> None:
         said = ", ".join(f"{name} {100 * count / total:.2f}%" for name, count in shares)
         void = 100 * report.void / (total + report.void)
         console.print(f"{split}: {len(dataset)} images, void {void:.1f}%; {said}")
+        if asks and not isinstance(dataset, Generated):
+            check_classes(dataset, absent_classes(dataset, report, range(len(dataset))))
     frozen = None
     if recipe.teacher is not None and recipe.distils:
         if any(teacher.weights is None or teacher.train is not None for teacher in recipe.teacher.each.values()):

@@ -1,5 +1,6 @@
 """Scoring a network: whole images at one scale, every image once, over all processes together."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,20 +64,24 @@ class Score:
         return {self.metric.key: self.value, self.metric.classes: self.classes, **more}
 
 
-def predict(network: nn.Module, images: Tensor, size: tuple[int, int]) -> Tensor:
+def predict(network: nn.Module, images: Tensor, size: tuple[int, int], void: Sequence[int] = ()) -> Tensor:
     """Return the class of every pixel, shape (N, H, W), with the logits upsampled to ``size``.
 
-    Bilinear with ``align_corners=True``, as the task loss does it and the CIRKD code evaluates.
+    Bilinear with ``align_corners=True``, as the task loss does it and the CIRKD code evaluates. The classes of ``void``
+    are never predicted.
     """
     logits = run(network, images).logits
-    return F.interpolate(logits.float(), size, mode="bilinear", align_corners=True).argmax(1)
+    scores = F.interpolate(logits.float(), size, mode="bilinear", align_corners=True)
+    if void:
+        scores = scores.index_fill(1, torch.tensor(void, device=scores.device), -torch.inf)
+    return scores.argmax(1)
 
 
-def predict_like(network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+def predict_like(network: nn.Module, images: Tensor, labels: Tensor, void: Sequence[int] = ()) -> Tensor:
     """Return the class of each image where ``labels`` are (N,), of every pixel where they are (N, H, W)."""
     if labels.dim() == 1:
         return run(network, images).logits.argmax(1)
-    return predict(network, images, (labels.shape[-2], labels.shape[-1]))
+    return predict(network, images, (labels.shape[-2], labels.shape[-1]), void)
 
 
 @torch.no_grad()
@@ -109,7 +114,7 @@ def evaluate(
     with evaluating(network):
         for images, labels in loader:
             with fabric.autocast():
-                predicted = predict_like(network, images.to(fabric.device), labels)
+                predicted = predict_like(network, images.to(fabric.device), labels, classes.void)
             metric.update(predicted, labels.to(fabric.device))
     read = Score.of_classification if classifies else Score.of_segmentation
     return read(metric.compute(), classes.names)

@@ -43,7 +43,7 @@ def comparison(
         for name, network in networks.items():
             network.to(fabric.device).eval()
             # A copy each: a network may change its input in place.
-            predicted = predict(network, image[None].to(fabric.device, copy=True), size)[0]
+            predicted = predict(network, image[None].to(fabric.device, copy=True), size, dataset.classes.void)[0]
             row[name] = coloured(predicted.cpu().numpy(), dataset.classes)
         rows.append(row)
     grid(rows, dataset.classes, file)

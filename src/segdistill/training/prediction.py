@@ -42,7 +42,7 @@ def predict_files(run: Path, images: Sequence[Path], out: Path) -> int:
     if not description.get("classes"):
         raise UserError(f"{run / 'student.json'} names no classes; it was not written by a run")
     palette = tuple(tuple(colour) for colour in description.get("palette", ()))
-    classes = Classes(tuple(description["classes"]), palette)
+    classes = Classes(tuple(description["classes"]), palette, void=tuple(description.get("void", ())))
     for target, file in files.items():
         pixels = read_image(file)
         height, width = pixels.shape[:2]
@@ -51,7 +51,9 @@ def predict_files(run: Path, images: Sequence[Path], out: Path) -> int:
         if scale != 1.0:  # as the student was trained
             image = F.resize(image, [max(1, round(height * scale)), max(1, round(width * scale))], antialias=True)
         tensor = evaluation_transform()(image)
-        labels = predict(network, tensor[None].to(device), (height, width))[0].cpu().numpy().astype(np.uint8)
+        labels = (
+            predict(network, tensor[None].to(device), (height, width), classes.void)[0].cpu().numpy().astype(np.uint8)
+        )
         marked = Image.fromarray(labels, mode="P")
         marked.putpalette([value for colour in classes.palette for value in colour])
         pictures = (marked, Image.fromarray(overlaid(pixels, labels, classes)))

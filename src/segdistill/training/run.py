@@ -9,6 +9,8 @@ from rich.console import Console
 
 from segdistill import models
 from segdistill.data import SegmentationDataset, scan_labels
+from segdistill.data.generated import Generated
+from segdistill.data.scan import absent_classes, check_classes
 from segdistill.errors import UserError
 from segdistill.recipes import Recipe, alone_recipe
 from segdistill.recipes.schema import Network, Teacher
@@ -144,12 +146,22 @@ def checked_teacher(recipe: Recipe) -> Teacher | None:
 
 
 def check_labels(recipe: Recipe) -> None:
-    """Look at the masks before anything is trained; generated data needs no look."""
+    """Look at the labels before anything is trained; generated data needs no look.
+
+    Raises:
+        UserError: Masks that cannot be used, or a class without a pixel to learn from.
+    """
     for split in ("train", "val"):
         dataset = build_dataset(recipe.data, split)
-        if isinstance(dataset, SegmentationDataset) and dataset.path(0) is not None:
-            spread = np.linspace(0, len(dataset) - 1, min(SCANNED, len(dataset))).round().astype(int)
-            scan_labels(dataset, spread.tolist()).check()
+        if isinstance(dataset, Generated):
+            continue
+        report, looked = None, []
+        if isinstance(dataset, SegmentationDataset):
+            looked = np.linspace(0, len(dataset) - 1, min(SCANNED, len(dataset))).round().astype(int).tolist()
+            report = scan_labels(dataset, looked)
+            report.check()
+        if split == "train" and not recipe.data.allow_empty_classes:
+            check_classes(dataset, absent_classes(dataset, report, looked))
 
 
 def _is_drawn(folder: Path, result: Mapping[str, Any] | None) -> bool:

@@ -245,7 +245,7 @@ def _train(
             num_classes=len(classes),
             options=recipe.student.options,
             classes=classes.names,
-            extra={"palette": classes.palette, "scale": recipe.data.scale},
+            extra={"palette": classes.palette, "void": classes.void, "scale": recipe.data.scale},
         )
 
     return Training(

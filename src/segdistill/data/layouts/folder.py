@@ -28,10 +28,10 @@ def open_folder(root: Path) -> Layout:
 def read_classes(path: Path, splits: tuple[Split, ...] = ()) -> Layout:
     """Read a classes.json, for instance ``{"classes": ["background", "leaf"], "ignore_index": 255}``.
 
-    ``classes`` (required) names class 0, 1, ... ``ignore_index`` is the value in the masks that means void
-    besides 255; it becomes 255 on reading. ``palette``, one [red, green, blue] per class, gives the colours
-    of pictures; if the masks are RGB it is also what turns a colour into its class, and one further colour
-    then means void.
+    ``classes`` (required) names class 0, 1, ... ``ignore_index`` is the value in the masks that means void besides
+    255; it becomes 255 on reading, and a class of that index is neither predicted nor scored. ``palette``, one
+    [red, green, blue] per class, gives the colours of pictures; if the masks are RGB it is also what turns a colour
+    into its class, and one further colour then means void.
 
     Raises:
         UserError: If the file is not that.
@@ -49,14 +49,16 @@ def read_classes(path: Path, splits: tuple[Split, ...] = ()) -> Layout:
         if key not in KEYS:
             raise unknown("key", key, KEYS, hint=f"in '{path}'")
     names, void, palette = data["classes"], data.get("ignore_index", VOID), data.get("palette")
+    given = "ignore_index" in data
     if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
         raise UserError(f"\"classes\" in '{path}' must be a list of names, got {names!r}")
     if not 2 <= len(set(names)) == len(names) <= VOID:
         raise UserError(f"\"classes\" in '{path}' must be 2 to {VOID} distinct names, got {len(names)}")
     if type(void) is not int or not 0 <= void < 2**16:
         raise UserError(f"\"ignore_index\" in '{path}' must be a label value in 0..65535, got {void!r}")
+    hidden = (void,) if given and void < len(names) else ()
     if palette is None:
-        return Layout("folder", Classes(tuple(names)), splits, void=void)
+        return Layout("folder", Classes(tuple(names), void=hidden), splits, void=void, has_given_void=given)
     if not isinstance(palette, list) or len(palette) not in (len(names), len(names) + 1):
         raise UserError(
             f"\"palette\" in '{path}' must be {len(names)} colours (one per class; one more = void), "
@@ -67,7 +69,8 @@ def read_classes(path: Path, splits: tuple[Split, ...] = ()) -> Layout:
     colours = tuple((red, green, blue) for red, green, blue in palette)
     if len(set(colours)) < len(colours):
         raise UserError(f"\"palette\" in '{path}' must hold distinct colours, one occurs twice")
-    return Layout("folder", Classes(tuple(names), colours[: len(names)]), splits, void=void, colours=colours)
+    classes = Classes(tuple(names), colours[: len(names)], void=hidden)
+    return Layout("folder", classes, splits, void=void, colours=colours, has_given_void=given)
 
 
 @remember

@@ -48,6 +48,8 @@ class Layout:
         values: Where the values in the mask files are not class indices: the class of each value, 255 = void.
         colours: Where masks may be colours: the colour of each class, and of void if there is one more.
         has_own_palette: Indexed masks come with these colours at the classes' indices; others were converted.
+        gray_is_color: Gray values are colors, too, as in masks of 0 and 255.
+        has_given_void: The data set itself says what ``void`` is, in its classes.json.
     """
 
     name: str
@@ -58,6 +60,12 @@ class Layout:
     values: tuple[int, ...] | None = None
     colours: tuple[Colour, ...] | None = None
     has_own_palette: bool = False
+    gray_is_color: bool = False
+    has_given_void: bool = False
+
+    def void_is_given_as(self, value: int) -> bool:
+        """Tell whether the data set itself says that this value is void."""
+        return self.has_given_void and self.void == value
 
     @cached_property
     def place(self) -> str:
