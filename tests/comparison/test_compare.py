@@ -316,7 +316,7 @@ def test_a_run_that_fails_is_noted_and_the_others_go_on(tmp_path: Path, console:
     assert states(tmp_path / "c") == {
         "none-s0": "finished", "kd_train.learning_rate=1e30-s0": "failed", "gskd-s0": "finished",
     }  # fmt: skip
-    assert "at step 2; lower train.learning_rate" in (tmp_path / "c/comparison.md").read_text()
+    assert "at step 2 (forward pass); lower train.learning_rate" in (tmp_path / "c/comparison.md").read_text()
     compare(planned("gskd"), tmp_path / "c", console=console)  # not asked for, no failure; still in the table
     assert "lower train.learning_rate" in (tmp_path / "c/comparison.md").read_text()
 
@@ -324,7 +324,7 @@ def test_a_run_that_fails_is_noted_and_the_others_go_on(tmp_path: Path, console:
 def test_a_run_that_failed_is_tried_again(tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
 
-        def fails(self, out, step):
+        def fails(self, out, batches, step):
             if self.folder.name == "kd-s0":
                 raise UserError("the total loss is nan")
 
@@ -398,3 +398,30 @@ def test_a_recipe_that_lies_in_its_run_folder_is_not_overwritten(tmp_path: Path)
 def test_the_seconds_of_a_run_by_hand(done: int, expected: float) -> None:
     train = tiny("train.iterations=10", "train.validate_every=4").train
     assert Cost(step=2, image=1, teacher_image=0.5).seconds(train, done, val=5, final=7) == expected
+
+
+def test_a_lost_record_is_made_again_as_it_says(tmp_path: Path, console: Console) -> None:
+    folder = tmp_path / "c"
+    compare(planned("kd"), folder, console=console)
+    before, tables = record(folder), folder / "comparison.json"
+    finished = results(folder)
+    wrong = [{"runs": None}, {"runs": [3]}, {"runs": [{"folder": 1}]}, {"recipe": []}, {"pixels": 3}]
+    for content in ("{", "null", "{}", *(json.dumps({**before, **change}) for change in wrong)):
+        tables.write_text(content)
+        with pytest.raises(UserError, match=r"comparison.json .*delete it and run the same command again"):
+            compare(planned("kd"), folder, console=console)
+    tables.unlink()
+    with pytest.raises(UserError, match=r"holds no comparison of these --methods and --seeds \(but kd-s0\)"):
+        compare(planned("at"), folder, console=console)
+    for name in ("comparison.md", "comparison.tex"):  # tables are written again too
+        (folder / name).write_text("half")
+    compare(planned("kd"), folder, console=console)
+    assert record(folder) == before
+    assert (folder / "comparison.md").read_text() != "half"
+    assert results(folder) == finished
+
+
+def test_the_runs_of_others_are_no_comparison(tmp_path: Path, console: Console) -> None:
+    distill(tiny("baseline=false", "method=none"), tmp_path / "runs/quickstart-none-s0", console=console)
+    with pytest.raises(UserError, match=r"holds no comparison of these .* \(but quickstart-none-s0\)"):
+        compare(planned("kd"), tmp_path / "runs", console=console)

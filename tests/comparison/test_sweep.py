@@ -180,6 +180,16 @@ def test_another_sweep_in_the_same_folder_is_refused(tmp_path: Path, console: Co
         sweep(searched("terms.kd.weight=0.1..20:log"), tmp_path / "s", trials=1, console=console)
     with pytest.raises(UserError, match=r"train.iterations: 6 there, 7 now"):
         sweep(searched(WEIGHT, changes=("train.iterations=7",)), tmp_path / "s", trials=1, console=console)
+    for content in (
+        "{",
+        "null",
+        "{}",
+        '{"recipe": 1, "space": {}, "trials": []}',
+        '{"recipe": {}, "space": {}, "trials": [3]}',
+    ):
+        (tmp_path / "s/sweep.json").write_text(content)
+        with pytest.raises(UserError, match=r"sweep.json is damaged; give another --run-dir, or delete the folder"):
+            sweep(searched(WEIGHT), tmp_path / "s", trials=1, console=console)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/notes.txt").write_text("mine")
     with pytest.raises(UserError, match="holds no sweep"):

@@ -99,14 +99,51 @@ def test_what_is_missing_or_corrupt(folder: Path) -> None:
         with pytest.raises(UserError, match=message):
             models.load(folder)
 
-    description.write_text(json.dumps({**spec, "num_classes": 4}))
+    description.write_text(json.dumps({**spec, "num_classes": 4, "classes": list("abcd")}))
     refuse("4x16x1x1.*another number of classes")
     description.write_text("{")
-    refuse("is not a student's description")
+    refuse("is not JSON; in a run's folder, delete this and result.json")
     description.write_text("{}")
-    refuse("is not a student's description: KeyError.'model'")
+    refuse("is not a student's description: it has no 'model'")
     description.write_text(json.dumps(spec))
     weights.unlink()
     refuse("student.safetensors does not exist")
     description.unlink()
     refuse("student.json does not exist")
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"model": 3}, "'model' must be a name, got 3"),
+        ({"num_classes": "3"}, "'num_classes' must be a whole number"),
+        ({"num_classes": True}, "'num_classes' must be a whole number"),
+        ({"num_classes": 0}, "'num_classes' must be a whole number, 1 or more, got 0"),
+        ({"options": []}, "'options' must be keys with values"),
+        ({"options": {"decoder_channels": [1]}}, "cannot build deeplabv3"),
+        ({"model": "deeplabv3_resnet18", "options": {"encoder": [1]}}, "describes a network that cannot be built"),
+        ({"classes": "abc"}, "'classes' must be a list of names"),
+        ({"classes": ["a", "b", 3]}, "'classes' must be a list of names"),
+        ({"classes": ["a", "b"]}, "there are 3 classes, but 2 names and 0 colors"),
+        ({"palette": {}}, "'palette' must be a list of"),
+        ({"palette": [[0, 0, 0]]}, "there are 3 classes, but 3 names and 1 colors"),
+        ({"palette": [[0, 0, 256]] * 3}, "'palette' must be a list of"),
+        ({"palette": [0, 1, 2]}, "'palette' must be a list of"),
+        ({"mean": None}, "'mean' must be three numbers"),
+        ({"std": [1, 2]}, "'std' must be three numbers"),
+        ({"scale": "half"}, "'scale' must be a number above 0"),
+        ({"scale": float("nan")}, "'scale' must be a number above 0"),
+    ],
+)
+def test_each_field_of_a_wrong_kind_is_named(folder: Path, change: dict[str, object], expected: str) -> None:
+    description = folder / "student.json"
+    description.write_text(json.dumps({**json.loads(description.read_text()), **change}))
+    with pytest.raises(UserError, match=rf"student.json.*{expected}"):
+        models.load(folder)
+
+
+@pytest.mark.parametrize("content", ["null", "[]", "3", "[" * 100_000, "\xff"])
+def test_what_is_no_description_at_all(folder: Path, content: str) -> None:
+    (folder / "student.json").write_text(content, encoding="latin-1")
+    with pytest.raises(UserError, match=r"student.json is not"):
+        models.load(folder)

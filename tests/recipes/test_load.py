@@ -245,6 +245,8 @@ def test_all_problems_come_in_one_message() -> None:
     [
         ("- a list", "is not a recipe: expected keys such as data"),
         ("train: {", "is not YAML .line 1"),
+        ("train: " + "[" * 5000 + "]" * 5000, "is not YAML: it is nested too deeply"),
+        ("train: 2020-13-45", "is not YAML: month must be in 1..12"),
         ("data: {name: scenes}", "the recipe has no 'student'"),
     ],
 )

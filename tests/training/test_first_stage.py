@@ -1,5 +1,6 @@
 """Losses with parts of their own: before the student and beside it, stopped and resumed."""
 
+import json
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -98,3 +99,34 @@ def test_a_stopped_run_goes_on_to_the_same_weights(
 def test_an_objective_that_is_not_finite_is_named(tmp_path: Path, console: Console) -> None:
     with pytest.raises(UserError, match="own objective of term 'mine' is nan at step 1 of the first stage; change"):
         distill(recipe(0.5, "Broken"), tmp_path / "a", console=console)
+
+
+def test_following_the_advice_on_an_unreadable_stage(
+    tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    distill(recipe(1.0), tmp_path / "whole", console=console)
+    folder = tmp_path / "parts"
+    taken = first_stage.FirstStage._take_step
+
+    def failing(self: first_stage.FirstStage, optimizers: object, parts: object, step: int) -> Tensor:
+        if step == 4:
+            raise KeyboardInterrupt  # as a process that is killed
+        return taken(self, optimizers, parts, step)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(first_stage.FirstStage, "_take_step", failing)
+        with pytest.raises(KeyboardInterrupt):
+            distill(recipe(1.0), folder, console=console)
+    file = folder / "checkpoints/first_stage.pt"
+    assert torch.load(file, weights_only=True)["step"] == 3  # saved as often as the student would be
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if line["split"] == "first_stage"] == [1, 2, 4]
+    file.write_bytes(file.read_bytes()[:500])
+    with pytest.raises(UserError, match=r"first_stage.pt is not a checkpoint of a run: .*; delete it and run the same"):
+        distill(recipe(1.0), folder, console=console)
+    file.unlink()
+    distill(recipe(1.0), folder, console=console)
+    for name, value in state(tmp_path / "whole").items():
+        torch.testing.assert_close(state(folder)[name], value, rtol=0, atol=0)
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if line["split"] == "first_stage"] == [1, 2, 4, 6]

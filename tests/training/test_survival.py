@@ -13,6 +13,7 @@ from PIL import Image
 from rich.console import Console
 from safetensors.torch import load_file
 
+from segdistill import models
 from segdistill.errors import Stopped, UserError
 from segdistill.recipes import Recipe
 from segdistill.training import interrupt, loop
@@ -157,6 +158,28 @@ def test_a_damaged_result_is_made_again_as_it_says(tmp_path: Path, console: Cons
     again = train(alone(), tmp_path / "run", console)
     check_it_belongs_together(tmp_path / "run")
     assert {**again, "seconds": 0} == {**first, "seconds": 0}
+
+
+@pytest.mark.parametrize("name", ["student.json", "student.safetensors"])
+def test_a_lost_student_is_made_again_as_it_says(name: str, tmp_path: Path, console: Console) -> None:
+    train(alone(), tmp_path / "run", console)
+    before = (tmp_path / "run" / name).read_bytes()
+    (tmp_path / "run" / name).unlink()
+    with pytest.raises(UserError, match=rf"{name} does not exist; .*delete this and result.json and run the run's"):
+        models.load(tmp_path / "run")
+    (tmp_path / "run/result.json").unlink()
+    train(alone(), tmp_path / "run", console)
+    check_it_belongs_together(tmp_path / "run")
+    assert (tmp_path / "run" / name).read_bytes() == before
+
+
+def test_a_finished_run_without_its_environment_is_that_run(tmp_path: Path, console: Console) -> None:
+    for content in (None, "null", "{"):
+        distill(tiny(*ALONE), tmp_path / "run", console=console)
+        record = tmp_path / "run/environment.json"
+        record.unlink() if content is None else record.write_text(content)
+        distill(tiny(*ALONE), tmp_path / "run", console=console)
+    assert said(console).count("is finished") == 5
 
 
 def test_lines_that_are_no_records_are_dropped_from_the_metrics(tmp_path: Path, console: Console) -> None:

@@ -55,6 +55,8 @@ def compare(plan: Plan, folder: Path, *, console: Console) -> None:
     if waiting:
         _say(console, f"{len(waiting)} of {len(plan.runs)} runs to do in {folder}, seed by seed")
         teacher = prepare(board, waiting)
+    elif not board.pixels:  # of a record that was lost
+        board.pixels = class_pixels(board.shared)
     printed = published_values(plan)
     with lock.held(folder):
         summary = board.write(printed)

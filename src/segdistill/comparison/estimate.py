@@ -106,7 +106,7 @@ def estimate(plan: Plan, folder: Path, *, console: Console) -> None:
 def steps_done(folder: Path) -> int:
     """Return the step of a run's checkpoint; 0 where there is none."""
     last = folder / "checkpoints" / "last.pt"
-    return int(checkpoint.load(last)["step"]) if last.exists() else 0
+    return int(checkpoint.load(last, peek=True)["step"]) if last.exists() else 0
 
 
 def measure(recipe: Recipe) -> Cost:

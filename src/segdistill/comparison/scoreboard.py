@@ -10,11 +10,12 @@ from segdistill.errors import UserError
 from segdistill.processes import is_first_process
 from segdistill.recipes import Recipe
 from segdistill.reports.comparison import Comparison, Entry, PublishedValue, summarise
-from segdistill.reports.files import read_json
+from segdistill.reports.files import damaged, read_json
 from segdistill.training import lock
 from segdistill.training.folder import completed, refuse_other
 
 RECORD = "comparison.json"
+TABLES = {"comparison.md", "comparison.tex", "comparison.csv", "comparison_classes.csv"}
 
 
 class Scoreboard:
@@ -42,15 +43,28 @@ class Scoreboard:
                 self._go_on(read_json(folder / RECORD, "recipe", "runs", "pixels"))
         elif folder.exists() and not folder.is_dir():
             raise UserError(f"{folder} is a file; give a folder with --run-dir")
-        elif folder.is_dir() and any(file.name not in (f"{RECORD}.tmp", lock.FILE) for file in folder.iterdir()):
-            raise UserError(f"{folder} is not empty and holds no comparison; give another --run-dir")
+        elif folder.is_dir() and (left := {file.name for file in folder.iterdir()} - {f"{RECORD}.tmp", lock.FILE}):
+            self._check_left(left)
 
     def _go_on(self, record: Mapping[str, Any]) -> None:
-        self.shared = self.shared.model_copy(update={"seed": record["recipe"]["seed"]})
-        refuse_other(self.folder, "comparison", completed(record["recipe"]), _plain(self.shared))
+        recipe, runs = record["recipe"], record["runs"]
+        if not isinstance(recipe, dict) or not isinstance(record["pixels"], dict) or not _are_runs(runs):
+            raise damaged(self.folder / RECORD)
+        self.shared = self.shared.model_copy(update={"seed": recipe.get("seed")})
+        refuse_other(self.folder, "comparison", completed(recipe), _plain(self.shared))
         self.pixels = dict(record["pixels"])
-        self._before = [run for run in record["runs"] if (self.folder / run["folder"]).is_dir()]
-        self._problems = {run["folder"]: run["problem"] for run in record["runs"] if "problem" in run}
+        self._before = [run for run in runs if (self.folder / run["folder"]).is_dir()]
+        self._problems = {run["folder"]: run["problem"] for run in runs if "problem" in run}
+
+    def _check_left(self, names: set[str]) -> None:
+        """Accept a comparison whose record was lost: its folder holds runs of this plan, and no others."""
+        asked = {run.folder for run in self.plan.runs}
+        others = sorted(names - asked - TABLES - {"teacher", "teachers"})
+        if others or not any((self.folder / name / "recipe.yaml").is_file() for name in names & asked):
+            raise UserError(
+                f"{self.folder} is not empty and holds no comparison of these --methods and --seeds"
+                f"{f' (but {others[0]})' if others else ''}; give another --run-dir"
+            )
 
     @property
     def teacher_folder(self) -> Path:
@@ -96,3 +110,10 @@ class Scoreboard:
 
 def _plain(recipe: Recipe) -> dict[str, Any]:
     return recipe.model_dump(mode="json")
+
+
+def _are_runs(runs: object) -> bool:
+    kinds = {"folder": str, "method": str, "seed": int}
+    return isinstance(runs, list) and all(
+        isinstance(run, dict) and all(isinstance(run.get(key), kind) for key, kind in kinds.items()) for run in runs
+    )

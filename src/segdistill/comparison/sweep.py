@@ -109,7 +109,7 @@ def _open(search: Search, folder: Path) -> dict[str, str]:
     if search.base.train.devices != 1 or search.base.train.nodes != 1:
         raise UserError("a sweep trains on one device; give train.devices=1")
     if (folder / RECORD).exists():
-        there = read_json(folder / RECORD, "recipe", "space", "trials")
+        there = _read(folder / RECORD)
         now = _identity(search)
         refuse_other(folder, "sweep", {"recipe": completed(there["recipe"]), "space": there["space"]}, now)
         return {trial["trial"]: trial["problem"] for trial in there["trials"] if trial["problem"] is not None}
@@ -118,6 +118,17 @@ def _open(search: Search, folder: Path) -> dict[str, str]:
     if folder.is_dir() and any(file.name not in (f"{RECORD}.tmp", lock.FILE) for file in folder.iterdir()):
         raise UserError(f"{folder} is not empty and holds no sweep; give another --run-dir")
     return {}
+
+
+def _read(record: Path) -> dict[str, Any]:
+    try:
+        there = read_json(record, "recipe", "space", "trials")
+        if isinstance(there["recipe"], dict) and all(isinstance(trial, dict) for trial in there["trials"]):
+            return {**there, "trials": [{"trial": None, "problem": None, **trial} for trial in there["trials"]]}
+    except (UserError, TypeError):
+        pass
+    # Without it nothing says what the trials that are there were to search.
+    raise UserError(f"{record} is damaged; give another --run-dir, or delete the folder")
 
 
 def _identity(search: Search) -> dict[str, Any]:

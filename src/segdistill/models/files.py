@@ -1,7 +1,8 @@
 """A student's file: ``student.safetensors`` beside ``student.json``, which says how to build the network."""
 
 import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from segdistill.errors import UserError
 from segdistill.models.builder import build
 from segdistill.models.weights import load_weights
 from segdistill.models.wrapper import IMAGENET_MEAN, IMAGENET_STD, Wrapped
+
+REMEDY = "in a run's folder, delete this and result.json and run the run's command again, which writes them anew"
 
 
 def save_student(
@@ -69,13 +72,64 @@ def load(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
     """
     path = Path(path)
     description = (path / "student.json") if path.is_dir() else path.with_suffix(".json")
+    weights = description.with_suffix(".safetensors")
+    spec = _read(description)
+    try:
+        network = build(spec["model"], spec["num_classes"], **spec["options"])
+    except UserError as error:
+        raise UserError(f"{description}: {error}") from error
+    except (TypeError, KeyError, AttributeError, ValueError, RuntimeError) as error:  # options of a wrong kind
+        reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0][:100]}"
+        raise UserError(f"{description} describes a network that cannot be built ({reason}); {REMEDY}") from error
+    if not weights.is_file():
+        raise UserError(f"{weights} does not exist; {REMEDY}")
+    load_weights(network, weights, strict=True)
+    return network.eval(), spec
+
+
+def _read(description: Path) -> dict[str, Any]:
     if not description.is_file():
-        raise UserError(f"{description} does not exist; it says how to build the student")
+        raise UserError(f"{description} does not exist; it says how to build the student; {REMEDY}")
     try:
         spec = json.loads(description.read_text(encoding="utf-8"))
-        name, num_classes, options = spec["model"], spec["num_classes"], spec["options"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{description} is not a student's description: {error!r}") from error
-    network = build(name, num_classes, **options)
-    load_weights(network, description.with_suffix(".safetensors"), strict=True)
-    return network.eval(), spec
+    except (ValueError, RecursionError):
+        raise UserError(f"{description} is not JSON; {REMEDY}") from None
+    if not isinstance(spec, dict):
+        raise UserError(f"{description} is not a student's description: it has no keys; {REMEDY}")
+    for key, (expected, fits) in FIELDS.items():
+        if key not in spec and key in ("model", "num_classes", "options"):
+            raise UserError(f"{description} is not a student's description: it has no '{key}'; {REMEDY}")
+        if key in spec and not fits(spec[key]):
+            raise UserError(f"{description}: '{key}' must be {expected}, got {repr(spec[key])[:60]}; {REMEDY}")
+    classes, palette = (spec.get(key) or [] for key in ("classes", "palette"))
+    if len(classes) not in (0, spec["num_classes"]) or len(palette) not in (0, len(classes)):
+        raise UserError(
+            f"{description}: there are {spec['num_classes']} classes, but {len(classes)} names and {len(palette)} "
+            f"colors; {REMEDY}"
+        )
+    return spec
+
+
+def _all(kind: Callable[[object], bool]) -> Callable[[object], bool]:
+    return lambda value: isinstance(value, list) and all(kind(each) for each in value)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_color(value: object) -> bool:
+    return isinstance(value, list) and len(value) == 3 and all(type(each) is int and 0 <= each < 256 for each in value)
+
+
+# What student.json holds: what it must be, and whether it is.
+FIELDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "model": ("a name", lambda value: isinstance(value, str)),
+    "num_classes": ("a whole number, 1 or more", lambda value: type(value) is int and value > 0),
+    "options": ("keys with values", lambda value: isinstance(value, dict)),
+    "classes": ("a list of names", _all(lambda value: isinstance(value, str))),
+    "palette": ("a list of [red, green, blue] in 0..255", _all(_is_color)),
+    "mean": ("three numbers", lambda value: _all(_is_number)(value) and len(value) == 3),
+    "std": ("three numbers", lambda value: _all(_is_number)(value) and len(value) == 3),
+    "scale": ("a number above 0", lambda value: _is_number(value) and value > 0),
+}

@@ -56,7 +56,12 @@ def read(text: str) -> Any:
     Raises:
         YAMLError: It is none.
     """
-    return yaml.load(text, _Loader)
+    try:
+        return yaml.load(text, _Loader)
+    except RecursionError:
+        raise YAMLError("it is nested too deeply") from None
+    except (ValueError, OverflowError) as error:  # a date that does not exist, a number of thousands of digits
+        raise YAMLError(str(error)) from None
 
 
 def write(recipe: dict[str, Any]) -> str:

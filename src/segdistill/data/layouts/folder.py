@@ -41,7 +41,7 @@ def read_classes(path: Path, splits: tuple[Split, ...] = ()) -> Layout:
         if text.startswith(_BYTE_ORDER_MARK):
             _say_marked(str(path))
         data = json.loads(text.removeprefix(_BYTE_ORDER_MARK))
-    except (OSError, ValueError) as error:  # ValueError: not JSON, or not UTF-8
+    except (OSError, ValueError, RecursionError) as error:  # ValueError: not JSON, or not UTF-8
         raise UserError(f"cannot read '{path}' as JSON: {error}") from error
     if not isinstance(data, dict) or "classes" not in data:
         raise UserError(f'\'{path}\' must be an object with "classes", for instance {{"classes": ["a", "b"]}}')
