@@ -270,6 +270,15 @@ def test_a_teacher_that_is_too_weak_goes_on_once_less_is_asked_of_it(tmp_path: P
     assert results(tmp_path / "c").items() >= trained.items()
 
 
+def test_a_row_with_a_name_says_what_it_is_and_goes_on_saying_so(tmp_path: Path, console: Console) -> None:
+    compare(planned("soft=kd:terms.kd.temperature=4,terms.kd.weight=2"), tmp_path / "c", console=console)
+    compare(planned("kd"), tmp_path / "c", console=console)
+    assert "\n* soft is kd:terms.kd.temperature=4,terms.kd.weight=2\n" in (tmp_path / "c/comparison.md").read_text()
+    assert [each["method"] for each in record(tmp_path / "c")["table"]] == ["none", "soft", "kd", "teacher"]
+    with pytest.raises(UserError, match="soft-s0 holds the run of another recipe"):
+        compare(planned("soft=kd:terms.kd.temperature=2"), tmp_path / "c", console=console)
+
+
 def test_what_is_finished_is_only_shown(tmp_path: Path, console: Console) -> None:
     compare(planned("none"), tmp_path / "c", console=console)
     before = (tmp_path / "c/comparison.md").read_text()

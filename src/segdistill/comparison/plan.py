@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from segdistill.errors import UserError, nearest
@@ -26,6 +26,10 @@ class MethodRow:
 
     method: str
     changes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """Return the row as it is typed without a name."""
+        return f"{self.method}:{','.join(self.changes)}" if self.changes else self.method
 
     @property
     def terms(self) -> list[str]:
@@ -62,12 +66,14 @@ class Plan:
         methods: The rows' names, or methods as typed, the student alone first.
         seeds: In the order in which they are run.
         runs: Seed by seed, so that a comparison that is stopped early still compares all methods.
+        named: What rows with a name of their own are, as it would be typed without one.
     """
 
     shared: Recipe
     methods: tuple[str, ...]
     seeds: tuple[int, ...]
     runs: tuple[PlannedRun, ...]
+    named: Mapping[str, str] = field(default_factory=dict)
 
 
 def plan(source: str | Path, changes: Sequence[str], methods: str | None, seeds: str) -> Plan:
@@ -105,7 +111,8 @@ def plan(source: str | Path, changes: Sequence[str], methods: str | None, seeds:
         for seed in numbers
         for label, recipe in recipes.items()
     ]
-    return Plan(shared, tuple(recipes), numbers, tuple(runs))
+    named = {name: str(row) for name, row in rows.items() if methods is not None and name != str(row)}
+    return Plan(shared, tuple(recipes), numbers, tuple(runs), named)
 
 
 def parse_methods(text: str) -> dict[str, MethodRow]:

@@ -28,6 +28,7 @@ class Scoreboard:
     Attributes:
         shared: What all runs share, with the seed of the teacher that is there.
         pixels: Pixels of each class in the training labels; empty until they are counted.
+        named: What the rows with a name of their own are.
 
     Raises:
         UserError: The folder holds the comparison of another recipe, or other files.
@@ -36,6 +37,7 @@ class Scoreboard:
     def __init__(self, folder: Path, plan: Plan) -> None:
         self.folder, self.plan, self.shared = folder, plan, plan.shared
         self.pixels: dict[str, int] = {}
+        self.named = dict(plan.named)
         self._before: list[dict[str, Any]] = []
         self._problems: dict[str, str] = {}
         if (folder / RECORD).exists():
@@ -48,11 +50,13 @@ class Scoreboard:
 
     def _go_on(self, record: Mapping[str, Any]) -> None:
         recipe, runs = record["recipe"], record["runs"]
-        if not isinstance(recipe, dict) or not isinstance(record["pixels"], dict) or not _are_runs(runs):
+        named = record.get("named", {})  # which older records do not have
+        if not all(isinstance(each, dict) for each in (recipe, record["pixels"], named)) or not _are_runs(runs):
             raise damaged(self.folder / RECORD)
         self.shared = self.shared.model_copy(update={"seed": recipe.get("seed")})
         refuse_other(self.folder, "comparison", completed(recipe), _plain(self.shared))
         self.pixels = dict(record["pixels"])
+        self.named = {**named, **self.named}
         self._before = [run for run in runs if (self.folder / run["folder"]).is_dir()]
         self._problems = {run["folder"]: run["problem"] for run in runs if "problem" in run}
 
@@ -86,14 +90,19 @@ class Scoreboard:
     def summary(self, published: Mapping[str, Sequence[PublishedValue]] | None = None) -> Comparison:
         """Return the tables of what there is."""
         return summarise(
-            self._entries(), _plain(self.shared), self.pixels, teacher=self.teacher_folder, published=published
+            self._entries(),
+            _plain(self.shared),
+            self.pixels,
+            teacher=self.teacher_folder,
+            published=published,
+            named=self.named,
         )
 
     def write(self, published: Mapping[str, Sequence[PublishedValue]] | None = None) -> Comparison:
         """Write the tables of what there is, and return them."""
         summary = self.summary(published)
         if is_first_process():
-            record = {"recipe": _plain(self.shared), "pixels": self.pixels, **summary.record()}
+            record = {"recipe": _plain(self.shared), "pixels": self.pixels, "named": self.named, **summary.record()}
             write_tables(self.folder / RECORD, record, summary.files())
         return summary
 

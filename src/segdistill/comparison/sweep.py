@@ -95,7 +95,8 @@ def _trials(
             study.tell(number, state=optuna.trial.TrialState.FAIL)
         _write(search, folder, study.trials, problems)
     tables = _write(search, folder, study.trials, problems)
-    _write_comparison(search, folder, study.trials, problems)
+    for warning in _write_comparison(search, folder, study.trials, problems).warnings:
+        console.print(warning, soft_wrap=True)
     return tables
 
 

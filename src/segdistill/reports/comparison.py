@@ -106,6 +106,7 @@ def summarise(
     *,
     teacher: Path | None = None,
     published: Mapping[str, Sequence[PublishedValue]] | None = None,
+    named: Mapping[str, str] | None = None,
 ) -> Comparison:
     """Read the finished runs and put them side by side.
 
@@ -118,6 +119,7 @@ def summarise(
         pixels: How many pixels of each class the training labels hold.
         teacher: The folder of the teacher's own run, if it was trained for this comparison.
         published: Published results by method; the teacher's under "teacher".
+        named: What the methods with a name of the user's are.
 
     Raises:
         UserError: A record is damaged.
@@ -151,6 +153,7 @@ def summarise(
         facts=(
             *facts(recipe, finished, splits, seeds),
             *warnings,
+            *(f"{name} is {method}" for name, method in (named or {}).items() if name in results),
             "differences are paired seed by seed; ± is the standard deviation over seeds (n - 1); means of rows with "
             "different seeds are not to be subtracted",
             "seconds are those of this machine, at whatever else it did; interrupted runs count what they repeat",
