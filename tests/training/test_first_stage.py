@@ -1,6 +1,7 @@
 """Losses with parts of their own: before the student and beside it, stopped and resumed."""
 
 import json
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,6 +46,11 @@ class Broken(Scale):
         return super().own_objective(student, teacher, labels) * float("nan")
 
 
+class Linear(Scale):
+    def own_objective(self, student: Tensor | None, teacher: Tensor, labels: Tensor | None = None) -> Tensor:
+        return teacher.detach().mean() - self.mean
+
+
 def recipe(share: float, loss: str = "Scale", *more: str) -> Recipe:
     term = (f"terms.mine.loss={__name__}:{loss}", f"terms.mine.share={share}")
     return tiny("method=none", "baseline=false", *term, *more)
@@ -62,6 +68,14 @@ def test_a_first_stage_comes_before_the_student_and_ends(tmp_path: Path, console
     assert learned < 5 * 0.9**5 + 1  # gradient descent towards a mean near 0
     kept = torch.load(tmp_path / "a/checkpoints/first_stage.pt", weights_only=True)
     torch.testing.assert_close(kept["terms"]["mine.loss.mean"], learned)  # frozen beside the student
+
+
+def test_what_is_told_of_a_step_is_of_all_its_parts(tmp_path: Path, console: Console) -> None:
+    distill(recipe(1.0, "Linear"), tmp_path / "1", console=console)
+    same_teacher = ("teacher.train=null", f"teacher.weights={tmp_path}/1/teacher", "train.accumulate=4")
+    distill(recipe(1.0, "Linear", *same_teacher), tmp_path / "4", console=console)
+    told = re.findall(r"first stage (\d+/6 +objective [\d.-]+)", said(console))
+    assert len(told) == 2 * len(set(told)) >= 6
 
 
 def test_parts_beside_the_student_have_an_optimiser_of_their_own(tmp_path: Path, console: Console) -> None:
