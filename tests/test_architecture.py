@@ -12,7 +12,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "segdistill"
 # Part of the package: the parts it may import. Read from the bottom, each line stands on those below it.
 MAY_IMPORT = {
     "cli": {"catalogue", "comparison", "data", "errors", "models", "processes", "recipes", "reports", "taps",
-            "training", ""},
+            "threads", "training", ""},
     "__main__": {"cli"},
     "comparison": {"atomic", "data", "distiller", "errors", "models", "processes", "recipes", "reports", "taps",
                    "training"},
@@ -39,6 +39,7 @@ MAY_IMPORT = {
     "outputs": {"errors"},
     "schedules": set(),
     "processes": set(),
+    "threads": set(),
     "atomic": {"errors"},
     "errors": set(),
 }  # fmt: skip
@@ -92,6 +93,7 @@ LIGHT = (
     "segdistill.cli.lists",
     "segdistill.cli.commands",
     "segdistill.cli.data",
+    "segdistill.threads",
     "segdistill.recipes",
     "segdistill.catalogue",
     "segdistill.reports.table",

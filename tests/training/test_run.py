@@ -349,3 +349,26 @@ def test_a_teacher_is_one_or_several() -> None:
         tiny("teacher={members: {a: {model: 'tests.networks:large', weights: x}}, weights: y}")
     with pytest.raises(UserError, match="min_miou is that of the teachers together"):
         tiny("teacher={members: {a: {model: 'tests.networks:large', weights: x, min_miou: 0.5}}}")
+
+
+def test_a_run_goes_on_with_the_threads_it_was_begun_with(
+    tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    recipe = tiny("method=none")
+    now = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        distill(recipe, tmp_path, console=console)
+        (tmp_path / "result.json").unlink()
+        torch.set_num_threads(1)
+        distill(recipe, tmp_path, console=console)
+        assert torch.get_num_threads() == 2
+        assert "goes on with 2 threads" in said(console)
+        (tmp_path / "result.json").unlink()
+        torch.set_num_threads(1)
+        monkeypatch.setenv("OMP_NUM_THREADS", "1")
+        distill(recipe, tmp_path, console=console)
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(now)

@@ -6,7 +6,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from segdistill import __version__
+from segdistill import __version__, threads
 from segdistill.errors import Stopped, UserError
 
 app = typer.Typer(
@@ -306,6 +306,7 @@ def taps(
 
 def main() -> None:
     """Run the command line: exit status 0, 2 for what the user can mend, 130 after Ctrl-C."""
+    threads.prepare()
     arguments = sys.argv[1:]
     sys.path.append(str(Path.cwd()))  # so that student.model=my_module:build finds a module that lies here
     debug = "--debug" in arguments

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
+from segdistill import threads
 from segdistill.cli.screen import console
 from segdistill.comparison.plan import plan
 from segdistill.comparison.search import search
@@ -21,7 +22,7 @@ def distill(source: str, changes: Sequence[str], run_dir: Path | None, resume: b
     """Run a recipe."""
     recipe = _checked(source, changes)
     _check_terms(recipe)
-    run = _training()
+    run = _training(says_threads=True)
     run.distill(recipe, run_dir or _default_folder(recipe), console=console, must_exist=resume)
 
 
@@ -29,7 +30,7 @@ def train(source: str, changes: Sequence[str], run_dir: Path | None, resume: boo
     """Train a recipe's student, or its teacher, on labels alone."""
     recipe = _checked(source, changes)
     _check_terms(recipe)
-    run = _training()
+    run = _training(says_threads=True)
     chosen = run.teacher_recipe(recipe) if teacher else alone_recipe(recipe)
     chosen = chosen.model_copy(update={"name": f"{recipe.name}-teacher" if teacher else recipe.name})
     run.distill(chosen, run_dir or _default_folder(chosen), console=console, must_exist=resume)
@@ -44,7 +45,7 @@ def compare(
     folder = run_dir or _among_runs(f"{recipe.name}-comparison")
     for run in planned.runs[: len(planned.methods)]:
         _check_terms(run.recipe, f"method '{run.method}': ")
-    _training()
+    _training(says_threads=True)
     if dry_run:
         from segdistill.comparison.estimate import estimate
 
@@ -61,7 +62,7 @@ def sweep(source: str, changes: Sequence[str], dimensions: Sequence[str], trials
     searched = search(source, changes, dimensions)
     for recipe_at_end in searched.ends:
         _check_terms(recipe_at_end)
-    _training()
+    _training(says_threads=True)
     from segdistill.comparison.sweep import sweep as run_trials
 
     folder = run_dir or _among_runs(f"{recipe.name}-{recipe.method}-sweep")
@@ -106,7 +107,7 @@ def doctor(source: str, changes: Sequence[str]) -> None:
     """Check a recipe."""
     recipe = _checked(source, changes)
     _check_terms(recipe)
-    _training()
+    _training(says_threads=True)
     from segdistill.training.doctor import examine
 
     examine(recipe, console)
@@ -212,9 +213,15 @@ def _recipe_of(folder: Path, changes: Sequence[str]) -> Recipe:
     return load(folder / "recipe.yaml", changes)
 
 
-def _training() -> ModuleType:
-    """Import the training code, without the libraries' own chatter."""
+def _training(*, says_threads: bool = False) -> ModuleType:
+    """Import the training code, without the libraries' own chatter, and settle how many threads compute."""
     warnings.filterwarnings("ignore", category=UserWarning, module="lightning_fabric")
+    chosen = threads.choose()  # before the import: its work is no load that others make
+    import torch
+
+    torch.set_num_threads(chosen.count)
+    if says_threads:
+        console.print(f"computing with {chosen}", soft_wrap=True)
     from segdistill.training import run
 
     return run

@@ -1,5 +1,6 @@
 """One student: built, trained with or without a teacher, scored, recorded in a folder of its own."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ from segdistill import models
 from segdistill.data import ClassificationDataset, SegmentationDataset, TrainingStream
 from segdistill.distiller import Distiller
 from segdistill.errors import UserError
-from segdistill.processes import is_first_process
+from segdistill.processes import are_several, is_first_process
 from segdistill.recipes import Recipe, load
 from segdistill.recipes.schema import Data, Teacher, Train
+from segdistill.reports.files import read_environment
 from segdistill.reports.metric import metric_of, read_result
 from segdistill.reports.pictures import is_whole
 from segdistill.training import lock, pictures
@@ -49,6 +51,9 @@ def make_fabric(train: Train) -> Fabric:
     """
     if train.epochs is not None or train.budget != 1:
         raise UserError("train.epochs and train.budget are put into steps by segdistill.recipes.load; give iterations")
+    if isinstance(train.devices, int) and train.devices > 1 and not are_several():
+        # The processes that are started here share the threads of this one; they read this variable.
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, torch.get_num_threads() // train.devices)))
     try:
         fabric = Fabric(
             accelerator=train.accelerator, devices=train.devices, num_nodes=train.nodes, precision=train.precision
@@ -152,8 +157,20 @@ def run_student(
         return _run(recipe, place, console, label, teacher)
 
 
+def _repeat_threads(place: RunFolder, console: Console, label: str) -> None:
+    """Go on with as many threads as the run was begun with: sums in another order differ in their last bits."""
+    begun = read_environment(place.path).get("torch_threads")
+    if not place.has_begun or "OMP_NUM_THREADS" in os.environ or not isinstance(begun, int) or begun < 1:
+        return
+    if begun != torch.get_num_threads():
+        torch.set_num_threads(begun)
+        why = "to repeat it to the bit; OMP_NUM_THREADS overrides"
+        console.print(f"{label}: goes on with {begun} threads, as it was begun, {why}", soft_wrap=True)
+
+
 def _run(recipe: Recipe, place: RunFolder, console: Console, label: str, teacher: Teacher | None) -> dict[str, Any]:
     folder = place.path
+    _repeat_threads(place, console, label)
     fabric = make_fabric(recipe.train)
     train_set, val_set = build_dataset(recipe.data, "train"), build_dataset(recipe.data, "val")
     inputs = describe_inputs(recipe, teacher, {"train": train_set, "val": val_set})

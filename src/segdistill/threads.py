@@ -1,0 +1,153 @@
+"""How many threads to compute with: what the process may use, less what others use now. Imports no PyTorch.
+
+On a machine that is shared, PyTorch's default, a thread for each core, is many times slower than fewer: the threads of
+one operation wait for each other, and each of them waits for its turn beside the other process.
+"""
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+SAMPLE = 0.2
+"""Seconds over which the load is measured: the load now, not the average of the last minute."""
+
+# Threads that wait for work sleep instead of spinning: spinning takes from whoever else has work to do.
+_SLEEPING = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0", "KMP_BLOCKTIME": "0"}
+
+
+@dataclass(frozen=True)
+class Threads:
+    """A number of threads and why.
+
+    Attributes:
+        count: At least 1.
+        reason: In words, for the first line of a run.
+    """
+
+    count: int
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.count} thread{'' if self.count == 1 else 's'} ({self.reason})"
+
+
+def prepare() -> None:
+    """Let waiting threads sleep; call it before PyTorch is imported. What the user has set stays."""
+    for name, value in _SLEEPING.items():
+        os.environ.setdefault(name, value)
+
+
+def choose(root: Path = Path("/"), *, environment: Mapping[str, str] = os.environ) -> Threads:
+    """Choose the number of threads for this process.
+
+    It is the number of cores that are allowed (affinity, and the quota of a container) and idle now, shared with the
+    other processes of the run on this machine. ``OMP_NUM_THREADS`` decides where it is set.
+
+    Args:
+        root: Where proc/ and sys/ lie.
+        environment: The variables to read.
+    """
+    given = environment.get("OMP_NUM_THREADS", "").split(",")[0]
+    if given.isdecimal() and int(given) > 0:
+        return Threads(int(given), "OMP_NUM_THREADS")
+    cores = _allowed_cores()
+    quota = _Quota.find(root)
+    before = _busy_ticks(root, cores)
+    used = None if quota is None else quota.used()
+    time.sleep(SAMPLE)
+    busy = _busy_cores(before, _busy_ticks(root, cores), len(cores))
+    idle = len(cores) - busy
+    reason = f"{len(cores)} core{'' if len(cores) == 1 else 's'}"
+    if quota is not None and quota.cores < len(cores):
+        now = quota.used()
+        idle = min(idle, quota.cores - (0.0 if now is None or used is None else (now - used) / SAMPLE))
+        reason += f", a quota of {quota.cores:g}"
+    processes = max(1, int(environment.get("LOCAL_WORLD_SIZE", "1")))
+    if processes > 1:
+        reason += f", {processes} processes"
+    return Threads(max(1, int(idle / processes + 0.5)), f"{reason}, {busy:.1f} busy at start")
+
+
+def _allowed_cores() -> set[int]:
+    if hasattr(os, "sched_getaffinity"):
+        return set(os.sched_getaffinity(0))
+    return set(range(os.cpu_count() or 1))  # macOS and Windows have no affinity to ask for
+
+
+def _busy_ticks(root: Path, cores: set[int]) -> tuple[int, int]:
+    """Return the ticks that the cores have worked and those that have passed, since the machine started."""
+    worked = passed = 0
+    for line in _lines(root / "proc/stat"):
+        name, *fields = line.split()
+        if name.startswith("cpu") and name[3:].isdecimal() and int(name[3:]) in cores:
+            # user, nice, system, idle, iowait, irq, softirq, steal; what follows is part of user.
+            ticks = [int(field) for field in fields[:8]]
+            passed += sum(ticks)
+            worked += sum(ticks) - sum(ticks[3:5])
+    return worked, passed
+
+
+def _busy_cores(before: tuple[int, int], after: tuple[int, int], cores: int) -> float:
+    worked, passed = after[0] - before[0], after[1] - before[1]
+    return worked / passed * cores if passed > 0 else 0.0
+
+
+@dataclass(frozen=True)
+class _Quota:
+    """What a control group (a container) may use, in cores."""
+
+    cores: float
+    usage: Path
+
+    @classmethod
+    def find(cls, root: Path) -> "_Quota | None":
+        """Return the smallest quota of this process's group and those around it; None where there is none."""
+        found = []
+        for line in _lines(root / "proc/self/cgroup"):
+            number, controllers, group = line.split(":", 2)
+            if number == "0" and not controllers:
+                found += [cls._version_2(folder) for folder in _upwards(root / "sys/fs/cgroup", group)]
+            elif "cpu" in controllers.split(","):
+                found += [cls._version_1(folder) for folder in _upwards(root / "sys/fs/cgroup/cpu", group)]
+        quotas = [quota for quota in found if quota is not None]
+        return min(quotas, key=lambda quota: quota.cores, default=None)
+
+    @classmethod
+    def _version_2(cls, folder: Path) -> "_Quota | None":
+        words = " ".join(_lines(folder / "cpu.max")).split()
+        if len(words) != 2 or not words[0].isdecimal():
+            return None
+        return cls(int(words[0]) / int(words[1]), folder / "cpu.stat")
+
+    @classmethod
+    def _version_1(cls, folder: Path) -> "_Quota | None":
+        quota, period = (" ".join(_lines(folder / f"cpu.cfs_{name}_us")) for name in ("quota", "period"))
+        if not quota.isdecimal() or not period.isdecimal():
+            return None
+        return cls(
+            int(quota) / int(period), Path(str(folder).replace("/cgroup/cpu", "/cgroup/cpuacct", 1), "cpuacct.usage")
+        )
+
+    def used(self) -> float | None:
+        """Return the seconds of processor time that the group has used so far."""
+        for line in _lines(self.usage):
+            name, _, value = line.rpartition(" ")
+            if name == "usage_usec":
+                return int(value) / 1e6
+            if not name and value.isdecimal():
+                return int(value) / 1e9
+        return None
+
+
+def _upwards(top: Path, group: str) -> list[Path]:
+    parts = [part for part in group.strip("/").split("/") if part not in ("", "..")]
+    return [top.joinpath(*parts[:count]) for count in range(len(parts), -1, -1)]
+
+
+def _lines(file: Path) -> list[str]:
+    try:
+        return file.read_text().splitlines()
+    except OSError:
+        return []
