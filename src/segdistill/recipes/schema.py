@@ -81,7 +81,9 @@ class Train(_Strict):
     warmup: int = Field(0, ge=0, description="steps over which the learning rate grows from 0")
     clip: PositiveFloat | None = Field(None, description="largest gradient norm")
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field(
-        "32-true", description="float32 throughout, or bfloat16 or float16 where that is safe; losses stay in float32"
+        "32-true",
+        description="float32 throughout, or bfloat16 or float16 where that is safe; losses stay in float32; 16-mixed "
+        "skips steps, often a dozen at first, until its loss scale fits the student's gradients",
     )
     accelerator: str = Field("auto", description="cpu, cuda, mps, ..., or the best there is")
     devices: int | Literal["auto"] = Field(1, description="processes on this machine, one a GPU")
