@@ -18,8 +18,9 @@ from segdistill.errors import UserError
 from segdistill.recipes import Recipe
 from segdistill.training import loop
 from segdistill.training.finite import are_finite, not_finite
+from segdistill.training.rehearsal import rehearse
 from segdistill.training.run import alone_recipe, distill
-from segdistill.training.student import load_teacher, rehearse, run_student
+from segdistill.training.student import load_teacher, run_student
 from tests.tiny import said, tiny
 
 # What a loss below does at the call with this number, counted since a test began; None never.

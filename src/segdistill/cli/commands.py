@@ -89,7 +89,9 @@ def evaluate(folder: Path, changes: Sequence[str]) -> None:
             f"the student in {folder} has {description['num_classes']} classes and the data set {len(dataset.classes)}"
         )
     fabric = make_fabric(recipe.train)
-    console.print(score_table(score(fabric.to_device(network), dataset, fabric, recipe.data).record(), split))
+    console.print(
+        score_table(score(fabric.to_device(network), dataset, fabric, recipe.data, "the student").record(), split)
+    )
 
 
 def predict(folder: Path, images: Sequence[Path], out: Path) -> None:

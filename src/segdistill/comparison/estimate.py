@@ -29,6 +29,7 @@ from segdistill.training.build import (
 from segdistill.training.console import clock, quiet
 from segdistill.training.evaluation import predict_like
 from segdistill.training.optimizer import build_optimizers, step_together
+from segdistill.training.rehearsal import rehearse
 from segdistill.training.run import checked_teacher, teacher_runs
 from segdistill.training.student import build_trial, make_fabric
 
@@ -92,6 +93,7 @@ def estimate(plan: Plan, folder: Path, *, console: Console) -> None:
         method = methods.get(name, name)
         if method not in costs:
             with quiet():
+                rehearse(recipe)
                 costs[method] = measure(recipe)
         cost = costs[method]
         done = steps_done(folder / name)

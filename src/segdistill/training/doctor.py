@@ -14,6 +14,7 @@ from segdistill.reports.screen import screen_table
 from segdistill.training.build import build_dataset, build_teacher, build_transform
 from segdistill.training.console import clock
 from segdistill.training.optimizer import build_optimizers, step_together
+from segdistill.training.rehearsal import step_in_a_line, try_networks
 from segdistill.training.student import build_distiller, load_teacher, make_fabric
 from segdistill.wiring import Wiring
 
@@ -50,17 +51,20 @@ def examine(recipe: Recipe, console: Console) -> None:
         else:
             frozen, score = load_teacher(recipe.teacher, sets["val"], fabric, recipe.data)
             console.print(f"teacher: {score.value:.1%} {score.metric.name} on val")
-    distiller = build_distiller(recipe, sets["train"], frozen, fabric).train()
+    parts = recipe.train.accumulate
+    size = recipe.train.batch_size // parts
+    with step_in_a_line(recipe, size):
+        distiller = build_distiller(recipe, sets["train"], frozen, fabric).train()
     console.print(_table(distiller))
+    try_networks(recipe, distiller, fabric)
     stream = TrainingStream(sets["train"], build_transform(recipe.data, sets["train"].task), recipe.seed)
     optimizers = build_optimizers(distiller, recipe.train)
-    parts = recipe.train.accumulate
     times: list[float] = []
-    loader = training_loader(stream, recipe.train.batch_size // parts, steps=3, workers=recipe.data.workers)
+    loader = training_loader(stream, size, steps=3, workers=recipe.data.workers)
     began = time.perf_counter()
     for images, labels in loader:
         distiller.measures_gradients = not times
-        with fabric.autocast():
+        with step_in_a_line(recipe, size), fabric.autocast():
             out = distiller(images.to(fabric.device), labels.to(fabric.device))
         if not times:
             for name, share in out.gradient_shares.items():

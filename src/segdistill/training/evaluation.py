@@ -11,12 +11,15 @@ from torch import Tensor, nn
 from torchmetrics.classification import MulticlassConfusionMatrix
 
 from segdistill.data import ClassificationDataset, SegmentationDataset, evaluation_loader
+from segdistill.errors import UserError
 from segdistill.recipes.schema import Data
 from segdistill.reports.metric import METRICS, Metric
 from segdistill.running import run
 from segdistill.taps import evaluating
 from segdistill.training.build import build_evaluation_transform
 from segdistill.training.finite import check_loaded
+
+ImageSet = SegmentationDataset | ClassificationDataset
 
 # Classified images have one size and come in batches; whole images to be segmented one at a time.
 CLASSIFIED_AT_A_TIME = 64
@@ -70,24 +73,70 @@ def predict(network: nn.Module, images: Tensor, size: tuple[int, int], void: Seq
     Bilinear with ``align_corners=True``, as the task loss does it and the CIRKD code evaluates. The classes of ``void``
     are never predicted.
     """
-    logits = run(network, images).logits
+    return _classes(run(network, images).logits, size, void)
+
+
+def predict_like(network: nn.Module, images: Tensor, labels: Tensor, void: Sequence[int] = ()) -> Tensor:
+    """Return the class of each image where ``labels`` are (N,), of every pixel where they are (N, H, W)."""
+    return _classes(run(network, images).logits, tuple(labels.shape[1:]), void)
+
+
+def _classes(logits: Tensor, size: tuple[int, ...], void: Sequence[int]) -> Tensor:
+    if not size:
+        return logits.argmax(1)
     scores = F.interpolate(logits.float(), size, mode="bilinear", align_corners=True)
     if void:
         scores = scores.index_fill(1, torch.tensor(void, device=scores.device), -torch.inf)
     return scores.argmax(1)
 
 
-def predict_like(network: nn.Module, images: Tensor, labels: Tensor, void: Sequence[int] = ()) -> Tensor:
-    """Return the class of each image where ``labels`` are (N,), of every pixel where they are (N, H, W)."""
-    if labels.dim() == 1:
-        return run(network, images).logits.argmax(1)
-    return predict(network, images, (labels.shape[-2], labels.shape[-1]), void)
+@torch.no_grad()
+def try_scoring(network: nn.Module, dataset: ImageSet, fabric: Fabric, data: Data, who: str) -> None:
+    """Score the first image of a data set and forget it: what a validation would stumble on is found before training.
+
+    Args:
+        network, dataset, fabric, data: As for :func:`evaluate`.
+        who: What an error calls the network.
+
+    Raises:
+        UserError: As for :func:`evaluate`.
+    """
+    image, labels = build_evaluation_transform(data, dataset.task)(*dataset[0])
+    with evaluating(network):
+        _predict(network, image[None], labels[None], dataset, fabric, who)
+
+
+def _predict(network: nn.Module, images: Tensor, labels: Tensor, dataset: ImageSet, fabric: Fabric, who: str) -> Tensor:
+    try:
+        with fabric.autocast():
+            logits = run(network, images.to(fabric.device)).logits
+            _check_scores(logits, labels, len(dataset.classes), who)
+            return _classes(logits, tuple(labels.shape[1:]), dataset.classes.void)
+    except UserError:
+        raise
+    except (RuntimeError, AssertionError, ValueError, TypeError, IndexError) as error:
+        height, width = images.shape[-2:]
+        reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
+        raise UserError(
+            f"{who} cannot take an image of {height}x{width}: {reason}; images are scored whole, so it must take any "
+            "size (encoders of timm: options.strict_img_size=false for Swin, options.dynamic_img_size=true for ViT)"
+        ) from error
+
+
+def _check_scores(logits: Tensor, labels: Tensor, classes: int, who: str) -> None:
+    """Refuse scores that are not one for each class, of each pixel or image."""
+    if logits.dim() != labels.dim() + 1:
+        expected = "(N, classes)" if labels.dim() == 1 else "(N, classes, h, w)"
+        raise UserError(f"{who} gives scores of shape {tuple(logits.shape)}; expected {expected}")
+    if logits.shape[1] != classes:
+        raise UserError(
+            f"{who} gives {logits.shape[1]} scores and the data set has {classes} classes; build it with one output "
+            "for each class (a callable is told how many, num_classes)"
+        )
 
 
 @torch.no_grad()
-def evaluate(
-    network: nn.Module, dataset: SegmentationDataset | ClassificationDataset, fabric: Fabric, data: Data
-) -> Score:
+def evaluate(network: nn.Module, dataset: ImageSet, fabric: Fabric, data: Data, who: str = "the network") -> Score:
     """Score a network on a data set: labels at their own size; every process sees its share of the images once.
 
     Args:
@@ -95,11 +144,13 @@ def evaluate(
         dataset: The images.
         fabric: The engine.
         data: How they are read: the crop of classification, workers.
+        who: What an error calls the network.
 
     Raises:
-        UserError: A weight is not finite.
+        UserError: A weight is not finite, the network cannot take whole images, or it gives other scores than one for
+            each class.
     """
-    check_loaded(network, "the network's")
+    check_loaded(network, f"{who}'s")
     classes = dataset.classes
     classifies = dataset.task == "classification"
     metric = MulticlassConfusionMatrix(len(classes), ignore_index=dataset.ignore_index).to(fabric.device)
@@ -113,8 +164,7 @@ def evaluate(
     )
     with evaluating(network):
         for images, labels in loader:
-            with fabric.autocast():
-                predicted = predict_like(network, images.to(fabric.device), labels, classes.void)
+            predicted = _predict(network, images, labels, dataset, fabric, who)
             metric.update(predicted, labels.to(fabric.device))
     read = Score.of_classification if classifies else Score.of_segmentation
     return read(metric.compute(), classes.names)

@@ -21,7 +21,8 @@ from segdistill.training import lock, pictures
 from segdistill.training.build import build_dataset, build_teacher, final_split
 from segdistill.training.console import quiet
 from segdistill.training.folder import RunFolder
-from segdistill.training.student import make_fabric, rehearse, run_student
+from segdistill.training.rehearsal import rehearse
+from segdistill.training.student import make_fabric, run_student
 
 # So many masks a split are looked at before training; `segdistill doctor` looks at all.
 SCANNED = 500

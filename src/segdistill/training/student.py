@@ -10,7 +10,7 @@ from rich.console import Console
 from torch import nn
 
 from segdistill import models
-from segdistill.data import ClassificationDataset, SegmentationDataset, TrainingStream
+from segdistill.data import SegmentationDataset, TrainingStream
 from segdistill.distiller import Distiller
 from segdistill.errors import UserError
 from segdistill.processes import are_several, is_first_process
@@ -29,7 +29,7 @@ from segdistill.training.build import (
 )
 from segdistill.training.console import Narrator, clock
 from segdistill.training.cost import count_flops, count_parameters
-from segdistill.training.evaluation import Score, evaluate
+from segdistill.training.evaluation import ImageSet, Score, evaluate
 from segdistill.training.finite import check_loaded
 from segdistill.training.folder import RunFolder
 from segdistill.training.inputs import Inputs, describe_inputs
@@ -37,8 +37,6 @@ from segdistill.training.loop import Progress, Training
 from segdistill.training.pair import NetworkPair
 from segdistill.training.records import write_json
 from segdistill.training.terms import build_terms
-
-ImageSet = SegmentationDataset | ClassificationDataset
 
 COSTS = ("split", "params", "flops", "flops_size")
 
@@ -93,35 +91,6 @@ def build_trial(recipe: Recipe, dataset: ImageSet, fabric: Fabric) -> Distiller:
     if recipe.distils and recipe.teacher is not None:
         teacher = fabric.to_device(build_teacher(recipe.teacher, len(dataset.classes)))
     return build_distiller(recipe, dataset, teacher, fabric).train()
-
-
-def rehearse(recipe: Recipe) -> None:
-    """Take one step on two images and forget it, so that a wrong word is found before a teacher is trained.
-
-    Raises:
-        UserError: Whatever a step would stumble on: weights that do not fit, features that are not there, a loss
-            that refuses its hyper-parameters or maps, batches of one image where there is batch norm.
-    """
-    fabric = make_fabric(recipe.train)
-    dataset = build_dataset(recipe.data, "train")
-    distiller = build_trial(recipe, dataset, fabric)
-    part = recipe.train.batch_size // recipe.train.accumulate // fabric.world_size
-    stream = TrainingStream(dataset, build_transform(recipe.data, dataset.task), recipe.seed)
-    samples = [stream[position] for position in range(min(2, max(1, part)))]
-    images, labels = (torch.stack(tensors).to(fabric.device) for tensors in zip(*samples, strict=True))
-    try:
-        with fabric.autocast():
-            if distiller.first_stage_share:
-                distiller.first_stage(images, labels)
-            distiller(images, labels).total.backward()
-    except UserError:
-        raise
-    except RuntimeError as error:  # shapes that do not fit in a loss or network of one's own, no memory
-        raise UserError(f"a step on {part} images of {recipe.data.crop} fails: {str(error).splitlines()[0]}") from error
-    except ValueError as error:  # batch norm's complaint of a batch of one
-        raise UserError(
-            f"a step on {part} images of {recipe.data.crop} fails: {error}; raise train.batch_size"
-        ) from None
 
 
 def run_student(
@@ -188,7 +157,7 @@ def _run(recipe: Recipe, place: RunFolder, console: Console, label: str, teacher
     split = final_split(recipe.data)
     final_set = build_dataset(recipe.data, split)
     student = distiller.student
-    scored = evaluate(student, final_set, fabric, recipe.data)
+    scored = evaluate(student, final_set, fabric, recipe.data, "the student")
     key, name = scored.metric.key, scored.metric.name
     result = {
         **_record(scored, student, final_set, recipe.data, split),
@@ -204,7 +173,7 @@ def _run(recipe: Recipe, place: RunFolder, console: Console, label: str, teacher
         result["changes"] = changes
     if frozen is not None and teacher is not None:
         result["teacher"] = _known_record(teacher, recipe.data, split) or _record(
-            evaluate(frozen, final_set, fabric, recipe.data), frozen, final_set, recipe.data, split
+            evaluate(frozen, final_set, fabric, recipe.data, "the teacher"), frozen, final_set, recipe.data, split
         )
     if fabric.global_rank == 0:
         write_json(folder / "result.json", result)
@@ -224,7 +193,7 @@ def load_teacher(teacher: Teacher, val_set: ImageSet, fabric: Fabric, data: Data
     """
     network = fabric.to_device(build_teacher(teacher, len(val_set.classes)))
     check_loaded(network, "the teacher's")
-    score = evaluate(network, val_set, fabric, data)
+    score = evaluate(network, val_set, fabric, data, "the teacher")
     if score.value < teacher.min_miou:
         is_trained_here = all(Path(each.weights or "").is_dir() for each in teacher.each.values())
         key = "teacher.members.NAME" if teacher.members else "teacher"
@@ -272,7 +241,7 @@ def _train(
         train=recipe.train,
         seed=recipe.seed,
         folder=folder,
-        validate=lambda student: evaluate(student, val_set, fabric, recipe.data),
+        validate=lambda student: evaluate(student, val_set, fabric, recipe.data, "the student"),
         save_student=save,
         narrator=narrator,
         workers=recipe.data.workers,

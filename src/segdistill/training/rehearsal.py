@@ -1,0 +1,66 @@
+"""One step and one image of a run, taken and forgotten: what it would stumble on after hours is found at once."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from lightning_fabric import Fabric
+
+from segdistill.data import TrainingStream
+from segdistill.distiller import Distiller
+from segdistill.errors import UserError
+from segdistill.recipes import Recipe
+from segdistill.training.build import build_dataset, build_transform, final_split
+from segdistill.training.evaluation import try_scoring
+from segdistill.training.student import build_trial, make_fabric
+
+
+def rehearse(recipe: Recipe) -> None:
+    """Score one image, take one step on two and forget it, so that a wrong word is found before a teacher is trained.
+
+    Raises:
+        UserError: Whatever a step would stumble on: weights that do not fit, features that are not there, a loss
+            that refuses its hyper-parameters or maps, batches of one image where there is batch norm. And what the
+            first validation would: see :func:`try_networks`.
+    """
+    fabric = make_fabric(recipe.train)
+    dataset = build_dataset(recipe.data, "train")
+    part = recipe.train.batch_size // recipe.train.accumulate // fabric.world_size
+    with step_in_a_line(recipe, part):
+        distiller = build_trial(recipe, dataset, fabric)
+    try_networks(recipe, distiller, fabric)
+    stream = TrainingStream(dataset, build_transform(recipe.data, dataset.task), recipe.seed)
+    samples = [stream[position] for position in range(min(2, max(1, part)))]
+    images, labels = (torch.stack(tensors).to(fabric.device) for tensors in zip(*samples, strict=True))
+    with step_in_a_line(recipe, part), fabric.autocast():
+        if distiller.first_stage_share:
+            distiller.first_stage(images, labels)
+        distiller(images, labels).total.backward()
+
+
+def try_networks(recipe: Recipe, distiller: Distiller, fabric: Fabric) -> None:
+    """Score one whole image of each split that is scored, by the student and by a teacher that is not scored before.
+
+    Raises:
+        UserError: A network that cannot take whole images, or gives other scores than one for each class.
+    """
+    is_trained = recipe.teacher is not None and recipe.teacher.is_trained  # and scored on val before a step is taken
+    for split in dict.fromkeys(("val", final_split(recipe.data))):
+        dataset = build_dataset(recipe.data, split)
+        try_scoring(distiller.student, dataset, fabric, recipe.data, "the student")
+        if distiller.teacher is not None and not (is_trained and split == "val"):
+            try_scoring(distiller.teacher, dataset, fabric, recipe.data, "the teacher")
+
+
+@contextmanager
+def step_in_a_line(recipe: Recipe, images: int) -> Iterator[None]:
+    """Say in a line why a step on so many images fails, whichever network or loss of one's own it is that does."""
+    what = f"a step on {images} images of {recipe.data.crop} fails"
+    try:
+        yield
+    except UserError:
+        raise
+    except ValueError as error:  # batch norm's complaint of a batch of one
+        raise UserError(f"{what}: {error}; raise train.batch_size") from None
+    except (RuntimeError, AssertionError, TypeError, IndexError) as error:  # shapes that do not fit, no memory
+        raise UserError(f"{what}: {(str(error) or type(error).__name__).splitlines()[0]}") from error

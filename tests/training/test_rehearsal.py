@@ -1,0 +1,137 @@
+"""What the first validation would stumble on is found before anything is trained, by every command that trains."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from lightning_fabric import Fabric
+from rich.console import Console
+from torch import Tensor, nn
+
+from segdistill import models
+from segdistill.comparison.compare import compare
+from segdistill.comparison.estimate import estimate
+from segdistill.comparison.plan import plan
+from segdistill.comparison.search import search
+from segdistill.comparison.sweep import sweep
+from segdistill.data import Scenes
+from segdistill.errors import UserError
+from segdistill.recipes import alone_recipe
+from segdistill.recipes.schema import Data
+from segdistill.training.doctor import examine
+from segdistill.training.evaluation import evaluate, try_scoring
+from segdistill.training.rehearsal import rehearse
+from segdistill.training.run import distill
+from tests.networks import sequential
+from tests.tiny import TINY, tiny
+
+
+class FixedSize(nn.Module):
+    """Takes images of 32 x 32, as the crops of a tiny run are; its whole images are 32 x 48."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.network = sequential(classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        assert images.shape[2:] == (32, 32), f"Input width ({images.shape[3]}) doesn't match model (32)."
+        return self.network(images)
+
+
+def fixed(num_classes: int) -> nn.Module:
+    return FixedSize(num_classes)
+
+
+def wide(num_classes: int) -> nn.Module:
+    return sequential(num_classes + 3)
+
+
+def narrow(num_classes: int) -> nn.Module:
+    return sequential(num_classes - 1)
+
+
+def classifier(num_classes: int) -> nn.Module:
+    return nn.Sequential(sequential(num_classes), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+# Distils by features, so that the numbers of classes are nobody's business but the scoring's.
+FEATURES = ("method=none", "terms.f={loss: skd_pairwise, 'on': act}")
+WHOLE = r"the {} cannot take an image of 32x48: Input width \(48\) doesn't match model \(32\); images are scored whole"
+STUDENT = f"student.model={__name__}:fixed"
+
+
+def everywhere() -> dict[str, Callable[[Path, Console], None]]:
+    planned = plan("quickstart", [*TINY, STUDENT], "kd", "0")
+    searched = search("quickstart", [*TINY, *FEATURES, STUDENT], ["terms.f.weight=1..2"])
+    return {
+        "distill": lambda folder, console: distill(tiny(*FEATURES, STUDENT), folder, console=console),
+        "train": lambda folder, console: distill(alone_recipe(tiny(STUDENT)), folder, console=console),
+        "doctor": lambda folder, console: examine(tiny(*FEATURES, STUDENT), console),
+        "compare": lambda folder, console: compare(planned, folder, console=console),
+        "dry run": lambda folder, console: estimate(planned, folder, console=console),
+        "sweep": lambda folder, console: sweep(searched, folder, trials=1, console=console),
+    }
+
+
+@pytest.mark.parametrize("command", everywhere())
+def test_an_encoder_of_one_size_is_found_before_training(command: str, tmp_path: Path, console: Console) -> None:
+    if command == "sweep":
+        pytest.importorskip("optuna")
+    with pytest.raises(UserError, match=WHOLE.format("student")):
+        everywhere()[command](tmp_path / "run", console)
+    assert not list(tmp_path.rglob("*.pt"))
+
+
+@pytest.mark.parametrize("side", ["student", "teacher"])
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ("fixed", WHOLE),
+        ("wide", r"the {} gives 13 scores and the data set has 10 classes; build it with one output for each"),
+        ("narrow", "the {} gives 9 scores and the data set has 10 classes"),
+    ],
+)
+def test_networks_that_cannot_be_scored_are_named(side: str, model: str, message: str) -> None:
+    with pytest.raises(UserError, match=message.format(side)) as error:
+        rehearse(tiny(*FEATURES, f"{side}.model={__name__}:{model}"))
+    assert "\n" not in str(error.value)
+    rehearse(tiny(*FEATURES))  # what the message advises: a callable that heeds num_classes
+
+
+def test_a_classifier_segments_nothing() -> None:
+    with pytest.raises(UserError, match=r"the student gives scores of shape \(1, 10\); expected \(N, classes, h, w\)"):
+        rehearse(alone_recipe(tiny(f"student.model={__name__}:classifier")))
+
+
+def test_a_network_that_fails_on_a_crop_is_one_line() -> None:
+    with pytest.raises(UserError, match=r"a step on 4 images of \(24, 24\) fails: Input width \(24\) doesn't match"):
+        rehearse(alone_recipe(tiny(STUDENT, "data.crop=[24,24]")))
+
+
+def test_scoring_itself_says_it_in_the_same_words() -> None:
+    scenes, fabric = Scenes("val", length=2, size=(32, 48)), Fabric(accelerator="cpu", devices=1)
+    with pytest.raises(UserError, match=WHOLE.format("network")):
+        evaluate(FixedSize(len(scenes.classes)), scenes, fabric, Data(name="scenes"))
+    with pytest.raises(UserError, match="the network gives 14 scores"):
+        evaluate(sequential(14), scenes, fabric, Data(name="scenes"))
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize(
+    ("model", "option", "other"),
+    [
+        (
+            "unet/tu-swin_tiny_patch4_window7_224",
+            "strict_img_size",
+            {"embed_dim": 12, "depths": [1, 1, 1, 1], "num_heads": [1, 1, 1, 1]},
+        ),
+        ("dpt/tu-vit_tiny_patch16_224", "dynamic_img_size", {}),
+    ],
+)
+def test_the_advised_options_lift_the_size(model: str, option: str, other: dict[str, object]) -> None:
+    scenes, fabric = Scenes("val", length=1, size=(64, 96)), Fabric(accelerator="cpu", devices=1)
+    score = (scenes, fabric, Data(name="scenes"), "the student")
+    with pytest.raises(UserError, match=rf"cannot take an image of 64x96.*options\.{option}="):
+        try_scoring(models.build(model, len(scenes.classes), **other), *score)
+    lifted = {option: option == "dynamic_img_size"}
+    try_scoring(models.build(model, len(scenes.classes), **other, **lifted), *score)
