@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "parts": {"losses", "outputs"},
     "arguments": {"errors", "sharing", "term"},
     "wiring": {"gradients", "term"},
-    "ensemble": {"errors", "outputs", "running", "taps"},
+    "ensemble": {"arguments", "errors", "outputs", "running", "taps"},
     "running": {"outputs"},
     "sharing": set(),
     "term": {"catalogue", "errors", "gradients", "losses", "schedules"},

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segdistill import Distiller, Ensemble, Term, losses
@@ -30,6 +31,18 @@ class InPlace(nn.Module):
         return self.body(images)
 
 
+class FixedSize(nn.Module):
+    """Takes images of one size, as vision transformers do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = plain(4)
+
+    def forward(self, images: Tensor) -> Tensor:
+        assert images.shape[2] == 32, "Input height (128) doesn't match model (32)."
+        return self.body(images)
+
+
 class WithEncoder(nn.Module):
     def __init__(self, encoder: nn.Module) -> None:
         super().__init__()
@@ -47,6 +60,11 @@ def images_and_labels() -> tuple[Tensor, Tensor]:
 
 def kd() -> dict[str, Term]:
     return {"kd": Term(losses.KD())}
+
+
+def sigmoid(student: Tensor, teacher: None, labels: Tensor) -> Tensor:
+    """The task of a network with one output."""
+    return F.binary_cross_entropy_with_logits(student[:, 0], labels[:, ::4, ::4].float())
 
 
 # Arguments of another kind
@@ -76,15 +94,48 @@ def kd() -> dict[str, Term]:
             "the teacher must be .*, got a PosixPath; models",
         ),
         (lambda: Distiller("student.pth", plain(4)), r"the student must be an nn\.Module, got 'student\.pth'"),
-        (lambda: Distiller(plain(4), {"big": "runs/big"}), r"teacher 'big' must be an nn\.Module, got str"),
-        (lambda: Distiller(plain(1), plain(1), kd()), r"the student has one output channel, .* logits \[0, z\]"),
-        (lambda: Distiller(plain(2), plain(1), kd()), "the teacher has one output channel"),
+        (lambda: Distiller(plain(4), {"big": "runs/big"}), r"teacher 'big' must be .*, got 'runs/big'; models"),
+        (lambda: Distiller(plain(4), plain(4).state_dict()), r"teacher '0\.weight' must be .*, got a Tensor; models"),
+        (
+            lambda: Distiller(plain(4), FixedSize()),
+            "the teacher fails on an image of 128x128: Input height .* give a probe",
+        ),
+        (
+            lambda: Distiller(plain(1), plain(1), kd()),
+            r"term 'task': the student has one output channel, .* logits \[0, z\]",
+        ),
+        (lambda: Distiller(plain(2), plain(1), kd()), "term 'kd': the teacher has one output channel"),
+        (
+            lambda: Distiller(plain(1), plain(1), {"task": Term(sigmoid), "kd": Term(losses.kd)}),
+            "term 'kd': the student has one output channel",
+        ),
+        (
+            lambda: Distiller(
+                plain(1), plain(1), {"task": Term(sigmoid), "f": Term(losses.AT(), on="0", labels="teacher_correct")}
+            ),
+            "term 'f': the student has one output channel",
+        ),
     ],
 )
 def test_another_kind_of_argument_is_said_in_a_line(given, message: str) -> None:
     with pytest.raises(UserError, match=message) as error:
         given()
     assert "\n" not in str(error.value)
+
+
+def test_a_probe_of_the_size_that_a_network_takes() -> None:
+    for teacher in (FixedSize(), {"a": FixedSize(), "b": plain(4)}):
+        Distiller(FixedSize(), teacher, kd(), probe=torch.zeros(1, 3, 32, 32))(*images_and_labels())
+
+
+def test_one_output_is_well_where_a_task_of_ones_own_reads_it() -> None:
+    images, labels = images_and_labels()
+    mask = (labels > 1).float()  # neither integers nor indices of the outputs
+    terms = {"task": Term(sigmoid), "cwd": Term(losses.CWD()), "at": Term(losses.AT(), on="0")}
+    joined = Distiller(plain(1), plain(1), terms).eval()
+    out = joined(images, mask)
+    torch.testing.assert_close(out.terms["task"], sigmoid(joined.student(images), None, mask))
+    out.total.backward()
 
 
 def test_one_output_as_two_is_the_same_probability() -> None:

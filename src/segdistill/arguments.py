@@ -15,7 +15,7 @@ def check_network(network: object, role: str) -> nn.Module:
 
     Args:
         network: What was given.
-        role: "student" or "teacher".
+        role: "student" or "teacher", or which of several.
 
     Raises:
         UserError: It is anything else, for instance the path of one.
@@ -60,16 +60,17 @@ def check_apart(student: nn.Module, teacher: nn.Module) -> None:
         )
 
 
-def check_outputs(logits: torch.Size, role: str) -> None:
-    """Raise if a network has one output: a softmax over one class says nothing.
+def check_outputs(logits: torch.Size, role: str, term: str) -> None:
+    """Raise if a network has one output for a term that reads classes: a softmax over one class says nothing.
 
     Raises:
         UserError: Says how to give two.
     """
     if logits[1] == 1:
         raise UserError(
-            f"the {role} has one output channel, as for a sigmoid, and a softmax over one class is always 1; give it "
-            "two classes, background and object: with the object's score z, logits [0, z] are the same probabilities"
+            f"term '{term}': the {role} has one output channel, as for a sigmoid, and a softmax over one class is "
+            "always 1; give it two classes, background and object: with the object's score z, logits [0, z] are the "
+            "same probabilities"
         )
 
 

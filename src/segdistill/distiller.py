@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from segdistill import losses
 from segdistill.arguments import check_apart, check_labels, check_network, check_outputs, check_terms
 from segdistill.ensemble import Ensemble
-from segdistill.errors import UserError
+from segdistill.errors import FOREIGN, UserError, first_line
 from segdistill.gradients import AutoWeight, gradient_norms
 from segdistill.losses.self_taught import SelfTaught
 from segdistill.outputs import DistillerOutput
@@ -105,9 +105,6 @@ class Distiller(nn.Module):
                 )
         self._read_student = _reader(student, "student", chosen, probe)
         self._read_teacher = None if teacher is None else _reader(teacher, "teacher", chosen, probe)
-        for role, reader in (("student", self._read_student), ("teacher", self._read_teacher)):
-            if reader is not None:
-                check_outputs(reader.shapes["logits"], role)
         self._labels_are_checked = False
         task = chosen.pop("task", None) or Term(losses.CrossEntropy(ignore_index=ignore_index), labels="valid")
         if "aux" in self._read_student.shapes:
@@ -123,6 +120,9 @@ class Distiller(nn.Module):
         theirs = self._read_teacher.shapes if self._read_teacher else {}
         wires = []
         for name, term in self._named_terms():
+            if term.reads_classes:
+                for role, shapes in (("student", ours), *((("teacher", theirs),) if term.needs_teacher else ())):
+                    check_outputs(shapes["logits"], role, name)
             try:
                 wires += [(name, wire) for wire in term.wire(ours, theirs)]
             except UserError as error:
@@ -200,6 +200,9 @@ class Distiller(nn.Module):
 
     def _check_labels(self, labels: Tensor) -> None:
         """Look at all labels on a CPU; on a device only at the first, because looking waits for the device."""
+        task = self.terms["task"]
+        if not (isinstance(task, Term) and task.classifies):  # of a task of one's own only that knows what they are
+            return
         if torch.compiler.is_compiling() or (labels.device.type != "cpu" and self._labels_are_checked):
             return
         check_labels(labels, self._read_student.shapes["logits"][1], self.ignore_index)
@@ -336,7 +339,13 @@ def _reader(network: nn.Module, side: str, terms: Mapping[str, Term], probe: Ten
     }
     try:
         return FeatureReader(network, [feature for names in wanted.values() for feature in names], image)
-    except UserError:
+    except FOREIGN as error:
+        if not isinstance(error, UserError):
+            size = "x".join(map(str, image.shape[2:]))
+            raise UserError(
+                f"the {side} fails on an image of {size}: {first_line(error)}; give a probe (in a recipe data.crop) "
+                "of a size that it takes"
+            ) from error
         for name, features in wanted.items():  # say whose feature it was
             try:
                 FeatureReader(network, features, image)

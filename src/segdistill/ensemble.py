@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segdistill.errors import UserError
+from segdistill.arguments import check_network
+from segdistill.errors import FOREIGN, UserError
 from segdistill.outputs import SegOutput
 from segdistill.running import Runner
 from segdistill.taps import classifier_path, probe_for, roles
@@ -27,7 +28,7 @@ class Ensemble(nn.Module):
         members: The networks by name, or a list, whose names are then ``"teacher0"``, ``"teacher1"``, ...
 
     Raises:
-        UserError: No network, or a name with a dot in it.
+        UserError: No network, one that is none, or a name with a dot in it.
     """
 
     runs_members = True  # each with images of its own dtype
@@ -42,8 +43,7 @@ class Ensemble(nn.Module):
         if not named:
             raise UserError("no teacher is given; give at least one, or None to train the student alone")
         for name, member in named.items():
-            if not isinstance(member, nn.Module):
-                raise UserError(f"teacher '{name}' must be an nn.Module, got {type(member).__name__} {member!r:.60}")
+            check_network(member, f"teacher '{name}'")
             if not name or "." in name or hasattr(nn.ModuleDict, name):
                 raise UserError(f"a teacher cannot be called '{name}'; give it another name, without a dot")
         self.names = tuple(named)
@@ -58,7 +58,7 @@ class Ensemble(nn.Module):
         for name, member in self.members.items():
             own = roles(member)
             if "head" not in own:
-                with suppress(UserError, RuntimeError):  # a member whose head cannot be named has its other features
+                with suppress(*FOREIGN):  # a member whose head cannot be named has its other features
                     own["head"] = f"{classifier_path(member, probe_for(member))}:input"
             found |= {f"{name}.{role}": f"members.{name}.{tap}" for role, tap in own.items()}
             found[f"{name}.logits"] = f"scores.{name}"

@@ -7,6 +7,15 @@ class UserError(ValueError):
     """Names the thing, what was expected and the remedy, in one line."""
 
 
+# What somebody's network or loss raises when it is given what it cannot take.
+FOREIGN = (RuntimeError, AssertionError, ValueError, TypeError, IndexError)
+
+
+def first_line(error: Exception) -> str:
+    """Return what an error says in its first line; its kind where it says nothing."""
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
 class Stopped(Exception):  # noqa: N818, it is no error
     """Ctrl-C or SIGTERM took effect, after a checkpoint was written."""
 

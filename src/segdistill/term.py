@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segdistill.catalogue import BY_NAME, MeanOver
+from segdistill.catalogue import BY_NAME, CARDS, LossCard, MeanOver
 from segdistill.errors import UserError
 from segdistill.gradients import AutoWeight
 from segdistill.losses._ops import valid_at
@@ -109,6 +109,19 @@ class Term(nn.Module):
             raise UserError("the task is the student's own and this loss needs a teacher; give its term another name")
         self._is_task = True
         self.labels = self.labels or "valid"
+
+    @property
+    def reads_classes(self) -> bool:
+        """Whether the channels of the logits must be classes, two at least: for a softmax over them, or an argmax."""
+        card = _card_of(self.loss)
+        is_on_logits = any(name.rpartition(".")[2] == "logits" for name in (*self.student_names, *self.teacher_names))
+        return self.labels == "teacher_correct" or (card is not None and card.needs == ("logits",) and is_on_logits)
+
+    @property
+    def classifies(self) -> bool:
+        """Whether the loss takes labels that are the indices of the student's outputs: this package's task loss."""
+        card = _card_of(self.loss)
+        return card is not None and not card.teacher
 
     @property
     def self_taught(self) -> SelfTaught | None:
@@ -249,6 +262,13 @@ def _trait(loss: Callable[..., Tensor], name: Literal["needs_teacher", "equal_ch
     if card is None or not _is_ours(loss):
         return "batch" if name == "mean_over" else True
     return {"needs_teacher": card.teacher, "equal_channels": not card.any_channels, "mean_over": card.mean_over}[name]
+
+
+def _card_of(loss: Callable[..., Tensor]) -> LossCard | None:
+    """Return the card of a loss of this package, a module, a function, or a partial of one; of others None."""
+    function = getattr(loss, "func", loss)
+    name = getattr(function, "__name__", type(function).__name__)
+    return next((card for card in CARDS if _is_ours(loss) and name in (card.name, card.module)), None)
 
 
 def _is_ours(loss: Callable[..., Tensor]) -> bool:

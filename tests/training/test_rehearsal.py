@@ -104,7 +104,7 @@ def test_a_classifier_segments_nothing() -> None:
 
 
 def test_a_network_that_fails_on_a_crop_is_one_line() -> None:
-    with pytest.raises(UserError, match=r"a step on 4 images of \(24, 24\) fails: Input width \(24\) doesn't match"):
+    with pytest.raises(UserError, match=r"the student fails on an image of 24x24: Input width \(24\).*data\.crop"):
         rehearse(alone_recipe(tiny(STUDENT, "data.crop=[24,24]")))
 
 

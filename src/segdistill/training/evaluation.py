@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torchmetrics.classification import MulticlassConfusionMatrix
 
 from segdistill.data import ClassificationDataset, SegmentationDataset, evaluation_loader
-from segdistill.errors import UserError
+from segdistill.errors import FOREIGN, UserError, first_line
 from segdistill.recipes.schema import Data
 from segdistill.reports.metric import METRICS, Metric
 from segdistill.running import run
@@ -114,9 +114,9 @@ def _predict(network: nn.Module, images: Tensor, labels: Tensor, dataset: ImageS
             return _classes(logits, tuple(labels.shape[1:]), dataset.classes.void)
     except UserError:
         raise
-    except (RuntimeError, AssertionError, ValueError, TypeError, IndexError) as error:
+    except FOREIGN as error:
         height, width = images.shape[-2:]
-        reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
+        reason = first_line(error).rstrip(".")
         raise UserError(
             f"{who} cannot take an image of {height}x{width}: {reason}; images are scored whole, so it must take any "
             "size (encoders of timm: options.strict_img_size=false for Swin, options.dynamic_img_size=true for ViT)"

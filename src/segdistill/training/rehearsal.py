@@ -8,7 +8,7 @@ from lightning_fabric import Fabric
 
 from segdistill.data import TrainingStream
 from segdistill.distiller import Distiller
-from segdistill.errors import UserError
+from segdistill.errors import FOREIGN, UserError, first_line
 from segdistill.recipes import Recipe
 from segdistill.training.build import build_dataset, build_transform, final_split
 from segdistill.training.evaluation import try_scoring
@@ -62,5 +62,5 @@ def step_in_a_line(recipe: Recipe, images: int) -> Iterator[None]:
         raise
     except ValueError as error:  # batch norm's complaint of a batch of one
         raise UserError(f"{what}: {error}; raise train.batch_size") from None
-    except (RuntimeError, AssertionError, TypeError, IndexError) as error:  # shapes that do not fit, no memory
-        raise UserError(f"{what}: {(str(error) or type(error).__name__).splitlines()[0]}") from error
+    except FOREIGN as error:  # shapes that do not fit, no memory
+        raise UserError(f"{what}: {first_line(error)}") from error
