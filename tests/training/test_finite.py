@@ -17,6 +17,7 @@ from segdistill.cli import main
 from segdistill.errors import UserError
 from segdistill.recipes import Recipe
 from segdistill.training import loop
+from segdistill.training.checkpoints import Progress
 from segdistill.training.finite import are_finite, not_finite
 from segdistill.training.rehearsal import rehearse
 from segdistill.training.run import alone_recipe, distill
@@ -248,7 +249,7 @@ def test_a_spoiled_student_is_not_used(
 def test_float16_may_skip_some_steps_and_not_all() -> None:
     scaler = SimpleNamespace(get_scale=lambda: scale / 2)
     training = SimpleNamespace(_scaler=scaler, _remedy=lambda name: "lower something")
-    progress, scale = loop.Progress(), 2.0**16
+    progress, scale = Progress(), 2.0**16
     count: Callable[..., None] = loop.Training._count_skipped
     for _ in range(loop.SKIPS - 1):
         count(training, scale, progress)

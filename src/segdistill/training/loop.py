@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,11 @@ from torch import nn
 from segdistill.data import TrainingStream, training_loader
 from segdistill.distiller import Distiller
 from segdistill.errors import Stopped, UserError
-from segdistill.gradients import AutoWeight
 from segdistill.outputs import DistillerOutput
 from segdistill.parts import Part, whole_step
 from segdistill.recipes.schema import Train
-from segdistill.reports.metric import metric_of
 from segdistill.training import checkpoint
+from segdistill.training.checkpoints import Checkpoints, Progress
 from segdistill.training.console import Narrator
 from segdistill.training.evaluation import Score
 from segdistill.training.finite import are_finite, blame_backward, blame_forward, gradients, not_finite
@@ -38,18 +37,6 @@ PATIENCE = 5
 
 # So many steps in a row may be skipped under float16: the scale has then gone from 2^16 to 2^-14.
 SKIPS = 30
-
-
-@dataclass
-class Progress:
-    """How far a run is; part of its checkpoint."""
-
-    step: int = 0
-    seconds: float = 0.0
-    best_score: float | None = None
-    best_step: int = 0
-    silent: dict[str, int] = field(default_factory=dict)
-    skipped: int = 0
 
 
 @dataclass(frozen=True)
@@ -83,14 +70,9 @@ class Training:
     inputs: Inputs = field(default_factory=dict)
 
     @property
-    def last(self) -> Path:
-        """The checkpoint to go on from."""
-        return self.folder / "checkpoints" / "last.pt"
-
-    @property
-    def best(self) -> Path:
-        """The student at its best validation score."""
-        return self.folder / "checkpoints" / "best.pt"
+    def kept(self) -> Checkpoints:
+        """What is on the disk of it."""
+        return Checkpoints(self.folder, self.distiller, self.fabric, self.inputs, self.save_student)
 
     def run(self) -> Progress:
         """Train to the last iteration, from the last checkpoint where there is one; load the best student.
@@ -99,18 +81,23 @@ class Training:
             UserError: A term that sends the student no gradient, or a loss that is not finite; both are named.
             Stopped: Ctrl-C, SIGTERM or SIGHUP, after a checkpoint was written.
         """
-        if not self.last.exists():
-            self._remove_what_is_left()
+        kept, label = self.kept, self.narrator.label
+        if not kept.last.exists():
+            if kept.remove_what_is_left():
+                self.narrator.line(f"{label}: no {kept.last} to go on from; begun anew, from step 0")
             if self.distiller.first_stage_share:
                 self._first_stage().run()
         self.distiller.finish_first_stage()
         optimizers = build_optimizers(self.distiller, self.train)
-        progress = self._resume(optimizers)
-        is_chosen = self._take_over_best(progress)
+        progress = kept.resume(optimizers)
+        if lost := kept.take_over_best(progress):
+            self.narrator.line(f"{label}: {lost}; the best is chosen anew from step {progress.step} on")
+        # A run that was stopped or killed while it validated has its checkpoint from before.
+        is_chosen = progress.step == 0 or not (lost or self._is_due(progress.step))
         module, *wrapped = self.fabric.setup(self.distiller, *optimizers)
         self._steps(module, wrapped, progress, is_chosen=is_chosen)
         self.fabric.barrier()  # the first process has written the best student
-        self.distiller.student.load_state_dict(checkpoint.load(self.best)["student"])
+        self.distiller.student.load_state_dict(checkpoint.load(kept.best)["student"])
         if self._is_first:  # once more, since a process may have been killed between the two files
             self.save_student(self.distiller.student)
         return progress
@@ -292,10 +279,11 @@ class Training:
 
     def _remedy(self, term: str) -> str:
         change = f"lower train.learning_rate or terms.{term}.weight, or set train.clip"
-        if not self.last.exists():
+        last = self.kept.last
+        if not last.exists():
             return f"{change}, and run the command again (nothing is saved yet)"
-        step = checkpoint.load(self.last, peek=True)["step"]
-        return f"{change}, and go on from step {step} ({self.last}) with --resume (of distill and train)"
+        step = checkpoint.load(last, peek=True)["step"]
+        return f"{change}, and go on from step {step} ({last}) with --resume (of distill and train)"
 
     @property
     def _scaler(self) -> torch.amp.GradScaler | None:
@@ -320,13 +308,7 @@ class Training:
         if progress.best_score is None or score.value > progress.best_score:
             progress.best_score, progress.best_step = score.value, progress.step
             if self._is_first:
-                state = {
-                    "step": progress.step,
-                    score.metric.key: score.value,
-                    "student": self.distiller.student.state_dict(),
-                }
-                checkpoint.save(state, self.best)
-                self.save_student(self.distiller.student)
+                self.kept.save_best(progress.step, {score.metric.key: score.value})
         if metrics is not None:
             metric = score.metric
             classes = {f"{metric.classes}/{name}": value for name, value in score.classes.items()}
@@ -336,80 +318,5 @@ class Training:
     def _save(self, optimizers: Sequence[Any], progress: Progress) -> None:
         if name := not_finite(self.distiller):
             raise UserError(f"'{name}' is not finite after step {progress.step}; {self._remedy('NAME')}")
-        if not self._is_first:
-            return
-        state = {
-            **vars(progress),
-            "distiller": self.distiller.state_dict(),
-            "optimizers": [optimizer.state_dict() for optimizer in optimizers],
-            "precision": self.fabric.strategy.precision.state_dict(),
-            "inputs": self.inputs,
-            "shares": self._shares(),
-        }
-        checkpoint.save(state, self.last)
-        if not self.best.exists():  # stopped before the first validation: the latest student is the best there is
-            checkpoint.save({"step": progress.step, "student": self.distiller.student.state_dict()}, self.best)
-            self.save_student(self.distiller.student)
-
-    def _resume(self, optimizers: Sequence[torch.optim.Optimizer]) -> Progress:
-        if not self.last.exists():
-            return Progress()
-        state = checkpoint.load(self.last)
-        try:
-            self.distiller.load_state_dict(self._with_own_weights(state["distiller"], state.get("shares")))
-            for optimizer, values in zip(optimizers, state["optimizers"], strict=True):
-                optimizer.load_state_dict(values)
-            self.fabric.strategy.precision.load_state_dict(state["precision"])
-            return Progress(**{each.name: state[each.name] for each in fields(Progress) if each.name in state})
-        except (KeyError, RuntimeError, ValueError, TypeError, AttributeError) as error:
-            reason = str(error).splitlines()[0]
-            raise UserError(
-                f"{self.last} does not fit this recipe's networks ({reason[:100]}); "
-                "give another --run-dir, or delete the folder"
-            ) from None
-
-    def _shares(self) -> dict[str, float]:
-        """Return what the weights that set themselves aim at, by term."""
-        weights = {name: getattr(term, "weight", None) for name, term in self.distiller.terms.items()}
-        return {name: weight.share for name, weight in weights.items() if isinstance(weight, AutoWeight)}
-
-    def _with_own_weights(self, state: dict[str, Any], shares: dict[str, float] | None) -> dict[str, Any]:
-        """Leave out of a checkpoint the measurements of weights that aim at something else now, or are numbers."""
-        now = self._shares()
-        there = now if shares is None else shares
-        changed = [f"terms.{name}.weight." for name in {*there, *now} if there.get(name) != now.get(name)]
-        kept = {key: value for key, value in state.items() if not key.startswith(tuple(changed))}
-        fresh = self.distiller.state_dict().items()
-        return {**kept, **{key: value for key, value in fresh if key.startswith(tuple(changed))}}
-
-    def _take_over_best(self, progress: Progress) -> bool:
-        """Take the best score from the file that holds its student; return whether the student so far has been scored.
-
-        A run that was stopped or killed while it validated has its checkpoint from before. Where the best student is
-        lost, the best is chosen anew, from the student so far on.
-        """
-        if progress.step == 0:
-            return True
-        progress.best_score, progress.best_step = None, 0
-        try:
-            best = checkpoint.load(self.best, peek=True)
-            wanted = self.distiller.student.state_dict()
-            if best["student"].keys() != wanted.keys() or best["step"] > progress.step:
-                raise UserError(f"{self.best} holds another student")
-            score = best.get(metric_of(best).key)
-        except (UserError, KeyError, AttributeError) as error:
-            reason = error if self.best.exists() and isinstance(error, UserError) else f"{self.best} is missing"
-            reason = str(reason).partition("; delete it")[0]
-            self.narrator.line(f"{self.narrator.label}: {reason}; the best is chosen anew from step {progress.step} on")
-            return False
-        if score is not None:
-            progress.best_score, progress.best_step = float(score), best["step"]
-        return not self._is_due(progress.step)
-
-    def _remove_what_is_left(self) -> None:
-        """Remove the students of a run whose checkpoint to go on from was deleted: they are not of this one."""
-        left = [self.best, *(self.folder / name for name in ("student.safetensors", "student.json"))]
-        if self._is_first and any(file.exists() for file in left):
-            self.narrator.line(f"{self.narrator.label}: no {self.last} to go on from; begun anew, from step 0")
-            for file in left:
-                file.unlink(missing_ok=True)
+        if self._is_first:
+            self.kept.save(optimizers, progress)

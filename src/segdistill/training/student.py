@@ -27,13 +27,14 @@ from segdistill.training.build import (
     build_transform,
     final_split,
 )
+from segdistill.training.checkpoints import Progress
 from segdistill.training.console import Narrator, clock
 from segdistill.training.cost import count_flops, count_parameters
 from segdistill.training.evaluation import ImageSet, Score, evaluate
 from segdistill.training.finite import check_loaded
 from segdistill.training.folder import RunFolder
 from segdistill.training.inputs import Inputs, describe_inputs
-from segdistill.training.loop import Progress, Training
+from segdistill.training.loop import Training
 from segdistill.training.pair import NetworkPair
 from segdistill.training.records import write_json
 from segdistill.training.terms import build_terms

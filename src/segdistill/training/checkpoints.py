@@ -1,0 +1,145 @@
+"""What a training keeps on the disk: the checkpoint it goes on from, and its best student so far."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+
+from segdistill.distiller import Distiller
+from segdistill.errors import UserError
+from segdistill.gradients import AutoWeight
+from segdistill.reports.metric import metric_of
+from segdistill.training import checkpoint
+from segdistill.training.inputs import Inputs
+
+
+@dataclass
+class Progress:
+    """How far a run is; part of its checkpoint."""
+
+    step: int = 0
+    seconds: float = 0.0
+    best_score: float | None = None
+    best_step: int = 0
+    silent: dict[str, int] = field(default_factory=dict)
+    skipped: int = 0
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """The checkpoints of one training, and the student's own file beside them.
+
+    Attributes:
+        folder: The run's folder.
+        distiller: What is trained.
+        fabric: The engine.
+        inputs: What is remembered of data and weights.
+        save_student: Writes the student alone.
+    """
+
+    folder: Path
+    distiller: Distiller
+    fabric: Fabric
+    inputs: Inputs
+    save_student: Callable[[nn.Module], None]
+
+    @property
+    def last(self) -> Path:
+        """The checkpoint to go on from."""
+        return self.folder / "checkpoints" / "last.pt"
+
+    @property
+    def best(self) -> Path:
+        """The student at its best validation score."""
+        return self.folder / "checkpoints" / "best.pt"
+
+    def save(self, optimizers: Sequence[Any], progress: Progress) -> None:
+        """Write all that is needed to go on."""
+        state = {
+            **vars(progress),
+            "distiller": self.distiller.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in optimizers],
+            "precision": self.fabric.strategy.precision.state_dict(),
+            "inputs": self.inputs,
+            "shares": self._shares(),
+        }
+        checkpoint.save(state, self.last)
+        if not self.best.exists():  # stopped before the first validation: the latest student is the best there is
+            self.save_best(progress.step, {})
+
+    def save_best(self, step: int, score: dict[str, float]) -> None:
+        """Write the student of this step with its score."""
+        checkpoint.save({"step": step, **score, "student": self.distiller.student.state_dict()}, self.best)
+        self.save_student(self.distiller.student)
+
+    def resume(self, optimizers: Sequence[torch.optim.Optimizer]) -> Progress:
+        """Fill networks, terms and optimizers from the last checkpoint, where there is one.
+
+        Raises:
+            UserError: It cannot be read, or is of other networks.
+        """
+        if not self.last.exists():
+            return Progress()
+        state = checkpoint.load(self.last)
+        try:
+            self.distiller.load_state_dict(self._with_own_weights(state["distiller"], state.get("shares")))
+            for optimizer, values in zip(optimizers, state["optimizers"], strict=True):
+                optimizer.load_state_dict(values)
+            self.fabric.strategy.precision.load_state_dict(state["precision"])
+            return Progress(**{each.name: state[each.name] for each in fields(Progress) if each.name in state})
+        except (KeyError, RuntimeError, ValueError, TypeError, AttributeError) as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(
+                f"{self.last} does not fit this recipe's networks ({reason[:100]}); "
+                "give another --run-dir, or delete the folder"
+            ) from None
+
+    def take_over_best(self, progress: Progress) -> str | None:
+        """Take the best score from the file that holds its student, so that the two belong together.
+
+        Returns:
+            Why there is no such student, though there should be.
+        """
+        if progress.step == 0:
+            return None
+        progress.best_score, progress.best_step = None, 0
+        if not self.best.exists():
+            return f"{self.best} is missing"
+        try:
+            best = checkpoint.load(self.best, peek=True)
+            if best["student"].keys() != self.distiller.student.state_dict().keys() or best["step"] > progress.step:
+                return f"{self.best} holds another student"
+            score = best.get(metric_of(best).key)
+            if score is not None:
+                progress.best_score, progress.best_step = float(score), best["step"]
+        except UserError as error:
+            return str(error).partition("; delete it")[0]
+        except (KeyError, AttributeError, TypeError, ValueError):
+            return f"{self.best} holds no student"
+        return None
+
+    def remove_what_is_left(self) -> bool:
+        """Remove the students of a run whose checkpoint was deleted, since they are not of this one; tell if any."""
+        left = [self.best, *(self.folder / name for name in ("student.safetensors", "student.json"))]
+        found = [file for file in left if file.exists()]
+        if self.fabric.global_rank == 0:
+            for file in found:
+                file.unlink(missing_ok=True)
+        return bool(found)
+
+    def _shares(self) -> dict[str, float]:
+        """Return what the weights that set themselves aim at, by term."""
+        weights = {name: getattr(term, "weight", None) for name, term in self.distiller.terms.items()}
+        return {name: weight.share for name, weight in weights.items() if isinstance(weight, AutoWeight)}
+
+    def _with_own_weights(self, state: dict[str, Any], shares: dict[str, float] | None) -> dict[str, Any]:
+        """Leave out of a checkpoint the measurements of weights that aim at something else now, or are numbers."""
+        now = self._shares()
+        there = now if shares is None else shares
+        changed = tuple(f"terms.{name}.weight." for name in {*there, *now} if there.get(name) != now.get(name))
+        kept = {key: value for key, value in state.items() if not key.startswith(changed)}
+        return {**kept, **{key: value for key, value in self.distiller.state_dict().items() if key.startswith(changed)}}
