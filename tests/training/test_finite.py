@@ -15,10 +15,12 @@ from torch import Tensor, nn
 
 from segdistill.cli import main
 from segdistill.errors import UserError
+from segdistill.outputs import DistillerOutput
 from segdistill.recipes import Recipe
 from segdistill.training import loop
 from segdistill.training.checkpoints import Progress
-from segdistill.training.finite import are_finite, not_finite
+from segdistill.training.finite import are_finite, blame_forward, not_finite
+from segdistill.training.reading import read_parts
 from segdistill.training.rehearsal import rehearse
 from segdistill.training.run import alone_recipe, distill
 from segdistill.training.student import load_teacher, run_student
@@ -260,3 +262,37 @@ def test_float16_may_skip_some_steps_and_not_all() -> None:
     with pytest.raises(UserError, match=r"last 30 steps are not finite in float16.*train.precision=bf16-mixed"):
         for _ in range(loop.SKIPS):
             count(training, scale, progress)
+
+
+# Several processes.
+
+
+class TwoProcesses:
+    """What a process sees of another one: ``theirs`` is added to whatever is summed over both."""
+
+    world_size, device = 2, "cpu"
+
+    def __init__(self, theirs: list[float]) -> None:
+        self.theirs = torch.tensor(theirs)
+
+    def all_reduce(self, ours: Tensor, reduce_op: str) -> Tensor:
+        assert reduce_op == "sum"
+        return ours + self.theirs.reshape(ours.shape)
+
+
+def test_what_is_wrong_on_another_process_is_blamed_here_too() -> None:
+    fine = torch.tensor(1.0)
+    out = DistillerOutput(fine, {"task": fine, "kd": fine}, {}, {}, {"kd": fine})
+    assert blame_forward(out, TwoProcesses([0, 0, 0, 0])) is None
+    assert blame_forward(out, TwoProcesses([0, 1, 0, 1])) == ("kd", "term 'kd' is not finite")
+    assert blame_forward(out, TwoProcesses([0, 0, 1, 1])) == ("kd", "the own objective of term 'kd' is not finite")
+    assert blame_forward(out, TwoProcesses([0, 0, 0, 1])) == ("NAME", "the total loss is not finite")
+    ours = out._replace(terms={"task": fine, "kd": fine * float("inf")})
+    assert blame_forward(ours, TwoProcesses([0, 0, 0, 0])) == ("kd", "term 'kd' is inf")
+
+
+def test_an_image_that_another_process_cannot_read_stops_this_one_too() -> None:
+    assert read_parts(TwoProcesses([0]), lambda: [1, 2]) == [1, 2]
+    assert "another process could not read" in str(read_parts(TwoProcesses([1]), lambda: [1, 2]))
+    ours = read_parts(TwoProcesses([0]), lambda: [1 / 0])
+    assert isinstance(ours, ZeroDivisionError)
