@@ -2,6 +2,7 @@
 
 import gc
 import pickle
+import re
 
 import pytest
 import torch
@@ -162,3 +163,88 @@ def test_an_input_given_by_keyword_is_read() -> None:
             return self.classify(input=self.body(images))
 
     assert FeatureReader(ByKeyword(), ["head"], PROBE).shapes["head"] == (1, 6, 32, 32)
+
+
+class ChannelsLast(nn.Module):
+    """Works on (N, h, w, C) inside, as a Swin transformer does, and publishes one such map."""
+
+    roles = {"stage1": "stages[0]", "stage2": "stages[1]:nhwc"}  # noqa: RUF012
+
+    def __init__(self, *, permutes: bool = True) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(3, 6, 4, stride=4)
+        self.stages = Lists()
+        self.mean = nn.AdaptiveAvgPool2d(1)
+        self.classify = nn.Linear(6, 4)
+        self.permutes = permutes
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = self.stages(self.patches(images).permute(0, 2, 3, 1))[-1]
+        scores = self.classify(x) + self.mean(images).mean()
+        return scores.permute(0, 3, 1, 2) if self.permutes else scores
+
+
+class Lists(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(6)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        return [self.norm(x), 2 * x]
+
+
+@pytest.mark.parametrize("size", [(32, 32), (32, 64), (37, 50)])
+def test_channels_that_come_last_are_brought_forward_where_the_name_says_so(size, rng: torch.Generator) -> None:
+    network, images = ChannelsLast().eval(), torch.randn(2, 3, *size, generator=rng)
+    patches = network.patches(images)
+    normed = network.stages.norm(patches.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+    names = {"stage1:nhwc": normed, "norm:nhwc": normed, "stages[1]:nhwc": 2 * patches, "stage2": 2 * patches}
+    names |= {
+        "norm:input:nhwc": patches,
+        "classify:input:nhwc": 2 * patches,
+        "head:nhwc": 2 * patches,
+        "patches": patches,
+    }
+    reader = FeatureReader(network, names, torch.zeros(1, 3, *size))
+    features = reader(images)
+    for name, expected in names.items():
+        torch.testing.assert_close(features[name], expected)
+        assert reader.shapes[name][1:] == expected.shape[1:]
+
+
+@pytest.mark.parametrize("name", ["stage1", "norm", "stages[1]", "norm:input", "head"])
+def test_channels_last_are_named_with_the_name_that_works(name: str) -> None:
+    with pytest.raises(UserError, match=r"is \(1, 8, 8, 6\), with channels last; name it '") as error:
+        FeatureReader(ChannelsLast(), [name], PROBE)
+    advised = str(error.value).split("'")[-2]
+    assert FeatureReader(ChannelsLast(), [advised], PROBE).shapes[advised] == (1, 6, 8, 8)
+
+
+@pytest.mark.parametrize(
+    ("network", "name", "shape"),
+    [
+        (ChannelsLast(), "patches", "(1, 6, 8, 8)"),
+        (ChannelsLast(), "mean", "(1, 3, 1, 1)"),
+        (nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 4)), "2", "(1, 4)"),
+    ],
+)
+def test_channels_that_do_not_come_last_stay_where_they_are(network: nn.Module, name: str, shape: str) -> None:
+    with pytest.raises(UserError, match=rf"is {re.escape(shape)}, not a map with channels last; leave out ':nhwc'"):
+        FeatureReader(network, [f"{name}:nhwc"], PROBE)
+    FeatureReader(network, [name], PROBE)
+
+
+def test_scores_with_channels_last_are_refused() -> None:
+    with pytest.raises(UserError, match=r"feature 'logits' is \(1, 8, 8, 4\), with channels last; return it permuted"):
+        FeatureReader(ChannelsLast(permutes=False), [], PROBE)
+
+
+def test_describe_names_channels_last_as_they_can_be_tapped() -> None:
+    rows = {name: shape for name, _, shape in describe(nn.Sequential(ChannelsLast()), PROBE)}
+    assert rows["0.stages.norm:nhwc"] == (1, 6, 8, 8)
+    assert rows["0.patches"] == (1, 6, 8, 8)
+    assert rows["head:nhwc"] == (1, 6, 8, 8)
+    for name in rows:
+        FeatureReader(nn.Sequential(ChannelsLast()), [name], PROBE)
+    roles = {name: shape for name, kind, shape in describe(ChannelsLast(), PROBE) if kind == "role"}
+    assert roles == dict.fromkeys(("stage1:nhwc", "stage2", "head:nhwc"), (1, 6, 8, 8)) | {"logits": (1, 4, 8, 8)}

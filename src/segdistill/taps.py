@@ -5,11 +5,12 @@ A name is a role that the network publishes (``stage1`` .. ``stage4``, ``head``)
     backbone.layer4      the output of that module
     classifier.4:input   its first input
     encoder[2]           an item of an output that is a list or a dict
+    layers.3:nhwc        any of these where the channels come last, as in a Swin transformer
 """
 
 import re
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -25,15 +26,20 @@ from segdistill.running import Runner, run, version
 
 OUTPUTS = ("logits", "aux")
 _TAP = re.compile(r"^(?P<path>[^:\[\]]+)(?:(?P<input>:input)|\[(?P<item>[^\]]+)\])?$")
+_LAST = ":nhwc"
 
 
 @dataclass(frozen=True)
 class Tap:
-    """One place in a network: the output of the module at ``path``, its first input, or an item of the output."""
+    """One place in a network: the output of the module at ``path``, its first input, or an item of the output.
+
+    Its channels come second, or last.
+    """
 
     path: str
     is_input: bool = False
     item: str | None = None
+    is_last: bool = False
 
 
 class FeatureReader:
@@ -90,6 +96,8 @@ class FeatureReader:
                     f"feature '{name}' of {type(self.network).__name__} is not a tensor; "
                     "name an item of it, as in 'encoder[2]', or a module inside it"
                 )
+        for name, feature in features.items():
+            _check_layout(name, feature, hooks[name].tap if name in hooks else None, probe)
         # An in-place dropout overwrites in training only, where this pass cannot see it.
         hidden = any(isinstance(module, _DropoutNd) and module.inplace for module in self.network.modules())
         for name, hook in hooks.items():
@@ -122,6 +130,8 @@ class _Hook:
             value = _item(value, self.tap.item)
         if isinstance(value, Tensor):
             self.version = version(value)
+            if self.tap.is_last and value.dim() == 4:
+                value = value.permute(0, 3, 1, 2)
             self.current.features[self.name] = value.clone() if self.copies else value
 
 
@@ -145,6 +155,31 @@ def _item(value: object, item: str) -> object:
     return None
 
 
+def _check_layout(name: str, feature: Tensor, tap: Tap | None, images: Tensor) -> None:
+    """Refuse a map whose channels are not where they are looked for; vectors and tokens have no such order."""
+    if tap is not None and tap.is_last:
+        own = feature.permute(0, 2, 3, 1) if feature.dim() == 4 else feature
+        if feature.dim() != 4 or (_fits(own.shape[2:], images) and not _fits(own.shape[1:3], images)):
+            raise UserError(
+                f"feature '{name}' is {tuple(own.shape)}, not a map with channels last; leave out '{_LAST}'"
+            )
+    elif _has_channels_last(feature.shape, images):
+        remedy = f"name it '{name}{_LAST}'" if tap is not None else "return it permuted, (N, channels, h, w)"
+        raise UserError(f"feature '{name}' is {tuple(feature.shape)}, with channels last; {remedy}")
+
+
+def _has_channels_last(shape: torch.Size, images: Tensor) -> bool:
+    """Whether a map can only be (N, h, w, C), by the images' height and width."""
+    is_map = len(shape) == 4 and shape[3] > 1
+    return is_map and _fits(shape[1:3], images) and not _fits(shape[2:], images)
+
+
+def _fits(size: Sequence[int], images: Tensor) -> bool:
+    """Whether height and width can be those of a map of the images, at whatever stride, both rounded up or down."""
+    (height, width), (rows, columns) = images.shape[2:], size
+    return bool(abs(rows * width - columns * height) < max(height, width))
+
+
 def roles(network: nn.Module) -> dict[str, str]:
     """Return the roles that a network publishes: role to tap."""
     return dict(getattr(unwrap(network), "roles", {}))
@@ -159,19 +194,22 @@ def resolve(network: nn.Module, name: str, probe: Tensor) -> Tap:
     Raises:
         UserError: Unknown name; the nearest role or module path is offered.
     """
-    text = roles(network).get(name)
-    if text is None and name == "head":
+    bare = name.removesuffix(_LAST)
+    text = roles(network).get(bare)
+    if text is None and bare == "head":
         text = f"{classifier_path(network, probe)}:input"
-    match = _TAP.match(text or name)
+    text = text or bare
+    match = _TAP.match(text.removesuffix(_LAST))
     paths = [path for path, _ in unwrap(network).named_modules() if path]
     if match:
         path = match["path"]
         found = [path] if path in paths else [p for p in paths if p.endswith(f".{path}")]
         if len(found) == 1:
-            return Tap(found[0], is_input=match["input"] is not None, item=match["item"])
+            is_last = bare != name or text.endswith(_LAST)
+            return Tap(found[0], is_input=match["input"] is not None, item=match["item"], is_last=is_last)
     known = [*OUTPUTS, "head", *roles(network), *paths]
     hint = "(segdistill taps MODEL lists them all)"
-    raise unknown(f"feature of {type(unwrap(network)).__name__}", name, known, hint=hint)
+    raise unknown(f"feature of {type(unwrap(network)).__name__}", bare, known, hint=hint)
 
 
 def classifier_path(network: nn.Module, probe: Tensor) -> str:
@@ -241,7 +279,9 @@ def describe(network: nn.Module, probe: Tensor) -> list[tuple[str, str, tuple[in
 
         def note(module: nn.Module, args: object, output: object, path: str = path) -> None:
             if path and isinstance(output, Tensor) and output.dim() in (2, 4):
-                rows.append((path, type(module).__name__, tuple(output.shape)))
+                is_last = _has_channels_last(output.shape, probe)
+                shape = output.permute(0, 3, 1, 2).shape if is_last else output.shape
+                rows.append((path + _LAST * is_last, type(module).__name__, tuple(shape)))
 
         handles.append(module.register_forward_hook(note))
     try:
@@ -253,5 +293,16 @@ def describe(network: nn.Module, probe: Tensor) -> list[tuple[str, str, tuple[in
     names += [role for role in roles(network) if role not in OUTPUTS]
     if "head" not in names:
         names.append("head")
-    shapes = FeatureReader(network, names, probe).shapes
-    return [(name, "role", tuple(shape)) for name, shape in shapes.items()] + rows
+    shapes = [_shape(network, name, probe) for name in names]
+    return [(name, "role", tuple(shape)) for name, shape in shapes] + rows
+
+
+def _shape(network: nn.Module, name: str, probe: Tensor) -> tuple[str, torch.Size]:
+    """Return a feature's shape, and the name it can be tapped by: another where its channels come last."""
+    try:
+        return name, FeatureReader(network, [name], probe).shapes[name]
+    except UserError:
+        if name in OUTPUTS:
+            raise
+        name += _LAST
+        return name, FeatureReader(network, [name], probe).shapes[name]
