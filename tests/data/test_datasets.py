@@ -284,7 +284,9 @@ def test_scan_collects_every_problem(named: Path, write) -> None:
     assert len(report.problems) == 2
     assert report.masks == 1
     assert report.pixels == (0, 0, 48)
-    message = r"2 of 3 masks cannot be used: .*train0\.png' has label 9 in 48 pixels.*; .*train1\.png' is 7x6"
+    message = (
+        r"2 of 3 masks or their images cannot be used: .*train0\.png' has label 9 in 48 pixels.*; .*train1\.png' is 7x6"
+    )
     with pytest.raises(UserError, match=message):
         report.check()
 

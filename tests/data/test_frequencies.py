@@ -28,7 +28,7 @@ def test_pixels_and_images_by_hand(named: Path) -> None:
 
 def test_a_mask_that_cannot_be_used(named: Path, write) -> None:
     write(named / "labels/train/town/train1.png", 9)
-    with pytest.raises(UserError, match=r"1 of 3 masks cannot be used: .*train1\.png' has label 9 in 48 pixels"):
+    with pytest.raises(UserError, match=r"1 of 3 masks or their images .*: .*train1\.png' has label 9 in 48 pixels"):
         class_frequencies(open_dataset("folder", named))
 
 

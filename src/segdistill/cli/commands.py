@@ -191,7 +191,7 @@ def _check_terms(recipe: Recipe, place: str = "") -> None:
 
 
 def _check_layout(recipe: Recipe) -> None:
-    layout = open_layout(recipe.data.name, recipe.data.root)
+    layout = open_layout(recipe.data.name, recipe.data.root, recipe.data.split)
     for split in ("train", "val"):
         layout.split(split)
 

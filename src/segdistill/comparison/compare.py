@@ -54,7 +54,7 @@ def compare(plan: Plan, folder: Path, *, console: Console) -> None:
     teacher = None
     if waiting:
         _say(console, f"{len(waiting)} of {len(plan.runs)} runs to do in {folder}, seed by seed")
-        teacher = prepare(board, waiting)
+        teacher = prepare(board, waiting, console)
     elif not board.pixels:  # of a record that was lost
         board.pixels = class_pixels(board.shared)
     printed = published_values(plan)
@@ -86,7 +86,7 @@ def unfinished(plan: Plan, folder: Path) -> list[PlannedRun]:
     return [run for run in plan.runs if RunFolder(folder / run.folder, run.recipe).result is None]
 
 
-def prepare(board: Scoreboard, waiting: Sequence[PlannedRun]) -> Teacher | None:
+def prepare(board: Scoreboard, waiting: Sequence[PlannedRun], console: Console) -> Teacher | None:
     """Check all that can be checked in seconds: labels, one step of every method that has not begun.
 
     Returns:
@@ -97,7 +97,7 @@ def prepare(board: Scoreboard, waiting: Sequence[PlannedRun]) -> Teacher | None:
     """
     recipes = {run.method: run.recipe for run in reversed(waiting)}
     teachers = [checked_teacher(recipe) for recipe in recipes.values()]
-    check_labels(board.shared)
+    check_labels(board.shared, console)
     board.pixels = class_pixels(board.shared)
     begun = {run.method for run in board.plan.runs if RunFolder(board.folder / run.folder, run.recipe).has_begun}
     for method, recipe in reversed(recipes.items()):

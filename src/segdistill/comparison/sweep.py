@@ -52,7 +52,7 @@ def sweep(search: Search, folder: Path, *, trials: int, console: Console) -> Non
     problems = _open(search, folder)
     base = search.base
     teacher = checked_teacher(base)
-    check_labels(base)
+    check_labels(base, console)
     rehearse_silently(search.ends[0])
     if teacher is not None and teacher.is_trained:
         check_score(base, teacher)

@@ -24,6 +24,7 @@ def open_dataset(
     scale: float | None = None,
     native_labels: bool = False,
     cache: bool = False,
+    share: float | None = None,
 ) -> SegmentationDataset | ClassificationDataset:
     """Open one split of a dataset; see :data:`~segdistill.data.layouts.CARDS` for names and layouts.
 
@@ -36,6 +37,7 @@ def open_dataset(
         split: "train", "val" or "test".
         scale, cache: See :class:`~segdistill.data.datasets.ImageDataset`.
         native_labels: See :class:`SegmentationDataset`; means nothing for classification.
+        share: See :func:`~segdistill.data.layouts.open_layout`.
 
     Returns:
         A :class:`SegmentationDataset` or, for image classification, a
@@ -44,7 +46,7 @@ def open_dataset(
     Raises:
         UserError: If the files are not as the layout says. Damaged files are found when they are read.
     """
-    layout = open_layout(name, root)
+    layout = open_layout(name, root, share)
     source = layout.split(split).source  # a missing split is an error before any mask is read
     if source:
         _say(f"{name} {split}: {source}")

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from segdistill.data.classes import VOID
 from segdistill.data.datasets import ClassificationDataset, SegmentationDataset
-from segdistill.data.reading import reading_threads
+from segdistill.data.reading import image_size, read_image, reading_threads
 from segdistill.errors import UserError
 
 # So many masks are read before it is asked again whether every class was seen.
@@ -40,7 +40,35 @@ class LabelReport:
             more = len(self.problems) - 3
             shown = "; ".join(self.problems[:3]) + (f"; and {more} more" if more > 0 else "")
             total = self.masks + len(self.problems)
-            raise UserError(f"{len(self.problems)} of {total} masks cannot be used: {shown}")
+            raise UserError(f"{len(self.problems)} of {total} masks or their images cannot be used: {shown}")
+
+
+def check_images(
+    dataset: SegmentationDataset | ClassificationDataset, indices: Iterable[int], *, decodes: bool
+) -> None:
+    """Raise one UserError that shows the first images that cannot be read, and counts them.
+
+    Args:
+        dataset: Of images in files; others are passed over.
+        indices: Which images.
+        decodes: Decode them; False looks at their headers.
+    """
+
+    def problem(index: int) -> str | None:
+        path = dataset.path(index)
+        try:
+            if path is not None:
+                read_image(path) if decodes else image_size(path)
+        except UserError as error:
+            return str(error)
+        return None
+
+    chosen = list(indices)
+    with ThreadPoolExecutor(reading_threads()) as pool:
+        found = [each for each in pool.map(problem, chosen) if each is not None]
+    if found:
+        more = f"; and {len(found) - 3} more" if len(found) > 3 else ""
+        raise UserError(f"{len(found)} of {len(chosen)} images cannot be used: {'; '.join(found[:3])}{more}")
 
 
 def absent_classes(

@@ -48,9 +48,9 @@ def _trains_of(teacher: Teacher) -> Iterator[Train]:
 def _training_images(data: Data) -> int:
     if card_of(data.name).generated:
         return data.images[0]
-    images = open_layout(data.name, data.root).split("train").images
+    images = open_layout(data.name, data.root, data.split).split("train").images
     if images:
         return len(images)
     from segdistill.data import open_dataset  # a table has rows instead of files, and what reads them needs PyTorch
 
-    return len(open_dataset(data.name, data.root, "train"))
+    return len(open_dataset(data.name, data.root, "train", share=data.split))

@@ -25,6 +25,9 @@ class Data(_Strict):
         "shapes are generated",
     )
     root: str | None = Field(None, description="the data set's folder")
+    split: float | None = Field(
+        None, gt=0, lt=1, description="of a flat folder, without train/ and val/: the share of its pairs to train on"
+    )
     crop: tuple[PositiveInt, PositiveInt] = Field((360, 360), description="height and width of a training crop")
     scales: tuple[PositiveFloat, PositiveFloat] = Field(
         (0.5, 2.0), description="smallest and largest random scale, in steps of 0.1"

@@ -42,7 +42,9 @@ def build_dataset(data: Data, split: str) -> SegmentationDataset | Classificatio
         return Shapes(split, length=length, size=data.size, scale=scale, cache=data.cache)
     if data.name == "scenes":
         return Scenes(split, length=length, size=data.size, scale=scale, native_labels=native, cache=data.cache)
-    return open_dataset(data.name, data.root, split, scale=scale, native_labels=native, cache=data.cache)
+    return open_dataset(
+        data.name, data.root, split, scale=scale, native_labels=native, cache=data.cache, share=data.split
+    )
 
 
 def build_transform(data: Data, task: Task) -> Transform:
@@ -67,7 +69,7 @@ def build_evaluation_transform(data: Data, task: Task) -> Transform:
 
 def final_split(data: Data) -> str:
     """Return the split that results are reported on: test where the data set has one, else val."""
-    splits = {split.name for split in open_layout(data.name, data.root).splits}
+    splits = {split.name for split in open_layout(data.name, data.root, data.split).splits}
     return "test" if "test" in splits else "val"
 
 

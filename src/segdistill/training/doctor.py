@@ -5,14 +5,13 @@ import time
 from rich.console import Console
 from rich.table import Table
 
-from segdistill.data import ClassificationDataset, TrainingStream, scan_labels, training_loader
-from segdistill.data.generated import Generated
-from segdistill.data.scan import absent_classes, check_classes
+from segdistill.data import TrainingStream, training_loader
 from segdistill.distiller import Distiller
 from segdistill.recipes import Recipe
 from segdistill.reports.screen import screen_table
 from segdistill.training.build import build_dataset, build_teacher, build_transform
 from segdistill.training.console import clock
+from segdistill.training.look import look
 from segdistill.training.optimizer import build_optimizers, step_together
 from segdistill.training.rehearsal import step_in_a_line, try_networks
 from segdistill.training.student import build_distiller, load_teacher, make_fabric
@@ -27,22 +26,7 @@ def examine(recipe: Recipe, console: Console) -> None:
     """
     fabric = make_fabric(recipe.train)
     sets = {split: build_dataset(recipe.data, split) for split in ("train", "val")}
-    for split, dataset in sets.items():
-        asks = split == "train" and not recipe.data.allow_empty_classes
-        if isinstance(dataset, ClassificationDataset):
-            console.print(f"{split}: {len(dataset)} images of {len(dataset.classes)} classes")
-            if asks:
-                check_classes(dataset, absent_classes(dataset))
-            continue
-        report = scan_labels(dataset)
-        report.check()
-        total = sum(report.pixels) or 1
-        shares = sorted(zip(dataset.classes.names, report.pixels, strict=True), key=lambda pair: -pair[1])
-        said = ", ".join(f"{name} {100 * count / total:.2f}%" for name, count in shares)
-        void = 100 * report.void / (total + report.void)
-        console.print(f"{split}: {len(dataset)} images, void {void:.1f}%; {said}")
-        if asks and not isinstance(dataset, Generated):
-            check_classes(dataset, absent_classes(dataset, report, range(len(dataset))))
+    look(recipe.data, lambda line: console.print(line, soft_wrap=True), thoroughly=True)
     frozen = None
     if recipe.teacher is not None and recipe.distils:
         if any(teacher.weights is None or teacher.train is not None for teacher in recipe.teacher.each.values()):

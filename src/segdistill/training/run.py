@@ -4,13 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 
 from segdistill import models
-from segdistill.data import SegmentationDataset, scan_labels
-from segdistill.data.generated import Generated
-from segdistill.data.scan import absent_classes, check_classes
+from segdistill.data import SegmentationDataset
 from segdistill.errors import UserError
 from segdistill.recipes import Recipe, alone_recipe
 from segdistill.recipes.schema import Network, Teacher
@@ -21,11 +18,9 @@ from segdistill.training import lock, pictures
 from segdistill.training.build import build_dataset, build_teacher, final_split
 from segdistill.training.console import quiet
 from segdistill.training.folder import RunFolder
+from segdistill.training.look import look
 from segdistill.training.rehearsal import rehearse
 from segdistill.training.student import make_fabric, run_student
-
-# So many masks a split are looked at before training; `segdistill doctor` looks at all.
-SCANNED = 500
 
 
 def distill(recipe: Recipe, folder: Path, *, console: Console, must_exist: bool = False) -> dict[str, Any]:
@@ -54,7 +49,7 @@ def distill(recipe: Recipe, folder: Path, *, console: Console, must_exist: bool 
     else:
         _say_plan(console, recipe, folder)
         teacher = checked_teacher(recipe)
-        check_labels(recipe)
+        check_labels(recipe, console)
         if not place.has_begun:
             rehearse_silently(recipe)
         with lock.held(folder):
@@ -146,23 +141,9 @@ def checked_teacher(recipe: Recipe) -> Teacher | None:
     return teacher
 
 
-def check_labels(recipe: Recipe) -> None:
-    """Look at the labels before anything is trained; generated data needs no look.
-
-    Raises:
-        UserError: Masks that cannot be used, or a class without a pixel to learn from.
-    """
-    for split in ("train", "val"):
-        dataset = build_dataset(recipe.data, split)
-        if isinstance(dataset, Generated):
-            continue
-        report, looked = None, []
-        if isinstance(dataset, SegmentationDataset):
-            looked = np.linspace(0, len(dataset) - 1, min(SCANNED, len(dataset))).round().astype(int).tolist()
-            report = scan_labels(dataset, looked)
-            report.check()
-        if split == "train" and not recipe.data.allow_empty_classes:
-            check_classes(dataset, absent_classes(dataset, report, looked))
+def check_labels(recipe: Recipe, console: Console) -> None:
+    """Look at the data before anything is trained; see :func:`segdistill.training.look.look`."""
+    look(recipe.data, lambda line: _say(console, line))
 
 
 def _is_drawn(folder: Path, result: Mapping[str, Any] | None) -> bool:

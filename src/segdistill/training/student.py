@@ -154,6 +154,11 @@ def _run(recipe: Recipe, place: RunFolder, console: Console, label: str, teacher
     for change in place.changes:
         console.print(f"{label}: {change}", soft_wrap=True)
     place.claim()
+    if recipe.data.split is not None and fabric.global_rank == 0:
+        names = {
+            each: [data.name(i) for i in range(len(data))] for each, data in (("train", train_set), ("val", val_set))
+        }
+        write_json(folder / "split.json", names)
     progress = _train(fabric, recipe, distiller, train_set, val_set, folder, Narrator(console, label), inputs)
     split = final_split(recipe.data)
     final_set = build_dataset(recipe.data, split)

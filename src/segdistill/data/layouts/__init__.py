@@ -40,22 +40,26 @@ def card_of(name: str) -> Card:
     return CARDS[name]
 
 
-def open_layout(name: str, root: str | Path | None = None) -> Layout:
+def open_layout(name: str, root: str | Path | None = None, share: float | None = None) -> Layout:
     """Find the files of a dataset, without reading any image.
 
     Args:
         name: One of :data:`DATASETS`; :attr:`Card.layout` says what must lie where.
         root: The dataset's folder; ``~`` is expanded. None for generated data.
+        share: Of a flat ``folder``, what share of it is the training split; None for all others.
 
     Raises:
         UserError: For an unknown name, no or a wrong root, a wrong layout, a split without images or
             missing, an image without mask, a mask without image, a bad classes.json.
     """
     card = card_of(name)
+    if share is not None and name != "folder":
+        raise UserError(f"data.split={share:g} splits a flat folder, and dataset '{name}' has splits; leave it out")
     if card.generated:
         if root is not None:
             raise UserError(f"dataset '{name}' is generated but root '{root}' was given; use 'folder' or 'camvid'")
         return card.open(Path())
     if root is None:
         raise UserError(f"dataset '{name}' needs a root: set data.root to the folder that holds it")
-    return card.open(existing_folder(Path(root).expanduser()))
+    where = existing_folder(Path(root).expanduser())
+    return folder.open_folder(where, share) if name == "folder" else card.open(where)

@@ -2,13 +2,16 @@
 
 import json
 import logging
+import random
+from collections.abc import Mapping
 from functools import cache as remember
 from pathlib import Path
 
 from segdistill.data.classes import VOID, Classes
-from segdistill.data.layouts.files import expect, pair, present
-from segdistill.data.layouts.layout import Card, Layout, Split
-from segdistill.errors import UserError, unknown
+from segdistill.data.layouts.files import LABEL_SUFFIXES, expect, pair, present
+from segdistill.data.layouts.foreign import refuse_foreign
+from segdistill.data.layouts.layout import SPLITS, Card, Layout, Split
+from segdistill.errors import UserError, nearest, unknown
 
 KEYS = ("classes", "ignore_index", "palette")
 
@@ -16,13 +19,81 @@ _BYTE_ORDER_MARK = "\ufeff"
 _log = logging.getLogger(__name__)
 
 
-def open_folder(root: Path) -> Layout:
-    """Find the images and masks, and read classes.json if there is one."""
-    expect(root, "folder", ["images/train", "images/val", "labels/train", "labels/val"])
+def open_folder(root: Path, share: float | None = None) -> Layout:
+    """Find the images and masks, and read classes.json if there is one.
+
+    Args:
+        root: The folder.
+        share: Of a flat folder, without train/ and val/: the share of its pairs to train on, the others are val.
+    """
+    if not _has_masks(root / "labels"):
+        refuse_foreign(root)
     images, labels = root / "images", root / "labels"
-    splits = tuple(pair(split, images / split, labels / split, deep=True) for split in present(images))
+    is_flat = images.is_dir() and labels.is_dir() and not any((images / split).is_dir() for split in SPLITS)
+    if is_flat:
+        splits = _split(pair("train", images, labels, deep=True), share, root)
+    elif share is not None:
+        raise UserError(f"data.split={share} splits a flat folder, and '{images}' has splits; leave data.split out")
+    else:
+        expect(root, "folder", ["images/train", "images/val", "labels/train", "labels/val"])
+        names = [
+            split for split in present(images) if split != "test" or _is_labelled(labels / "test", images / "test")
+        ]
+        splits = tuple(pair(split, images / split, labels / split, deep=True) for split in names)
     description = root / "classes.json"
     return read_classes(description, splits) if description.exists() else Layout("folder", None, splits)
+
+
+def _has_masks(folder: Path) -> bool:
+    return any(file.suffix.lower() in LABEL_SUFFIXES for file in folder.rglob("*"))
+
+
+def _split(pairs: Split, share: float | None, root: Path) -> tuple[Split, ...]:
+    """Split the pairs of a flat folder: for one share always alike, whatever a recipe's seed."""
+    if share is None:
+        raise UserError(
+            f"'{root}' holds images/ and labels/ without train/ and val/; give data.split=0.9 to train on nine tenths "
+            "and validate on the others, or sort them into images/train, images/val, labels/train, labels/val"
+        )
+    count = len(pairs.images)
+    if count < 2:
+        raise UserError(f"'{root}' holds {count} image; data.split needs at least 2")
+    order = list(range(count))
+    random.Random(0).shuffle(order)
+    first = min(count - 1, max(1, round(share * count)))
+    return tuple(
+        Split(
+            name,
+            tuple(pairs.images[place] for place in chosen),
+            tuple(pairs.labels[place] for place in chosen),
+            source=f"{len(chosen)} of {count} pairs, by data.split={share:g}",
+        )
+        for name, chosen in (("train", sorted(order[:first])), ("val", sorted(order[first:])))
+    )
+
+
+@remember
+def _is_labelled(labels: Path, images: Path) -> bool:
+    """Tell whether a test split has masks; log it once if it has none."""
+    if _has_masks(labels):
+        return True
+    _log.info(f"'{images}' has no labels: it is left to `segdistill predict`, and results are those on val")
+    return False
+
+
+@remember
+def _say_passed_over(keys: tuple[str, ...], path: Path) -> None:
+    _log.info(f"'{path}' has further keys, which are passed over: {', '.join(keys)}")
+
+
+def _check_keys(data: Mapping[str, object], path: Path) -> None:
+    """Raise for a key that was probably meant to be another; name the others once."""
+    others = [key for key in data if key not in KEYS]
+    for key in others:
+        if nearest(key, KEYS):
+            raise unknown("key", key, KEYS, hint=f"in '{path}'")
+    if others:
+        _say_passed_over(tuple(others), path)
 
 
 def read_classes(path: Path, splits: tuple[Split, ...] = ()) -> Layout:
@@ -45,9 +116,7 @@ def read_classes(path: Path, splits: tuple[Split, ...] = ()) -> Layout:
         raise UserError(f"cannot read '{path}' as JSON: {error}") from error
     if not isinstance(data, dict) or "classes" not in data:
         raise UserError(f'\'{path}\' must be an object with "classes", for instance {{"classes": ["a", "b"]}}')
-    for key in data:
-        if key not in KEYS:
-            raise unknown("key", key, KEYS, hint=f"in '{path}'")
+    _check_keys(data, path)
     names, void, palette = data["classes"], data.get("ignore_index", VOID), data.get("palette")
     given = "ignore_index" in data
     if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
@@ -92,6 +161,7 @@ CARD = Card(
 images/train/**.jpg    labels/train/**.png    same names; class indices 0, 1, 2, ...; 255 = void
 images/val/**.jpg      labels/val/**.png
 images/test/**.jpg     labels/test/**.png     optional
+images/**.jpg          labels/**.png          instead of these, with data.split=0.9
 classes.json           optional: {"classes": ["road", "car"], "ignore_index": 255, "palette": [[128, 64, 128], ...]}""",
     open=open_folder,
 )
