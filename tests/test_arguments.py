@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from segdistill import Distiller, Ensemble, Term, losses
 from segdistill.errors import UserError
+from segdistill.models import wrap
 from tests.networks import plain, sequential
 
 SOURCE = Path(__file__).parents[1] / "src"
@@ -255,13 +256,45 @@ def test_parameters_that_a_student_ties_or_freezes_itself_are_its_own() -> None:
 # Precision and compilation
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
-def test_a_teacher_of_another_precision(dtype: torch.dtype) -> None:
+@pytest.mark.parametrize("teacher", [torch.float32, torch.float16, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("student", [torch.float32, torch.float16, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("autocast", [False, True])
+def test_networks_of_any_two_precisions(student: torch.dtype, teacher: torch.dtype, autocast: bool) -> None:
     images, labels = images_and_labels()
-    teacher = plain(4).to(dtype)
-    out = Distiller(plain(4), teacher, {"kd": Term(losses.KD(), labels="teacher_correct")})(images, labels)
-    out.total.backward()
-    assert out.terms["kd"].isfinite()
+
+    def out(student: torch.dtype, teacher: torch.dtype):
+        torch.manual_seed(0)
+        terms = {
+            "kd": Term(losses.KD(), labels="teacher_correct"),
+            "fitnet": Term(losses.FitNet(), on="head"),  # through an adapter, which is in float32
+            "own": Term(lambda s, t, y: F.mse_loss(s, t)),
+        }
+        return Distiller(plain(4).to(student), sequential(width=12).to(teacher), terms)(images, labels)
+
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        mixed = out(student, teacher)
+    mixed.total.backward()
+    torch.testing.assert_close(mixed.total.float(), out(torch.float32, torch.float32).total, rtol=0.02, atol=0)
+
+
+def test_a_teacher_in_half_precision_sees_what_it_would_alone() -> None:
+    images, labels = images_and_labels()
+    seen: list[Tensor] = []
+
+    def keep(student: Tensor, teacher: Tensor, labels: None) -> Tensor:
+        seen.append(teacher)
+        return student.mean()
+
+    teacher = plain(4).to(torch.bfloat16)
+    normalized = wrap(copy.deepcopy(teacher), mean=(0.5, 0.5, 0.5), std=(0.2, 0.2, 0.2))
+    for each in (teacher, normalized, Ensemble({"a": copy.deepcopy(teacher), "b": plain(4)})):
+        member = "a" if isinstance(each, Ensemble) else None
+        joined = Distiller(plain(4), each, {"keep": Term(keep, teacher=member)})
+        with torch.autocast("cpu", torch.float16):  # another half than the teacher's
+            joined(images, labels)
+    alone = teacher(images.to(torch.bfloat16)).float()
+    torch.testing.assert_close(seen[0].float(), alone, rtol=0, atol=0)
+    torch.testing.assert_close(seen[2].float(), alone, rtol=0, atol=0)
 
 
 @pytest.mark.filterwarnings("ignore")

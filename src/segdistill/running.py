@@ -34,16 +34,14 @@ class Runner:
 
 
 def run(network: nn.Module, images: Tensor) -> SegOutput:
-    """Return the output of a network, computed in the dtype of its weights where that is not float32.
+    """Return the output of a network, for images in the dtype of its weights.
 
-    A network in half precision is given images in half precision, and autocast is off. One that runs several networks
-    says ``runs_members`` and does this for each.
+    One in half precision computes as it is, outside autocast. One that runs several networks says ``runs_members`` and
+    does this for each.
     """
     if getattr(network, "runs_members", False) or not images.is_floating_point():
         return read_output(network(images))
-    dtype = next((p.dtype for p in network.parameters() if p.is_floating_point()), torch.float32)
-    if dtype == torch.float32:
-        return read_output(network(images))
+    dtype = next((p.dtype for p in network.parameters() if p.is_floating_point()), images.dtype)
     with torch.autocast(images.device.type, enabled=False) if dtype in HALF else nullcontext():
         return read_output(network(images.to(dtype)))
 

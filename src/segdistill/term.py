@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from segdistill.catalogue import BY_NAME, CARDS, LossCard, MeanOver
 from segdistill.errors import UserError
 from segdistill.gradients import AutoWeight
-from segdistill.losses._ops import valid_at
+from segdistill.losses._ops import call_in_dtype, valid_at
 from segdistill.losses.self_taught import SelfTaught
 from segdistill.schedules import Schedule
 
@@ -185,8 +185,9 @@ class Term(nn.Module):
             return self.loss(self._packed(ours), self._packed([None] * len(ours)), labels), None
         theirs = [teacher[name] for name in self.teacher_names]
         assert self.adapters is not None, "wire() comes first"
-        adapted = [adapter(x) for adapter, x in zip(self.adapters, ours, strict=True)]
-        packed = self._packed([_resize_to(x, y) for x, y in zip(adapted, theirs, strict=True)]), self._packed(theirs)
+        adapted = [_adapted(adapter, x) for adapter, x in zip(self.adapters, ours, strict=True)]
+        pairs = [_alike(x, y) for x, y in zip(adapted, theirs, strict=True)]
+        packed = self._packed([x for x, _ in pairs]), self._packed([y for _, y in pairs])
         value = self.loss(*packed, labels)
         taught = self.self_taught
         if taught is None or taught.first_stage or not self.training:
@@ -276,10 +277,23 @@ def _is_ours(loss: Callable[..., Tensor]) -> bool:
     return str(getattr(getattr(loss, "func", loss), "__module__", "")).partition(".")[0] == "segdistill"
 
 
-def _resize_to(student: Tensor, teacher: Tensor) -> Tensor:
-    if student.shape[2:] == teacher.shape[2:]:
-        return student
-    return F.interpolate(student, teacher.shape[2:], mode="bilinear", align_corners=False)
+def _adapted(adapter: nn.Module, x: Tensor) -> Tensor:
+    """Return what the adapter makes of a feature, in the wider of their dtypes where autocast does not choose one."""
+    weight = next(adapter.parameters(), None)
+    chosen = x.dtype != torch.float64 and torch.is_autocast_enabled(x.device.type)
+    if weight is None or weight.dtype == x.dtype or chosen:
+        adapted: Tensor = adapter(x)
+    else:
+        adapted = call_in_dtype(adapter, x.to(torch.promote_types(weight.dtype, x.dtype)))
+    return adapted
+
+
+def _alike(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
+    """Return both in the teacher's size and the wider of their dtypes."""
+    if student.shape[2:] != teacher.shape[2:]:
+        student = F.interpolate(student, teacher.shape[2:], mode="bilinear", align_corners=False)
+    dtype = torch.promote_types(student.dtype, teacher.dtype)
+    return student.to(dtype), teacher.to(dtype)
 
 
 def _name(adapter: nn.Module) -> str:

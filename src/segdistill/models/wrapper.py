@@ -68,5 +68,5 @@ class Wrapped(nn.Module):
     def forward(self, images: Tensor) -> SegOutput:
         """Return the network's output for images (N, 3, H, W) normalised with ImageNet's figures."""
         if self.converts:
-            images = images * self.scale + self.shift
+            images = (images * self.scale + self.shift).to(images.dtype)
         return read_output(self.network(images))
