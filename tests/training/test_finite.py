@@ -19,6 +19,7 @@ from segdistill.outputs import DistillerOutput
 from segdistill.recipes import Recipe
 from segdistill.training import loop
 from segdistill.training.checkpoints import Progress
+from segdistill.training.doctor import examine
 from segdistill.training.finite import are_finite, blame_forward, not_finite
 from segdistill.training.reading import read_parts
 from segdistill.training.rehearsal import rehearse
@@ -161,23 +162,25 @@ def test_a_teacher_and_a_student_alone_beside_it_go_on_too(tmp_path: Path, conso
         )
 
 
-def test_a_weight_that_sets_itself_is_measured_anew_when_it_is_changed(tmp_path: Path, console: Console) -> None:
-    def weight(folder: str) -> float:
-        lines = [json.loads(line) for line in (tmp_path / folder / "metrics.jsonl").read_text().splitlines()]
-        return [line["weight/mine"] for line in lines if line["split"] == "train"][-1]
-
+@pytest.mark.parametrize("weight", ["auto:0.05", "0.25"])
+def test_a_weight_that_set_itself_may_be_changed(weight: str, tmp_path: Path, console: Console) -> None:
     changes = ("train.iterations=14", "train.validate_every=6", "train.log_every=14")
+    trouble["at"] = 9
     with pytest.raises(UserError, match="at step 8 "):
-        trouble["at"] = 9
         distill(of("bad_value", *changes, "terms.mine.weight=auto:0.5"), tmp_path / "run", console=console)
     trouble["at"] = None
-    distill(
-        of("bad_value", *changes, "terms.mine.weight=auto:0.05"), tmp_path / "run", console=console, must_exist=True
-    )
+    changed = of("bad_value", *changes, f"terms.mine.weight={weight}")
+    distill(changed, tmp_path / "run", console=console, must_exist=True)
     state = torch.load(tmp_path / "run/checkpoints/last.pt", weights_only=True)
-    assert state["shares"] == {"mine": 0.05}
-    assert int(state["distiller"]["terms.mine.weight.count"]) == 5
-    assert weight("run") == pytest.approx(float(state["distiller"]["terms.mine.weight.total"]) / 5)
+    lines = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
+    used = [line["weight/mine"] for line in lines if line["split"] == "train"][-1]
+    if weight == "0.25":
+        assert state["shares"] == {}
+        assert used == 0.25
+    else:  # measured anew
+        assert state["shares"] == {"mine": 0.05}
+        assert int(state["distiller"]["terms.mine.weight.count"]) == 5
+        assert used == pytest.approx(float(state["distiller"]["terms.mine.weight.total"]) / 5)
 
 
 # Weights.
@@ -262,6 +265,15 @@ def test_float16_may_skip_some_steps_and_not_all() -> None:
     with pytest.raises(UserError, match=r"last 30 steps are not finite in float16.*train.precision=bf16-mixed"):
         for _ in range(loop.SKIPS):
             count(training, scale, progress)
+
+
+@pytest.mark.parametrize("loss", WHAT)
+def test_doctor_finds_it_too(loss: str, console: Console) -> None:
+    trouble["at"] = 3  # what is tried before the three steps calls it once
+    with pytest.raises(UserError, match=WHAT[loss].replace("step 6", r"step \d") + "; lower .*, or change the term"):
+        examine(of(loss, "data.images=[12,3,3]"), console)
+    trouble["at"] = None
+    examine(of(loss, "data.images=[12,3,3]"), console)  # and nothing else
 
 
 # Several processes.

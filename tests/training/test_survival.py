@@ -145,6 +145,31 @@ def test_a_run_begun_anew_leaves_no_student_of_the_old_one(
         torch.testing.assert_close(last["distiller"][f"student.{name}"], value, rtol=0, atol=0)
 
 
+def test_a_best_student_of_later_steps_is_not_this_runs(tmp_path: Path, console: Console) -> None:
+    """As when an older checkpoint is put back."""
+    folder = tmp_path / "run"
+    stopped(alone(), folder, console, step=4)
+    last = (folder / "checkpoints/last.pt").read_bytes()
+    train(alone(), folder, console)
+    (folder / "result.json").unlink()
+    (folder / "checkpoints/last.pt").write_bytes(last)
+    best = torch.load(folder / "checkpoints/best.pt", weights_only=True)
+    torch.save({**best, "step": 5, "miou": 1.0}, folder / "checkpoints/best.pt")
+    train(alone(), folder, console)
+    assert check_it_belongs_together(folder)["val_miou"] < 1
+    assert "best.pt holds another student; the best is chosen anew from step 4 on" in said(console)
+
+
+def test_a_run_killed_between_the_best_students_two_files(tmp_path: Path, console: Console) -> None:
+    train(alone(), tmp_path / "run", console)
+    train(alone("seed=1"), tmp_path / "other", console)
+    (tmp_path / "run/result.json").unlink()
+    other = (tmp_path / "other/student.safetensors").read_bytes()
+    (tmp_path / "run/student.safetensors").write_bytes(other)
+    train(alone(), tmp_path / "run", console)
+    check_it_belongs_together(tmp_path / "run")
+
+
 def test_a_damaged_result_is_made_again_as_it_says(tmp_path: Path, console: Console) -> None:
     first = train(alone(), tmp_path / "run", console)
     record = tmp_path / "run/result.json"
@@ -218,6 +243,13 @@ def test_a_signal_during_validation_loses_nothing(
     assert steps(tmp_path / "run", "val") == [3, 6]
 
 
+def test_a_stop_does_not_wait_for_validation(tmp_path: Path, console: Console) -> None:
+    stopped(alone(), tmp_path / "run", console, step=3)
+    assert steps(tmp_path / "run", "val") == []
+    train(alone(), tmp_path / "run", console)
+    assert steps(tmp_path / "run", "val") == [3, 6]
+
+
 def test_a_run_killed_during_validation_has_the_step_before_it(
     tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -254,7 +286,7 @@ def test_a_run_is_saved_as_often_as_it_says(tmp_path: Path, console: Console, mo
     train(alone("train.save_every=5"), tmp_path / "a", console)  # how often is no part of what is run
 
 
-def test_what_is_ignored_stays_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hangup_that_is_ignored_stays_ignored() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup leaves it
     try:
         with interrupt.deferred_interrupt() as interrupted:

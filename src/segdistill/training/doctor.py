@@ -7,10 +7,12 @@ from rich.table import Table
 
 from segdistill.data import TrainingStream, training_loader
 from segdistill.distiller import Distiller
+from segdistill.errors import UserError
 from segdistill.recipes import Recipe
 from segdistill.reports.screen import screen_table
 from segdistill.training.build import build_dataset, build_teacher, build_transform
 from segdistill.training.console import clock
+from segdistill.training.finite import blame
 from segdistill.training.look import look
 from segdistill.training.optimizer import build_optimizers, step_together
 from segdistill.training.rehearsal import step_in_a_line, try_networks
@@ -57,6 +59,10 @@ def examine(recipe: Recipe, console: Console) -> None:
                 console.print(f"step 1: {name} {float(out.terms[name].detach()):.4g}, {said}")
             began = time.perf_counter()
         out.total.backward()
+        scaled = recipe.train.precision == "16-mixed"
+        if wrong := blame(distiller, out, [(images, labels)], fabric, step=len(times) + 1, scaled=scaled):
+            name, what = wrong
+            raise UserError(f"{what}; lower train.learning_rate or terms.{name}.weight, or change the term")
         step_together(optimizers, None)
         times.append(time.perf_counter() - began)
         began = time.perf_counter()

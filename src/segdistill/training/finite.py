@@ -1,7 +1,7 @@
 """Whether numbers are finite: a step before it reaches the weights, weights before they are scored or saved."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from lightning_fabric import Fabric
@@ -12,6 +12,7 @@ from segdistill.distiller import Distiller
 from segdistill.errors import UserError
 from segdistill.gradients import gradient_norms
 from segdistill.outputs import DistillerOutput
+from segdistill.training.interrupt import on_any
 
 
 def are_finite(tensors: Iterable[Tensor]) -> bool:
@@ -45,6 +46,40 @@ def check_loaded(network: nn.Module, whose: str) -> None:
     """
     if name := not_finite(network):
         raise UserError(f"{whose} weights are not finite: '{name}' holds nan or inf; give a file of other weights")
+
+
+def blame(
+    distiller: Distiller,
+    out: DistillerOutput,
+    batches: Sequence[Sequence[Tensor]],
+    fabric: Fabric,
+    *,
+    step: int,
+    scaled: bool,
+    seed: Callable[[], None] = lambda: None,
+) -> tuple[str, str] | None:
+    """Look at a step between its backward pass and its optimizers; name the first term to blame where it is not finite.
+
+    Args:
+        distiller: With the step's gradients.
+        out: The step's values.
+        batches: Its images and labels, part by part.
+        fabric: The engine.
+        step: Its number, for the line.
+        scaled: Gradients are scaled for float16: what is not finite in them is the scaler's business.
+        seed: Sets random numbers back to those of the step, to take it again.
+
+    Returns:
+        The term's name, or NAME where it is none's, and a line; None where all is finite, on every process.
+    """
+    wanted = [out.total, *([] if scaled else gradients(distiller.parameters()))]
+    if not on_any(fabric, not are_finite(wanted)):
+        return None
+    if forward := blame_forward(out, fabric):
+        return forward[0], f"{forward[1]} at step {step} (forward pass)"
+    seed()
+    name, what = blame_backward(distiller, batches, fabric)
+    return name, f"{what} at step {step} (backward pass)"
 
 
 def blame_forward(out: DistillerOutput, fabric: Fabric) -> tuple[str, str] | None:

@@ -8,14 +8,12 @@ from types import FrameType
 import torch
 from lightning_fabric import Fabric
 
-NAMES = ("SIGINT", "SIGTERM", "SIGHUP")  # the last is not there on Windows
-
 
 @contextmanager
 def deferred_interrupt() -> Iterator[Callable[[], bool]]:
     """Let a step finish before Ctrl-C, SIGTERM or SIGHUP takes effect; a second one takes effect at once.
 
-    What is ignored, as SIGHUP is under ``nohup``, stays ignored.
+    SIGHUP stays ignored where it is, as under ``nohup``.
     """
     caught: list[int] = []
 
@@ -24,10 +22,11 @@ def deferred_interrupt() -> Iterator[Callable[[], bool]]:
             raise KeyboardInterrupt
         caught.append(number)
 
-    numbers = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
-    heeded = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # Windows has none
+        numbers.append(signal.SIGHUP)
     try:
-        before = {number: signal.signal(number, catch) for number in heeded}
+        before = {number: signal.signal(number, catch) for number in numbers}
     except ValueError:  # not the main thread, which alone may catch signals
         before = {}
     try:

@@ -23,7 +23,7 @@ from segdistill.training import checkpoint
 from segdistill.training.checkpoints import Checkpoints, Progress
 from segdistill.training.console import Narrator
 from segdistill.training.evaluation import Score
-from segdistill.training.finite import are_finite, blame_backward, blame_forward, gradients, not_finite
+from segdistill.training.finite import blame, not_finite
 from segdistill.training.first_stage import FirstStage
 from segdistill.training.inputs import Inputs
 from segdistill.training.interrupt import deferred_interrupt, on_any
@@ -254,18 +254,19 @@ class Training:
                 )
 
     def _check_finite(self, out: DistillerOutput, batches: Sequence[Sequence[torch.Tensor]], step: int) -> None:
-        """Refuse a step before it reaches the weights, and name the first term to blame.
-
-        Under float16 gradients that are not finite are the scaler's business, which then takes no step.
-        """
-        wanted = [out.total, *([] if self._scaler else gradients(self.distiller.parameters()))]
-        if not on_any(self.fabric, not are_finite(wanted)):
-            return
-        forward = blame_forward(out, self.fabric)
-        if forward is None:
-            seed_step(self.seed, step - 1, self.fabric.global_rank)
-        name, what = forward or blame_backward(self.distiller, batches, self.fabric)
-        raise UserError(f"{what} at step {step} ({'forward' if forward else 'backward'} pass); {self._remedy(name)}")
+        """Refuse a step before it reaches the weights."""
+        wrong = blame(
+            self.distiller,
+            out,
+            batches,
+            self.fabric,
+            step=step,
+            scaled=self._scaler is not None,
+            seed=lambda: seed_step(self.seed, step - 1, self.fabric.global_rank),
+        )
+        if wrong is not None:
+            name, what = wrong
+            raise UserError(f"{what}; {self._remedy(name)}")
 
     def _count_skipped(self, scale: float, progress: Progress) -> None:
         """Give up where float16 gradients stay out of range however small they are scaled."""
