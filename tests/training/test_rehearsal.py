@@ -135,3 +135,29 @@ def test_the_advised_options_lift_the_size(model: str, option: str, other: dict[
         try_scoring(models.build(model, len(scenes.classes), **other), *score)
     lifted = {option: option == "dynamic_img_size"}
     try_scoring(models.build(model, len(scenes.classes), **other, **lifted), *score)
+
+
+def test_a_wrong_feature_is_found_before_the_labels_are_read(
+    tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(*_, **__):
+        raise AssertionError("the labels were read")
+
+    for module in ("training.run", "comparison.compare", "comparison.sweep"):
+        monkeypatch.setattr(f"segdistill.{module}.check_labels", read)
+    monkeypatch.setattr("segdistill.training.doctor.look", read)
+    monkeypatch.setattr("segdistill.comparison.compare.class_pixels", read)
+    monkeypatch.setattr("segdistill.comparison.sweep._optuna", lambda: None)
+    words = ("terms.kd.on=hed",)
+    wrong = "term 'kd', student: unknown feature of .* 'hed'"
+    with pytest.raises(UserError, match=wrong):
+        distill(tiny(*words), tmp_path / "run", console=console)
+    with pytest.raises(UserError, match=wrong):
+        examine(tiny(*words), console)
+    with pytest.raises(UserError, match=wrong):
+        compare(plan("quickstart", [*TINY, *words], "kd", "0"), tmp_path / "c", console=console)
+    searched = search("quickstart", [*TINY, *words], ["terms.kd.weight=1..2"])
+    with pytest.raises(UserError, match=wrong):
+        sweep(searched, tmp_path / "s", trials=1, console=console)
+    with pytest.raises(AssertionError, match="the labels were read"):
+        distill(tiny(), tmp_path / "run", console=console)

@@ -1,6 +1,7 @@
 """Several methods over several seeds at equal budget, from one teacher; the table is there from the first run on."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
@@ -17,7 +18,8 @@ from segdistill.reports.tabular import on_screen
 from segdistill.training import lock
 from segdistill.training.build import build_dataset
 from segdistill.training.folder import RunFolder
-from segdistill.training.run import check_labels, checked_teacher, rehearse_silently, trained_teacher
+from segdistill.training.rehearsal import Rehearsal
+from segdistill.training.run import check_labels, checked_teacher, trained_teacher
 from segdistill.training.student import load_teacher, make_fabric, run_student
 
 # What ends one run and not the others: what the user can mend, no memory left, a bug in a loss or network of one's own.
@@ -97,19 +99,36 @@ def prepare(board: Scoreboard, waiting: Sequence[PlannedRun], console: Console) 
     """
     recipes = {run.method: run.recipe for run in reversed(waiting)}
     teachers = [checked_teacher(recipe) for recipe in recipes.values()]
-    check_labels(board.shared, console)
-    board.pixels = class_pixels(board.shared)
     begun = {run.method for run in board.plan.runs if RunFolder(board.folder / run.folder, run.recipe).has_begun}
     for method, recipe in reversed(recipes.items()):
         if method not in begun:
-            try:
-                rehearse_silently(recipe)
-            except UserError as error:
-                raise UserError(f"method '{method}': {error}") from None
+            _rehearse(method, recipe, console)
+    check_labels(board.shared, console)
+    board.pixels = class_pixels(board.shared)
     teacher = next((teacher for teacher in teachers if teacher is not None), None)
     if teacher is not None and teacher.is_trained:
         check_score(board.shared, teacher)
     return teacher
+
+
+def _rehearse(method: str, recipe: Recipe, console: Console) -> None:
+    with _named(method):
+        rehearsal = Rehearsal(recipe)
+    try:
+        with _named(method):
+            rehearsal.run()
+    except UserError:
+        check_labels(recipe, console)  # where it was a label, this names the file
+        raise
+
+
+@contextmanager
+def _named(method: str) -> Iterator[None]:
+    """Say whose error it was."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"method '{method}': {error}") from None
 
 
 def class_pixels(recipe: Recipe) -> dict[str, int]:

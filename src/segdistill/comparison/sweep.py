@@ -21,7 +21,7 @@ from segdistill.reports.sweep import SweepTables, Trial, sweep_tables
 from segdistill.reports.tabular import on_screen
 from segdistill.training import lock
 from segdistill.training.folder import completed, refuse_other
-from segdistill.training.run import check_labels, checked_teacher, rehearse_silently
+from segdistill.training.run import check_labels, checked_teacher, rehearse_first
 from segdistill.training.student import run_student
 
 RECORD = "sweep.json"
@@ -52,8 +52,8 @@ def sweep(search: Search, folder: Path, *, trials: int, console: Console) -> Non
     problems = _open(search, folder)
     base = search.base
     teacher = checked_teacher(base)
+    rehearse_first(search.ends[0], console)
     check_labels(base, console)
-    rehearse_silently(search.ends[0])
     if teacher is not None and teacher.is_trained:
         check_score(base, teacher)
     with lock.held(folder):

@@ -15,7 +15,7 @@ from segdistill.training.console import clock
 from segdistill.training.finite import blame
 from segdistill.training.look import look
 from segdistill.training.optimizer import build_optimizers, step_together
-from segdistill.training.rehearsal import step_in_a_line, try_networks
+from segdistill.training.rehearsal import Rehearsal, step_in_a_line, try_networks
 from segdistill.training.student import build_distiller, load_teacher, make_fabric
 from segdistill.wiring import Wiring
 
@@ -26,6 +26,7 @@ def examine(recipe: Recipe, console: Console) -> None:
     Raises:
         UserError: The first thing that is wrong.
     """
+    Rehearsal(recipe)  # so that a wrong word is found before all labels are read
     fabric = make_fabric(recipe.train)
     sets = {split: build_dataset(recipe.data, split) for split in ("train", "val")}
     look(recipe.data, lambda line: console.print(line, soft_wrap=True), thoroughly=True)

@@ -11,31 +11,53 @@ from segdistill.distiller import Distiller
 from segdistill.errors import FOREIGN, UserError, first_line
 from segdistill.recipes import Recipe
 from segdistill.training.build import build_dataset, build_transform, final_split
+from segdistill.training.console import quiet
 from segdistill.training.evaluation import try_scoring
 from segdistill.training.student import build_trial, make_fabric
 
 
-def rehearse(recipe: Recipe) -> None:
-    """Score one image, take one step on two and forget it, so that a wrong word is found before a teacher is trained.
+class Rehearsal:
+    """One image and one step of a run. Building it takes seconds, and finds what needs no look at the data.
+
+    Args:
+        recipe: The run's.
 
     Raises:
-        UserError: Whatever a step would stumble on: weights that do not fit, features that are not there, a loss
-            that refuses its hyper-parameters or maps, batches of one image where there is batch norm. And what the
-            first validation would: see :func:`try_networks`.
+        UserError: Weights that do not fit, features that are not there, a loss that refuses its hyper-parameters.
     """
-    fabric = make_fabric(recipe.train)
-    dataset = build_dataset(recipe.data, "train")
-    part = recipe.train.batch_size // recipe.train.accumulate // fabric.world_size
-    with step_in_a_line(recipe, part):
-        distiller = build_trial(recipe, dataset, fabric)
-    try_networks(recipe, distiller, fabric)
-    stream = TrainingStream(dataset, build_transform(recipe.data, dataset.task), recipe.seed)
-    samples = [stream[position] for position in range(min(2, max(1, part)))]
-    images, labels = (torch.stack(tensors).to(fabric.device) for tensors in zip(*samples, strict=True))
-    with step_in_a_line(recipe, part), fabric.autocast():
-        if distiller.first_stage_share:
-            distiller.first_stage(images, labels)
-        distiller(images, labels).total.backward()
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe, self.fabric = recipe, make_fabric(recipe.train)
+        self.dataset = build_dataset(recipe.data, "train")
+        self.part = recipe.train.batch_size // recipe.train.accumulate // self.fabric.world_size
+        with quiet(), step_in_a_line(recipe, self.part):  # the run itself will say what it loads
+            self.distiller = build_trial(recipe, self.dataset, self.fabric)
+
+    def run(self) -> None:
+        """Score one image, take one step on two and forget it.
+
+        Raises:
+            UserError: Whatever a step would stumble on: a loss that refuses its maps, batches of one image where there
+                is batch norm. And what the first validation would: see :func:`try_networks`.
+        """
+        recipe, distiller = self.recipe, self.distiller
+        try_networks(recipe, distiller, self.fabric)
+        stream = TrainingStream(self.dataset, build_transform(recipe.data, self.dataset.task), recipe.seed)
+        samples = [stream[position] for position in range(min(2, max(1, self.part)))]
+        images, labels = (torch.stack(tensors).to(self.fabric.device) for tensors in zip(*samples, strict=True))
+        with step_in_a_line(recipe, self.part), self.fabric.autocast():
+            if distiller.first_stage_share:
+                distiller.first_stage(images, labels)
+            distiller(images, labels).total.backward()
+
+
+def rehearse(recipe: Recipe) -> None:
+    """Take a run's first image and step and forget them; see :class:`Rehearsal`.
+
+    Raises:
+        UserError: What the run would stumble on.
+    """
+    Rehearsal(recipe).run()
 
 
 def try_networks(recipe: Recipe, distiller: Distiller, fabric: Fabric) -> None:

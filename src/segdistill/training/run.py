@@ -16,10 +16,9 @@ from segdistill.reports.pictures import is_whole
 from segdistill.reports.table import comparison
 from segdistill.training import lock, pictures
 from segdistill.training.build import build_dataset, build_teacher, final_split
-from segdistill.training.console import quiet
 from segdistill.training.folder import RunFolder
 from segdistill.training.look import look
-from segdistill.training.rehearsal import rehearse
+from segdistill.training.rehearsal import Rehearsal
 from segdistill.training.student import make_fabric, run_student
 
 
@@ -49,9 +48,9 @@ def distill(recipe: Recipe, folder: Path, *, console: Console, must_exist: bool 
     else:
         _say_plan(console, recipe, folder)
         teacher = checked_teacher(recipe)
-        check_labels(recipe, console)
         if not place.has_begun:
-            rehearse_silently(recipe)
+            rehearse_first(recipe, console)
+        check_labels(recipe, console)
         with lock.held(folder):
             place.claim()
             try:
@@ -118,10 +117,18 @@ def teacher_recipe(recipe: Recipe, name: str = "teacher") -> Recipe:
     return own.model_copy(update=changes)
 
 
-def rehearse_silently(recipe: Recipe) -> None:
-    """Rehearse a run that itself will say what it loads."""
-    with quiet():
-        rehearse(recipe)
+def rehearse_first(recipe: Recipe, console: Console) -> None:
+    """Rehearse a run before the look at its data, which takes longer.
+
+    Raises:
+        UserError: What the run would stumble on; where that is a label or an image, the file.
+    """
+    rehearsal = Rehearsal(recipe)
+    try:
+        rehearsal.run()
+    except UserError:
+        check_labels(recipe, console)
+        raise
 
 
 def checked_teacher(recipe: Recipe) -> Teacher | None:
