@@ -190,6 +190,11 @@ def test_another_sweep_in_the_same_folder_is_refused(tmp_path: Path, console: Co
         (tmp_path / "s/sweep.json").write_text(content)
         with pytest.raises(UserError, match=r"sweep.json is damaged; give another --run-dir, or delete the folder"):
             sweep(searched(WEIGHT), tmp_path / "s", trials=1, console=console)
+    sweep(searched(WEIGHT), tmp_path / "other", trials=1, console=console)
+    for lines in (b"{\n", b"null\n", b"[1]\n", b"\xff\xfe\n", b"[" * 100_000 + b"\n"):
+        (tmp_path / "other/optuna.log").write_bytes(lines)
+        with pytest.raises(UserError, match=r"optuna.log is damaged; give another --run-dir, or delete the folder"):
+            sweep(searched(WEIGHT), tmp_path / "other", trials=1, console=console)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/notes.txt").write_text("mine")
     with pytest.raises(UserError, match="holds no sweep"):

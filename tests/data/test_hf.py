@@ -231,3 +231,24 @@ def test_a_folder_of_something_else(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     with pytest.raises(UserError, match=r"holds no splits that datasets' save_to_disk wrote .*; it holds images"):
         open_layout("hf", tmp_path)
+
+
+@pytest.mark.parametrize("content", ["", "{", "null", "[]", '{"features": 3}', "[" * 100_000])
+def test_a_description_that_is_none(content: str, tmp_path: Path) -> None:
+    for split in ("train", "validation"):
+        (tmp_path / split).mkdir()
+        (tmp_path / split / "state.json").write_text("{}")
+        (tmp_path / split / "dataset_info.json").write_text(content)
+    with pytest.raises(
+        UserError, match=r"cannot read '.*train'.*copy it again|train' does not say what its columns are"
+    ):
+        open_layout("hf", str(tmp_path))
+
+
+def test_a_parquet_file_that_is_none(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    (tmp_path / "data").mkdir()
+    for split in ("train", "validation"):
+        (tmp_path / f"data/{split}-00000-of-00001.parquet").write_bytes(b"none")
+    with pytest.raises(UserError, match=r"cannot read '.*train-00000-of-00001.parquet': Parquet .*; copy it again"):
+        open_layout("hf", str(tmp_path))

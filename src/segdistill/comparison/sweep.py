@@ -150,9 +150,13 @@ def _optuna() -> ModuleType:
 
 
 def _study(optuna: ModuleType, folder: Path) -> Any:
-    journal = optuna.storages.journal.JournalFileBackend(str(folder / "optuna.log"))
-    storage = optuna.storages.JournalStorage(journal)
-    return optuna.create_study(storage=storage, study_name="sweep", direction="maximize", load_if_exists=True)
+    file = folder / "optuna.log"
+    journal = optuna.storages.journal.JournalFileBackend(str(file))
+    try:
+        storage = optuna.storages.JournalStorage(journal)
+        return optuna.create_study(storage=storage, study_name="sweep", direction="maximize", load_if_exists=True)
+    except (AssertionError, AttributeError, KeyError, RecursionError, TypeError, ValueError):  # of lines that are none
+        raise UserError(f"{file} is damaged; give another --run-dir, or delete the folder") from None
 
 
 def _next(optuna: ModuleType, study: Any, search: Search, trials: int) -> tuple[int, dict[str, Value]] | None:

@@ -106,19 +106,27 @@ def _parquet(root: Path) -> dict[str, list[Path]]:
 
 
 def _features(table: Path) -> Mapping[str, Any]:
-    if table.is_dir():
-        found = json.loads((table / "dataset_info.json").read_text(encoding="utf-8"))
-    else:
-        try:
-            from pyarrow import parquet
-        except ImportError as error:
-            raise UserError(f"dataset 'hf' {INSTALL}") from error
-        metadata = parquet.read_schema(table).metadata or {}
-        found = json.loads(metadata.get(b"huggingface", b"{}")).get("info", {})
-    features = found.get("features")
+    try:
+        found = _description(table)
+    except (OSError, ValueError, RecursionError) as error:  # Arrow's own errors are ValueErrors
+        raise UserError(f"cannot read '{table}': {str(error).splitlines()[0]}; copy it again") from None
+    features = found.get("features") if isinstance(found, Mapping) else None
     if not isinstance(features, Mapping):
         raise UserError(f"'{table}' does not say what its columns are; write it with datasets' save_to_disk")
     return features
+
+
+def _description(table: Path) -> Any:
+    """Return what datasets wrote of a table."""
+    if table.is_dir():
+        return json.loads((table / "dataset_info.json").read_text(encoding="utf-8"))
+    try:
+        from pyarrow import parquet
+    except ImportError as error:
+        raise UserError(f"dataset 'hf' {INSTALL}") from error
+    metadata = parquet.read_schema(table).metadata or {}
+    written = json.loads(metadata.get(b"huggingface", b"{}"))
+    return written.get("info", {}) if isinstance(written, Mapping) else {}
 
 
 CARD = Card(
