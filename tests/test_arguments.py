@@ -319,3 +319,30 @@ def test_a_compiled_student_is_measured(compiled: str) -> None:
     assert out.weights["kd"] == pytest.approx(eager(images, labels).weights["kd"], rel=1e-4)
     joined.measures_gradients = False
     joined(images, labels).total.backward()  # compiled
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_compiled_loss_is_measured() -> None:
+    torch.compiler.reset()
+    images, labels = images_and_labels()
+    torch.manual_seed(0)
+    student, teacher = plain(4), plain(4)
+    norms = {}
+    for loss in (losses.kd, torch.compile(losses.kd, backend="aot_eager")):
+        joined = Distiller(student, copy.deepcopy(teacher), {"kd": Term(loss, weight="auto:0.2")}).train()
+        joined(images, labels)
+        out = joined(images, labels)
+        out.total.backward()
+        norms[loss] = out.gradients["kd"]
+    first, second = norms.values()
+    assert first == pytest.approx(second, rel=1e-4)
+
+
+def test_a_compiled_distiller_that_cannot_be_measured_says_what_to_compile(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuses(*args: object) -> None:
+        raise RuntimeError("This backward function was compiled with non-empty donated buffers which requires ...")
+
+    monkeypatch.setattr("segdistill.distiller.gradient_norms", refuses)
+    joined = Distiller(plain(4), plain(4), {"kd": Term(losses.KD(), weight="auto:0.2")}).train()
+    with pytest.raises(UserError, match=r"a compiled Distiller .* Distiller\(torch\.compile\(student\), teacher"):
+        joined(*images_and_labels())

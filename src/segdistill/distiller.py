@@ -1,5 +1,6 @@
 """The Distiller: joins student, teacher and terms into one module that any training loop can call."""
 
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Self
@@ -149,9 +150,15 @@ class Distiller(nn.Module):
                 the step's, while the terms stay the means over the part.
         """
         self._check_labels(labels)
+        if self._measures and not torch.compiler.is_compiling():
+            with _uncompiled():
+                return self._step(images, labels, part)
+        return self._step(images, labels, part)
+
+    def _step(self, images: Tensor, labels: Tensor, part: Part | None) -> DistillerOutput:
         if part is None:
             part = self.prepare(images, labels)
-        ours = self._student_features(images)
+        ours = self._read_student(images)
         values, own = {}, {}
         for name, term in self._named_terms():
             with _named(name), _unchanged(ours, part.teacher, part.labels[term.labels]):
@@ -207,13 +214,6 @@ class Distiller(nn.Module):
             return
         check_labels(labels, self._read_student.shapes["logits"][1], self.ignore_index)
         self._labels_are_checked = True
-
-    def _student_features(self, images: Tensor) -> dict[str, Tensor]:
-        if self._measures and _is_compiled(self.student):
-            # Gradients are measured on a graph that is kept, which a compiled one cannot be.
-            with torch.compiler.set_stance("force_eager"):
-                return self._read_student(images)
-        return self._read_student(images)
 
     def _teacher_features(self, images: Tensor) -> dict[str, Tensor]:
         if self.teacher is None or self._read_teacher is None:
@@ -305,7 +305,15 @@ class Distiller(nn.Module):
             return {}
         waiting = self._waiting()
         wanted = values if self.measures_gradients else {name: values[name] for name in ("task", *waiting) if waiting}
-        norms = gradient_norms(wanted, self.student.parameters())
+        try:
+            norms = gradient_norms(wanted, self.student.parameters())
+        except RuntimeError as error:
+            if "donated buffers" not in str(error):
+                raise
+            raise UserError(
+                'a compiled Distiller keeps no graph to measure gradients on, as for weight="auto:..."; compile the '
+                "student and the losses instead, as in Distiller(torch.compile(student), teacher, ...)"
+            ) from error
         for name, weight in waiting.items():
             weight.measure(norms["task"], norms[name])
         return norms
@@ -354,11 +362,14 @@ def _reader(network: nn.Module, side: str, terms: Mapping[str, Term], probe: Ten
         raise
 
 
-def _is_compiled(network: nn.Module) -> bool:
-    return any(
-        hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) is not None
-        for module in network.modules()
-    )
+@contextmanager
+def _uncompiled() -> Iterator[None]:
+    """Run what is compiled as it was before: gradients are measured on a graph that is kept; compiled ones are not."""
+    if "torch._dynamo" not in sys.modules:  # nothing is compiled, and the import takes seconds
+        yield
+        return
+    with torch.compiler.set_stance("force_eager"):
+        yield
 
 
 @contextmanager
