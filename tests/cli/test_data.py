@@ -120,3 +120,22 @@ def test_a_folder_is_looked_at_without_pytorch(root: Path) -> None:
         "assert not {'torch', 'numpy', 'PIL'} & set(sys.modules), sorted(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_a_flat_folder_is_shown_with_the_share_that_its_error_advises(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for folder in ("images", "labels"):
+        (tmp_path / folder).mkdir()
+        for i in range(10):
+            Image.new("L", (8, 6), i % 2).save(tmp_path / folder / f"{i}.png")
+    root = f"data.root={tmp_path}"
+    assert run(monkeypatch, "data", "folder", root) == 2
+    assert "give data.split=0.9" in capsys.readouterr().err
+    assert run(monkeypatch, "data", "folder", root, "data.split=0.9", "split=val") == 0
+    out = capsys.readouterr().out
+    assert "9 of 10 pairs, by data.split=0.9" in out
+    assert "48 labelled pixels in 1 images" in out
+    for wrong in ("1", "nan", "most"):
+        assert run(monkeypatch, "data", "folder", root, f"data.split={wrong}") == 2
+        assert f"data.split={wrong} is no share" in capsys.readouterr().err

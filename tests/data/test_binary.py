@@ -120,3 +120,20 @@ def test_a_named_void_class_needs_no_pixel(folder: Path) -> None:
     assert absent_classes(data) == ()
     describe(folder, classes=["a", "b", "c"], ignore_index=255)
     assert open_dataset("folder", folder).classes.void == ()
+
+
+def test_the_colors_of_a_named_void_class_are_void(folder: Path, write) -> None:
+    describe(folder, classes=["void", "leaf"], palette=[[9, 9, 9], [0, 200, 0]], ignore_index=0)
+    picture = np.full((6, 8, 3), 9, np.uint8)
+    picture[:2] = [0, 200, 0]
+    write(folder / "labels/train/town/train0.png", picture)
+    labels = open_dataset("folder", folder)[0][1]
+    assert (labels[:2] == 1).all()
+    assert (labels[2:] == 255).all()
+
+
+def test_black_may_name_what_is_void(binary: Path) -> None:
+    describe(binary, classes=["void", "building"], ignore_index=0)
+    labels = open_dataset("folder", binary)[0][1]
+    assert labels[:2].unique().tolist() == [1]
+    assert labels[2:].unique().tolist() == [255]

@@ -11,7 +11,7 @@ from segdistill.reports.screen import screen_table
 if TYPE_CHECKING:
     from segdistill.data import SegmentationDataset
 
-KEYS = ("data.root", "split")
+KEYS = ("data.root", "data.split", "split")
 
 
 def show(name: str | None, changes: Sequence[str]) -> None:
@@ -22,14 +22,16 @@ def show(name: str | None, changes: Sequence[str]) -> None:
     card = card_of(name)
     asked = _parsed(changes)
     root, split = asked.get("data.root"), asked.get("split")
-    layout = open_layout(name, root) if root is not None or split is not None else None
+    share = _share(asked.get("data.split"))
+    is_asked = root is not None or split is not None or share is not None
+    layout = open_layout(name, root, share) if is_asked else None
     if split is not None and layout is not None:
         layout.split(split)
     _describe(card)
     if layout is not None:
-        _count_images(layout, root)
+        _count_images(layout, root, share)
     if split is not None:
-        _count_classes(name, root, split)
+        _count_classes(name, root, split, share)
 
 
 def _list() -> None:
@@ -51,6 +53,19 @@ def _parsed(changes: Sequence[str]) -> dict[str, str]:
     return asked
 
 
+def _share(given: str | None) -> float | None:
+    """Return the share of a flat folder to train on, as a recipe's ``data.split`` takes it."""
+    if given is None:
+        return None
+    try:
+        share = float(given)
+    except ValueError:
+        share = 0.0
+    if not 0 < share < 1:
+        raise UserError(f"data.split={given} is no share; expected a number between 0 and 1, for instance 0.9")
+    return share
+
+
 def _describe(card: Card) -> None:
     table = screen_table("", "", show_header=False)
     for row in (("data.name", card.name), ("what", card.about), ("from", card.source), ("terms", card.terms)):
@@ -60,11 +75,11 @@ def _describe(card: Card) -> None:
     console.print(table)
 
 
-def _count_images(layout: Layout, root: str | None) -> None:
+def _count_images(layout: Layout, root: str | None, share: float | None) -> None:
     console.print()
     table = screen_table("split", "images", "")
     for split in layout.splits:
-        count = len(split.images) or len(_open(layout.name, root, split.name))  # no files to count
+        count = len(split.images) or len(_open(layout.name, root, split.name, share))  # no files to count
         table.add_row(split.name, str(count), split.source)
     console.print(table)
     if layout.classes is not None:
@@ -72,10 +87,10 @@ def _count_images(layout: Layout, root: str | None) -> None:
         console.print(f"{len(layout.classes)} classes: {shown}", soft_wrap=True)
 
 
-def _count_classes(name: str, root: str | None, split: str) -> None:
+def _count_classes(name: str, root: str | None, split: str, share: float | None) -> None:
     from segdistill.data import class_frequencies
 
-    dataset = _open(name, root, split)
+    dataset = _open(name, root, split, share)
     found = class_frequencies(dataset)
     console.print()
     if dataset.task == "classification":
@@ -96,7 +111,7 @@ def _count_classes(name: str, root: str | None, split: str) -> None:
     console.print(f"{split}: {labelled} labelled pixels in {len(dataset)} images, {void:.2f} % of all pixels are void")
 
 
-def _open(name: str, root: str | None, split: str) -> "SegmentationDataset | Any":
+def _open(name: str, root: str | None, split: str, share: float | None) -> "SegmentationDataset | Any":
     from segdistill.data import open_dataset
 
-    return open_dataset(name, root, split)
+    return open_dataset(name, root, split, share=share)

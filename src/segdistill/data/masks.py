@@ -48,7 +48,7 @@ def read_mask(
     Args:
         path: The mask: values with 1 to 32 bits, whole floats or a palette, or colours where ``colours`` is given.
         num_classes: Class indices must be below, or void.
-        void: A further value that means void.
+        void: A further value that means void; of masks in colors, the index of the class that does.
         values: The class of each value in the file, 255 = void; None where the values are the class indices.
         colours: One colour per class, and one more for void.
         has_own_palette: These colours are the data set's own: an indexed mask that has them at other indices was
@@ -64,12 +64,13 @@ def read_mask(
     with opened(path) as picture:
         if colours and picture.mode in ("RGB", "RGBA"):
             _check_storage(picture, path)
-            return classes_of_colors(np.array(picture.convert("RGB")), path, num_classes, colours)
+            labels = classes_of_colors(np.array(picture.convert("RGB")), path, num_classes, colours)
+            return _without(void, labels)
         found = _values(picture, path, note)
         if colours and picture.mode == "P":
             moved = moved_color(picture, found, colours, (VOID, void))
     if colours and gray_is_color:
-        return classes_of_colors(np.stack([found] * 3, axis=-1), path, num_classes, colours)
+        return _without(void, classes_of_colors(np.stack([found] * 3, axis=-1), path, num_classes, colours))
     if moved:
         index, color, place = moved
         shown_as = f"{list(color)}, the color of {f'class {place}' if place < num_classes else 'void'}"
@@ -96,6 +97,12 @@ def read_mask(
         labels = np.array(values + (VOID,) * (VOID + 1 - limit), dtype=np.uint8)[labels]
     if void != VOID:
         labels[found == void] = VOID
+    return labels
+
+
+def _without(void: int, labels: Array) -> Array:
+    """Return the labels with 255 for the class that only names what is void."""
+    labels[labels == void] = VOID
     return labels
 
 
