@@ -5,12 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segdistill import Distiller, Ensemble, Term, losses
+from segdistill import Distiller, Ensemble, Term, losses, schedules
 from segdistill.errors import UserError
 from segdistill.models import wrap
 from tests.networks import plain, sequential
@@ -85,6 +86,13 @@ def sigmoid(student: Tensor, teacher: None, labels: Tensor) -> Tensor:
         ),
         (lambda: Distiller(plain(4), plain(4), [Term(losses.KD())]), "terms are given by name, .* got a list"),
         (lambda: Term("kd"), r"a Term takes a loss, as in Term\(losses\.KD\(\)\), got 'kd'"),
+        (lambda: Term(losses.KD(), weight=None), "a weight is a number, a schedule or 'auto:SHARE' .*, got None"),
+        (lambda: Term(losses.KD(), weight=float("nan")), "a weight is .*, got nan"),
+        (lambda: Term(losses.KD(), weight=[1.0]), r"a weight is .*, got \[1\.0\]"),
+        (lambda: Term(losses.KD(), on=None), r"on names a feature, .*, got None"),
+        (lambda: Term(losses.KD(), on=["head", 3]), r"on names a feature, .*, got \['head', 3\]"),
+        (lambda: Term(losses.KD(), on=("a", "b", "c")), r"on names a feature, .*, got \('a', 'b', 'c'\)"),
+        (lambda: Term(losses.KD(), adapter="conv"), "an adapter is an nn.Module, or a list of them, got 'conv'"),
         (lambda: Term(losses.KD), r"got the class KD; call it: KD\(\.\.\.\)"),
         (
             lambda: Distiller(plain(4), "runs/teacher"),
@@ -127,6 +135,11 @@ def test_another_kind_of_argument_is_said_in_a_line(given, message: str) -> None
 def test_a_probe_of_the_size_that_a_network_takes() -> None:
     for teacher in (FixedSize(), {"a": FixedSize(), "b": plain(4)}):
         Distiller(FixedSize(), teacher, kd(), probe=torch.zeros(1, 3, 32, 32))(*images_and_labels())
+
+
+@pytest.mark.parametrize("weight", [2, 2.0, np.float32(2), torch.tensor(2.0), schedules.linear(2.0, 0.0)])
+def test_a_weight_may_be_any_number_or_schedule(weight: object) -> None:
+    assert Term(losses.KD(), weight=weight).weight_at(0.0) == 2.0
 
 
 def test_one_output_is_well_where_a_task_of_ones_own_reads_it() -> None:
@@ -321,6 +334,11 @@ def test_a_compiled_student_is_measured(compiled: str) -> None:
     joined(images, labels).total.backward()  # compiled
 
 
+def kept_inside(student: Tensor, teacher: Tensor, labels: None) -> Tensor:
+    """A loss that keeps for its backward pass what nobody else holds."""
+    return (student - teacher).exp().sin().tanh().mean()
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_a_compiled_loss_is_measured() -> None:
     torch.compiler.reset()
@@ -328,7 +346,7 @@ def test_a_compiled_loss_is_measured() -> None:
     torch.manual_seed(0)
     student, teacher = plain(4), plain(4)
     norms = {}
-    for loss in (losses.kd, torch.compile(losses.kd, backend="aot_eager")):
+    for loss in (kept_inside, torch.compile(kept_inside, backend="aot_eager")):
         joined = Distiller(student, copy.deepcopy(teacher), {"kd": Term(loss, weight="auto:0.2")}).train()
         joined(images, labels)
         out = joined(images, labels)

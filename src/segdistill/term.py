@@ -1,5 +1,6 @@
 """A Term: which loss compares which features, with what weight, on which labels, through which adapter."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -59,7 +60,7 @@ class Term(nn.Module):
             all teachers together, their class probabilities averaged.
 
     Raises:
-        UserError: For a loss, labels or a weight of another form.
+        UserError: For a loss, features, labels, a weight or an adapter of another form.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class Term(nn.Module):
         self.mean_over: MeanOver = _trait(loss, "mean_over")
         if self.mean_over not in get_args(MeanOver):
             raise UserError(f"the loss's mean_over is one of {get_args(MeanOver)}, got {self.mean_over!r}")
+        _check_words(on, weight, adapter)
         names = FeatureNames.of(on, teacher)
         self.student_names, self.teacher_names, self.is_single = names.student, names.teacher, names.is_single
         self.weight = AutoWeight.parse(weight) if isinstance(weight, str) else weight
@@ -235,6 +237,27 @@ class Term(nn.Module):
         if isinstance(self.weight, AutoWeight):
             return self.weight.value()
         return float(self.weight(progress) if callable(self.weight) else self.weight)
+
+
+def _check_words(on: object, weight: object, adapter: object) -> None:
+    """Raise for what a Term cannot use, before it is taken apart."""
+    for feature in on if isinstance(on, Sequence) and not isinstance(on, str | tuple) else [on]:
+        names = feature if isinstance(feature, tuple) and len(feature) == 2 else [feature]
+        if not all(isinstance(name, str) for name in names):
+            raise UserError(f"on names a feature, a pair (student's, teacher's), or a list of these, got {on!r}")
+    if not (isinstance(weight, str) or callable(weight) or _is_number(weight)):
+        raise UserError(f"a weight is a number, a schedule or 'auto:SHARE' as in 'auto:0.2', got {weight!r}")
+    given = adapter if isinstance(adapter, Sequence | nn.ModuleList) and not isinstance(adapter, str) else [adapter]
+    if adapter is not None and not all(isinstance(module, nn.Module) for module in given):
+        raise UserError(f"an adapter is an nn.Module, or a list of them, got {adapter!r}")
+
+
+def _is_number(value: Any) -> bool:
+    """Whether a value is a finite number, of Python, NumPy or a tensor."""
+    try:
+        return math.isfinite(value)
+    except (TypeError, ValueError):
+        return False
 
 
 @dataclass(frozen=True)
