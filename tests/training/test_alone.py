@@ -8,11 +8,13 @@ import torch.nn.functional as F
 from rich.console import Console
 from torch import Tensor
 
-from segdistill.cli import main  # noqa: F401, for its commands
 from segdistill.comparison.compare import compare
 from segdistill.comparison.plan import plan
+from segdistill.errors import UserError
+from segdistill.recipes import alone_recipe
 from segdistill.reports.files import read_json
-from segdistill.training.run import distill
+from segdistill.training.rehearsal import rehearse
+from segdistill.training.run import distill, teacher_recipe
 from tests.cli.test_commands import run
 from tests.networks import WithAux
 from tests.tiny import TINY, said, tiny
@@ -95,3 +97,26 @@ def test_a_row_of_its_own_beside_the_student_alone_is_not_called_so(tmp_path: Pa
     assert result["method"] == "at"
     header = next(line for line in said(console).splitlines() if line.startswith("class "))
     assert header.split() == ["class", "student", "alone", "at", "teacher", "gain"]
+
+
+class ForTeachers(torch.nn.Module):
+    def __init__(self, teacher_channels: int) -> None:
+        super().__init__()
+
+
+def test_a_task_that_must_know_the_teacher_is_refused_with_and_without_one() -> None:
+    words = f"terms.task.loss={__name__}:ForTeachers"
+    for recipe in (tiny(words), alone_recipe(tiny(words))):
+        with pytest.raises(UserError, match="term 'task': this loss needs a teacher, and there is none"):
+            rehearse(recipe)
+
+
+def test_the_teachers_own_training_is_on_its_own_features() -> None:
+    pair = "{student: classify, teacher: 'classify:input'}"
+    deep = f"terms.deep={{loss: cross_entropy, on: {pair}, weight: 0.1}}"
+    recipe = tiny(f"terms.task.on={pair}", deep)
+    assert {name: term.on for name, term in teacher_recipe(recipe).terms.items()} == {
+        "task": "classify:input",
+        "deep": "classify:input",
+    }
+    assert alone_recipe(recipe).terms["deep"].on == {"student": "classify", "teacher": "classify:input"}
