@@ -41,6 +41,11 @@ def test_what_the_method_sets_of_the_task_goes_with_it() -> None:
     assert terms(alone_recipe(load("quickstart", [of_the_recipe, "method=mine"]))) == {"task": PLAIN}
 
 
+def test_a_further_term_of_the_method_goes_with_it() -> None:
+    method = "methods={mine: {deep: {loss: cross_entropy, on: stage3, weight: 0.2}, kd: {}}}"
+    assert set(alone_recipe(load("quickstart", [method, "method=mine"])).terms) == {"task"}
+
+
 def test_a_further_term_that_needs_no_teacher_stays() -> None:
     recipe = load("quickstart", ["method=kd", "terms.deep={loss: cross_entropy, on: stage3, weight: 0.2}"])
     assert set(alone_recipe(recipe).terms) == {"task", "deep"}
@@ -86,6 +91,8 @@ def test_what_was_changed_of_a_methods_terms_holds_where_another_has_them(tmp_pa
     assert set(load(file, ["method=kd"]).terms) == {"task", "kd"}
     assert load(file, ["method=dist+gskd"]).terms["gskd"].weight == 5
     assert load(file, ["method=kd"]).terms["task"].hyperparameters == {"aux_weight": 0}
+    file.write_text("recipe: quickstart\nmethod: gskd\nterms: {gskd: {samples: 16}}\n")  # gskd's own, and meant
+    assert load(file, ["method=dist+gskd"]).terms["gskd"].hyperparameters["samples"] == 16
     (tmp_path / "other.yaml").write_text("recipe: mine.yaml\nmethod: kd\n")
     assert set(load(tmp_path / "other.yaml").terms) == {"task", "kd"}
     added = load(file, ["terms.at={}", "method=kd"])
