@@ -1,6 +1,7 @@
 """The commands as a user calls them, in one process."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from segdistill.catalogue import CARDS
 from segdistill.cli import main
@@ -86,6 +88,24 @@ def test_evaluate_repeats_the_runs_score(monkeypatch, finished: Path, capsys) ->
     assert mean.split()[1] == f"{expected:.1f}"
     assert run(monkeypatch, "evaluate", str(finished), "split=val") == 0
     assert "on val" in capsys.readouterr().out
+
+
+def test_evaluate_puts_the_classes_in_the_data_sets_order(monkeypatch, finished: Path, tmp_path, capsys) -> None:
+    folder = Path(shutil.copytree(finished, tmp_path / "turned"))
+    description = json.loads((folder / "student.json").read_text())
+    names = description["classes"]
+    weights = load_file(folder / "student.safetensors")
+    turned = {key: tensor.roll(1, 0) if key.startswith("classify") else tensor for key, tensor in weights.items()}
+    save_file(turned, folder / "student.safetensors")
+    (folder / "student.json").write_text(json.dumps({**description, "classes": [names[-1], *names[:-1]]}))
+    assert run(monkeypatch, "evaluate", str(folder)) == 0
+    said = capsys.readouterr().out
+    mean = next(line for line in said.splitlines() if line.startswith("mIoU"))
+    assert mean.split()[1] == f"{100 * json.loads((finished / 'result.json').read_text())['miou']:.1f}"
+    assert f"has the classes in another order, {names[-1]}, sky" in said
+    (folder / "student.json").write_text(json.dumps({**description, "classes": ["heaven", *names[1:]]}))
+    assert run(monkeypatch, "evaluate", str(folder)) == 2
+    assert "has other classes than the data set: heaven, " in capsys.readouterr().err
 
 
 def test_predict_writes_an_overlay_and_labels_of_the_pictures_size(monkeypatch, finished: Path, tmp_path) -> None:

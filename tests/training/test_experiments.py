@@ -92,7 +92,7 @@ def test_two_steps_on_the_real_layout(name: str, tmp_path: Path) -> None:
     recipe = small(name, root)
     dataset = build_dataset(recipe.data, "train")
     fabric = make_fabric(recipe.train)
-    teacher = build_teacher(recipe.teacher, len(dataset.classes))
+    teacher = build_teacher(recipe.teacher, dataset.classes)
     distiller = build_distiller(recipe, dataset, teacher, fabric).train()
     before = [parameter.clone() for parameter in distiller.student.parameters()]
     optimizers = build_optimizers(distiller, recipe.train)

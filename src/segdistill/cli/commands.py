@@ -78,6 +78,7 @@ def evaluate(folder: Path, changes: Sequence[str]) -> None:
     from segdistill import models
     from segdistill.reports.table import score_table
     from segdistill.training.build import build_dataset, final_split
+    from segdistill.training.class_order import put_in_order
     from segdistill.training.evaluation import evaluate as score
     from segdistill.training.student import make_fabric
 
@@ -88,6 +89,7 @@ def evaluate(folder: Path, changes: Sequence[str]) -> None:
         raise UserError(
             f"the student in {folder} has {description['num_classes']} classes and the data set {len(dataset.classes)}"
         )
+    put_in_order(network, description.get("classes") or (), dataset.classes.names, f"the student in {folder}")
     fabric = make_fabric(recipe.train)
     console.print(
         score_table(score(fabric.to_device(network), dataset, fabric, recipe.data, "the student").record(), split)

@@ -73,7 +73,7 @@ def load(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
     path = Path(path)
     description = (path / "student.json") if path.is_dir() else path.with_suffix(".json")
     weights = description.with_suffix(".safetensors")
-    spec = _read(description)
+    spec = read_description(description)
     try:
         network = build(spec["model"], spec["num_classes"], **spec["options"])
     except UserError as error:
@@ -87,7 +87,12 @@ def load(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
     return network.eval(), spec
 
 
-def _read(description: Path) -> dict[str, Any]:
+def read_description(description: Path) -> dict[str, Any]:
+    """Return the content of a ``student.json``.
+
+    Raises:
+        UserError: It is missing or malformed.
+    """
     if not description.is_file():
         raise UserError(f"{description} does not exist; it says how to build the student; {REMEDY}")
     try:

@@ -7,6 +7,7 @@ from torch import nn
 
 from segdistill import models
 from segdistill.data import (
+    Classes,
     ClassificationDataset,
     SegmentationDataset,
     Task,
@@ -22,7 +23,11 @@ from segdistill.data.shapes import Shapes
 from segdistill.data.stream import Transform
 from segdistill.ensemble import Ensemble
 from segdistill.errors import unknown
+from segdistill.models import LoadReport
 from segdistill.recipes.schema import Data, Network, Teacher
+from segdistill.training.class_order import are_other, names_beside, put_in_order
+
+_log = logging.getLogger(__name__)
 
 SPLITS = ("train", "val", "test")
 
@@ -73,30 +78,41 @@ def final_split(data: Data) -> str:
     return "test" if "test" in splits else "val"
 
 
-def build_network(network: Network, num_classes: int, *, strict: bool) -> nn.Module:
-    """Build a network by name, with its weights.
+def build_network(network: Network, classes: Classes, *, strict: bool) -> nn.Module:
+    """Build a network by name, with its weights; those of a run are put in the order of these classes.
 
     Args:
         network: The recipe's words.
-        num_classes: The data set's.
+        classes: The data set's.
         strict: A teacher's weights must fill the whole network; a student's may be a backbone's alone.
 
     Raises:
         UserError: See :func:`segdistill.models.build` and :func:`segdistill.models.load_weights`.
     """
-    built = models.build(network.model, num_classes, **network.options)
+    built = models.build(network.model, len(classes), **network.options)
     if network.weights is not None:
-        report = models.load_weights(built, Path(network.weights).expanduser(), strict=strict)
-        logging.getLogger(__name__).info("%s", report)
+        file = Path(network.weights).expanduser()
+        report = models.load_weights(built, file, strict=strict)
+        _log.info("%s", report)
+        _order(built, names_beside(file), classes.names, report, strict=strict)
     return built
 
 
-def build_teacher(teacher: Teacher, num_classes: int) -> nn.Module:
+def _order(
+    network: nn.Module, theirs: tuple[str, ...], ours: tuple[str, ...], report: LoadReport, *, strict: bool
+) -> None:
+    if not strict and are_other(theirs, ours):  # a student may begin with what was learned on something else
+        _log.info("%s was trained on other classes; the student learns these from its values", report.path)
+    else:
+        put_in_order(network, theirs, ours, str(report.path), initial=report.initial)
+
+
+def build_teacher(teacher: Teacher, classes: Classes) -> nn.Module:
     """Build the teacher, or several as one; weights must fill all of it unless it has yet to be trained.
 
     Raises:
         UserError: See :func:`build_network`.
     """
     if teacher.members:
-        return Ensemble({name: build_teacher(member, num_classes) for name, member in teacher.members.items()})
-    return build_network(teacher, num_classes, strict=teacher.weights is not None and teacher.train is None)
+        return Ensemble({name: build_teacher(member, classes) for name, member in teacher.members.items()})
+    return build_network(teacher, classes, strict=teacher.weights is not None and teacher.train is None)

@@ -33,7 +33,7 @@ def examine(recipe: Recipe, console: Console) -> None:
     frozen = None
     if recipe.teacher is not None and recipe.distils:
         if any(teacher.weights is None or teacher.train is not None for teacher in recipe.teacher.each.values()):
-            frozen = build_teacher(recipe.teacher, len(sets["train"].classes)).to(fabric.device)
+            frozen = build_teacher(recipe.teacher, sets["train"].classes).to(fabric.device)
             console.print("teacher: not trained yet; a run trains it first")
         else:
             frozen, score = load_teacher(recipe.teacher, sets["val"], fabric, recipe.data)

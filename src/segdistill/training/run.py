@@ -175,7 +175,7 @@ def _draw(recipe: Recipe, folder: Path, teacher: Teacher | None) -> None:
         if recipe.baseline:
             networks["student alone"] = models.load(folder / "alone")[0]
         networks["distilled"] = models.load(folder)[0]
-        networks["teacher"] = build_teacher(teacher, len(dataset.classes))
+        networks["teacher"] = build_teacher(teacher, dataset.classes)
     pictures.comparison(networks, dataset, fabric, folder / "figures" / "comparison.png")
 
 

@@ -73,7 +73,7 @@ def build_distiller(recipe: Recipe, dataset: ImageSet, teacher: nn.Module | None
         UserError: See :func:`build_network`, :func:`build_terms` and :class:`Distiller`.
     """
     torch.manual_seed(recipe.seed)  # the same first weights with every method
-    student = build_network(recipe.student, len(dataset.classes), strict=False).to(fabric.device)
+    student = build_network(recipe.student, dataset.classes, strict=False).to(fabric.device)
     check_loaded(student, "the student's")
     if teacher is not None:
         check_loaded(teacher, "the teacher's")
@@ -90,7 +90,7 @@ def build_trial(recipe: Recipe, dataset: ImageSet, fabric: Fabric) -> Distiller:
     """Build a run's Distiller to take a few steps with and forget; its teacher may have yet to be trained."""
     teacher = None
     if recipe.distils and recipe.teacher is not None:
-        teacher = fabric.to_device(build_teacher(recipe.teacher, len(dataset.classes)))
+        teacher = fabric.to_device(build_teacher(recipe.teacher, dataset.classes))
     return build_distiller(recipe, dataset, teacher, fabric).train()
 
 
@@ -197,7 +197,7 @@ def load_teacher(teacher: Teacher, val_set: ImageSet, fabric: Fabric, data: Data
     Raises:
         UserError: Weights that do not fill it, or a score below ``teacher.min_miou``.
     """
-    network = fabric.to_device(build_teacher(teacher, len(val_set.classes)))
+    network = fabric.to_device(build_teacher(teacher, val_set.classes))
     check_loaded(network, "the teacher's")
     score = evaluate(network, val_set, fabric, data, "the teacher")
     if score.value < teacher.min_miou:
