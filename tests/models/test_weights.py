@@ -168,3 +168,73 @@ def test_files_that_cannot_be_read(tmp_path: Path, state) -> None:
     cut = saved(tmp_path, state)
     cut.write_bytes(cut.read_bytes()[:-500])
     refuse(cut, "corrupt")
+
+
+# Several networks in a file
+
+
+def two() -> tuple[nn.Module, dict[str, Tensor], dict[str, Tensor]]:
+    def network() -> nn.Module:
+        return nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Conv2d(4, 2, 1))
+
+    return network(), network().state_dict(), network().state_dict()
+
+
+def with_prefix(prefix: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {f"{prefix}.{name}": tensor for name, tensor in state.items()}
+
+
+@pytest.mark.parametrize("outer", [None, "state_dict"])
+@pytest.mark.parametrize("names", [("student", "teacher"), ("ema_model", "model"), ("net", "net_ema")])
+@pytest.mark.parametrize("kind", ["prefixes", "entries"])
+def test_two_networks_in_a_file_ask_for_a_key(
+    tmp_path: Path, names: tuple[str, str], kind: str, outer: str | None
+) -> None:
+    network, first, second = two()
+    states = dict(zip(names, (first, second), strict=True))
+    content = {}
+    for name, state in states.items():
+        content |= {name: state} if kind == "entries" else with_prefix(name, state)
+    path = tmp_path / "two.pth"
+    torch.save({outer: content, "epoch": 3} if outer else content, path)
+    with pytest.raises(UserError, match=rf"two\.pth holds .*'{names[0]}.*'{names[1]}.*weights_key="):
+        models.load_weights(network, path)
+    for name, state in states.items():  # what the message says
+        models.load_weights(network, path, strict=True, key=name)
+        assert torch.equal(network[0].weight, state["0.weight"])
+    with pytest.raises(UserError, match="unknown weights_key 'techer'.*two.pth"):
+        models.load_weights(network, path, key="techer")
+
+
+def test_a_single_network_under_another_name_shows_it(tmp_path: Path) -> None:
+    network, first, _ = two()
+    path = tmp_path / "one.pth"
+    torch.save({"teacher": first, "epoch": 3, "optimizer": {"state": {0: {"step": torch.ones(())}}}}, path)
+    with pytest.raises(UserError, match=r"one\.pth holds its tensors under 'teacher'; say which with weights_key=tea"):
+        models.load_weights(network, path)
+    models.load_weights(network, path, strict=True, key="teacher")
+    assert torch.equal(network[0].weight, first["0.weight"])
+
+
+@pytest.mark.parametrize("content", ["plain", "module", "lightning", "own"])
+def test_files_of_one_network_need_no_key(tmp_path: Path, content: str) -> None:
+    network, first, _ = two()
+    path = tmp_path / "one.pth"
+    torch.save(
+        {
+            "plain": first,
+            "module": with_prefix("module", first),
+            "lightning": {"state_dict": with_prefix("model", first), "hyper_parameters": {"lr": 0.1}},
+            "own": {"step": 3, "student": first},
+        }[content],
+        path,
+    )
+    models.load_weights(network, path, strict=True)
+    assert torch.equal(network[0].weight, first["0.weight"])
+
+
+def test_a_network_of_two_like_branches_is_one(tmp_path: Path) -> None:
+    branches = nn.ModuleDict({name: two()[0] for name in ("left", "right")})
+    path = tmp_path / "branches.pth"
+    torch.save(branches.state_dict(), path)
+    models.load_weights(nn.ModuleDict({name: two()[0] for name in ("left", "right")}), path, strict=True)

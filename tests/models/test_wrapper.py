@@ -1,6 +1,9 @@
 """Anybody's network: every kind of output, its own normalisation, by object or by import path."""
 
+import json
+import logging
 from collections import OrderedDict
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -9,6 +12,9 @@ from torch import Tensor, nn
 
 from segdistill import models
 from segdistill.errors import UserError
+from segdistill.models import build, load, save_student
+from segdistill.models.library import normalization
+from segdistill.models.wrapper import IMAGENET_MEAN, IMAGENET_STD, Wrapped
 from segdistill.outputs import SegOutput
 
 IMAGENET = torch.tensor([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]])[:, :, None, None]
@@ -118,3 +124,41 @@ def wrapped_net(num_classes: int) -> nn.Module:
 def test_import_paths_that_lead_nowhere(name: str, options: dict[str, object], message: str) -> None:
     with pytest.raises(UserError, match=message):
         models.build(name, 3, **options)
+
+
+# What encoders expect
+
+
+def test_an_encoder_with_values_of_its_own_gets_images_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "segdistill")
+    torch.manual_seed(0)
+    assert not isinstance(build("unet/tu-mixnet_s", 3), Wrapped)  # ImageNet's: as it was
+    name = "unet/tu-tf_mobilenetv3_small_minimal_100"
+    own = build(name, 3).eval()
+    given = build(name, 3, mean=IMAGENET_MEAN, std=IMAGENET_STD)
+    assert not isinstance(given, Wrapped)  # a word of the user's
+    assert f"{name}: images are normalized with mean [0.5, 0.5, 0.5] and deviation [0.5, 0.5, 0.5]" in caplog.messages
+    seen = []
+    own.network.encoder.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
+    white = (torch.ones(1, 3, 64, 64) - IMAGENET[0]) / IMAGENET[1]
+    own(white)
+    torch.testing.assert_close(seen[0], torch.ones(1, 3, 64, 64))
+    save_student(own, tmp_path, name=name, num_classes=3)
+    spec = json.loads((tmp_path / "student.json").read_text())
+    assert spec["network_mean"] == spec["network_std"] == [0.5, 0.5, 0.5]
+    torch.testing.assert_close(load(tmp_path)[0](white).logits, own(white).logits)
+
+
+@pytest.mark.parametrize("key", ["network_mean", "network_std"])
+def test_a_student_of_an_earlier_version_keeps_imagenets(tmp_path: Path, key: str) -> None:
+    save_student(build("unet/tu-mixnet_s", 3), tmp_path, name="unet/tu-mixnet_s", num_classes=3)
+    spec = json.loads((tmp_path / "student.json").read_text())
+    assert spec.pop(key) == list(IMAGENET_MEAN if key == "network_mean" else IMAGENET_STD)
+    (tmp_path / "student.json").write_text(json.dumps(spec))
+    assert not isinstance(load(tmp_path)[0], Wrapped)
+
+
+def test_timms_records_are_read() -> None:
+    assert normalization("tu-vit_base_patch16_224") == ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    assert normalization("tu-resnet18") == (IMAGENET_MEAN, IMAGENET_STD)
+    assert normalization("resnet18") == (None, None)

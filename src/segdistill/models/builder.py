@@ -2,6 +2,7 @@
 
 import inspect
 import logging
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
@@ -10,12 +11,20 @@ from torch import nn
 from segdistill.errors import UserError, unknown
 from segdistill.models.names import PAPERS, check_name, is_import_path
 from segdistill.models.weights import load_weights
-from segdistill.models.wrapper import Wrapped, wrap
+from segdistill.models.wrapper import IMAGENET_MEAN, IMAGENET_STD, Wrapped, wrap
 
 log = logging.getLogger("segdistill")
 
 
-def build(name: str, num_classes: int, weights: str | Path | None = None, **options: object) -> nn.Module:
+def build(
+    name: str,
+    num_classes: int,
+    weights: str | Path | None = None,
+    *,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    **options: object,
+) -> nn.Module:
     """Build a network that returns :class:`~segdistill.outputs.SegOutput`, logits at its own stride.
 
     Args:
@@ -25,6 +34,9 @@ def build(name: str, num_classes: int, weights: str | Path | None = None, **opti
         num_classes: Number of classes.
         weights: A file for :func:`segdistill.models.load_weights`; random values where it has none. What was
             loaded is logged. Nothing is ever downloaded.
+        mean, std: What the network expects RGB images in 0..1 to be normalized with. By default what the weights of
+            its encoder were made for, by timm's records, or ImageNet's. The network that is returned takes images
+            normalized with ImageNet's, and converts them; values other than ImageNet's are logged.
         options: Of the papers' convolutional networks ``encoder`` (for instance ``"resnet18"``, torchvision's
             own, for deeplabv3_resnet18, whose default has the papers' deep stem) and ``output_stride``;
             otherwise the arguments of smp's architecture or of the callable.
@@ -44,9 +56,24 @@ def build(name: str, num_classes: int, weights: str | Path | None = None, **opti
         from segdistill.models.library import build_library
 
         network = build_library(name, num_classes, options)
+    network = _normalizing(network, name, mean, std)
     if weights is not None:
         log.info("%s: %s", name, load_weights(network, weights))
     return network
+
+
+def _normalizing(network: nn.Module, name: str, mean: Sequence[float] | None, std: Sequence[float] | None) -> nn.Module:
+    """Let a network convert ImageNet-normalized images to what it expects; others stay as they are."""
+    if mean is None and std is None and "/" in name:
+        from segdistill.models.library import normalization
+
+        mean, std = normalization(name.partition("/")[2])
+    own = tuple(mean or IMAGENET_MEAN), tuple(std or IMAGENET_STD)
+    if own == (IMAGENET_MEAN, IMAGENET_STD):
+        return network
+    log.info("%s: images are normalized with mean %s and deviation %s", name, list(own[0]), list(own[1]))
+    inner = network.network if isinstance(network, Wrapped) and not network.converts else network
+    return wrap(inner, mean=own[0], std=own[1])
 
 
 def _build_paper(name: str, num_classes: int, options: dict[str, object]) -> nn.Module:

@@ -40,7 +40,8 @@ def save_student(
         folder: Created if needed.
         name, num_classes, options: How to build the network.
         classes: The classes' names, in order.
-        mean, std: What RGB images in 0..1 are normalised with before :func:`load`'s network sees them.
+        mean, std: What RGB images in 0..1 are normalised with before :func:`load`'s network sees them. What the
+            network inside expects, to which it converts them, is written as ``network_mean`` and ``network_std``.
         extra: More entries for ``student.json``; whatever JSON can hold.
     """
     inner = network.network if isinstance(network, Wrapped) else network
@@ -53,6 +54,8 @@ def save_student(
         "classes": list(classes),
         "mean": list(mean),
         "std": list(std),
+        "network_mean": list(network.mean if isinstance(network, Wrapped) else IMAGENET_MEAN),
+        "network_std": list(network.std if isinstance(network, Wrapped) else IMAGENET_STD),
         **(extra or {}),
     }
     folder = Path(folder)
@@ -75,7 +78,8 @@ def load(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
     weights = description.with_suffix(".safetensors")
     spec = read_description(description)
     try:
-        network = build(spec["model"], spec["num_classes"], **spec["options"])
+        own = {"mean": spec.get("network_mean", IMAGENET_MEAN), "std": spec.get("network_std", IMAGENET_STD)}
+        network = build(spec["model"], spec["num_classes"], **own, **spec["options"])
     except UserError as error:
         raise UserError(f"{description}: {error}") from error
     except (TypeError, KeyError, AttributeError, ValueError, RuntimeError) as error:  # options of a wrong kind
@@ -136,5 +140,8 @@ FIELDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "palette": ("a list of [red, green, blue] in 0..255", _all(_is_color)),
     "mean": ("three numbers", lambda value: _all(_is_number)(value) and len(value) == 3),
     "std": ("three numbers", lambda value: _all(_is_number)(value) and len(value) == 3),
+    "network_mean": ("three numbers", lambda value: _all(_is_number)(value) and len(value) == 3),
+    "network_std": ("three numbers", lambda value: _all(_is_number)(value) and len(value) == 3),
+    "void": ("a list of whole numbers", _all(lambda value: type(value) is int)),
     "scale": ("a number above 0", lambda value: _is_number(value) and value > 0),
 }

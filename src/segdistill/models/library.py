@@ -66,6 +66,18 @@ def check_encoder(name: str) -> None:
     raise unknown("encoder", name, [*ours, *(f"tu-{known}" for known in timm.list_models())])
 
 
+def normalization(encoder: str) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:
+    """Return the mean and deviation that an encoder's published weights were made for.
+
+    timm records them. smp's own encoders have ImageNet's, but some of its Inception and Xception weights, whose values
+    it keeps beside the weights: give ``mean`` and ``std`` for these.
+    """
+    if not encoder.startswith("tu-"):
+        return None, None
+    known = timm.get_pretrained_cfg(encoder.removeprefix("tu-"), allow_unregistered=True)
+    return (None, None) if known is None else (tuple(known.mean), tuple(known.std))
+
+
 def _without_upsampling(head: nn.Module) -> nn.Module:
     for name, child in head.named_children():
         if isinstance(child, nn.Upsample):

@@ -5,13 +5,14 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from segdistill.errors import UserError
+from segdistill.errors import UserError, unknown
 
 _CONTAINERS = ("student", "state_dict", "model_state_dict", "model", "network")
 # How many leading names of a key may differ between file and network: "module.backbone.",
@@ -59,7 +60,7 @@ class LoadReport:
         return "\n  ".join([first, "; ".join(rest)]) if rest else first
 
 
-def load_weights(module: nn.Module, path: str | Path, *, strict: bool = False) -> LoadReport:
+def load_weights(module: nn.Module, path: str | Path, *, strict: bool = False, key: str | None = None) -> LoadReport:
     """Load a weights file into the network, or into the part of it that the file fits.
 
     File and network may name a part differently (``backbone.``, ``encoder.``, ``module.``, nothing): the pair
@@ -71,17 +72,19 @@ def load_weights(module: nn.Module, path: str | Path, *, strict: bool = False) -
         path: A ``.safetensors`` file, anything that ``torch.load(weights_only=True)`` reads, or a folder with
             ``student.safetensors``.
         strict: Every tensor of the network must be in the file.
+        key: Which of several networks in the file: an entry of it, or what the names of its tensors begin with.
 
     Raises:
-        UserError: The file does not exist, is corrupt, holds no tensors, does not fit (less than half of the
+        UserError: The file does not exist, is corrupt, holds no tensors, or those of several networks without a
+            ``key``, does not fit (less than half of the
             file and of the network agree), or, if ``strict``, leaves something out.
     """
     path = Path(path)
     if path.is_dir():
         path = path / "student.safetensors"
     renames = getattr(module, "key_renames", ())
-    file = {_rename(key, renames): tensor for key, tensor in _read(path).items()}
     own = dict(module.state_dict())
+    file = {_rename(name, renames): tensor for name, tensor in _read(path, key, own).items()}
 
     theirs, ours = _find_place(file, own)
     matched: dict[str, Tensor] = {}
@@ -115,7 +118,38 @@ def load_weights(module: nn.Module, path: str | Path, *, strict: bool = False) -
     return report
 
 
-def _read(path: Path) -> dict[str, Tensor]:
+def _read(path: Path, key: str | None, own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    content = _content(path)
+    if key is not None:
+        return _chosen(content, key, path)
+    networks = _networks(content)
+    while not _tensors(content) and len(networks) == 1 and next(iter(networks)) in _CONTAINERS:
+        content = next(iter(networks.values()))
+        networks = _networks(content)
+    tensors = _tensors(content)
+    if not tensors and networks:
+        names = ", ".join(f"'{name}'" for name in networks)
+        what = f"{len(networks)} networks, under {names}" if len(networks) > 1 else f"its tensors under {names}"
+        raise UserError(f"{path} holds {what}; {_choice(next(iter(networks)))}")
+    if not tensors:
+        raise UserError(f"{path} holds no named tensors; expected a network's state_dict()")
+    prefixes = _twins(tensors, own)
+    if prefixes:
+        shown = " and ".join(f"'{prefix}.'" for prefix in prefixes[:4])
+        raise UserError(
+            f"{path} holds {len(prefixes)} networks, whose names begin with {shown}; {_choice(prefixes[0])}"
+        )
+    return tensors
+
+
+def _choice(name: str) -> str:
+    return (
+        f"say which with weights_key={name}, in a recipe as teacher.weights_key or student.weights_key, or with "
+        "key= of models.load_weights"
+    )
+
+
+def _content(path: Path) -> Mapping[str, Any]:
     if not path.is_file():
         raise UserError(f"weights file {path} does not exist")
     content: object
@@ -132,15 +166,65 @@ def _read(path: Path) -> dict[str, Tensor]:
                 f"{path} cannot be read as a checkpoint ({type(error).__name__}): it is corrupt, or holds "
                 "more than tensors; save the network's state_dict() alone"
             ) from error
-    while isinstance(content, Mapping):
-        inner = [content[name] for name in _CONTAINERS if isinstance(content.get(name), Mapping)]
-        if not inner:
-            tensors = {str(key): value for key, value in content.items() if isinstance(value, Tensor)}
-            if tensors:
-                return tensors
-            break
-        content = inner[0]
-    raise UserError(f"{path} holds no named tensors; expected a network's state_dict()")
+    return content if isinstance(content, Mapping) else {}
+
+
+def _tensors(content: Mapping[str, Any]) -> dict[str, Tensor]:
+    return {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+
+
+def _networks(content: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Return the entries that hold a network, or hold one that does; a few tensors beside it are none."""
+    sizes = {
+        str(name): max((len(_tensors(each)) for each in _nested(value)), default=0)
+        for name, value in content.items()
+        if isinstance(value, Mapping)
+    }
+    least = max(sizes.values(), default=0) / 2
+    return {name: content[name] for name, size in sizes.items() if size and size >= least}
+
+
+def _nested(content: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Yield a mapping and those in it, at any depth."""
+    yield content
+    for value in content.values():
+        if isinstance(value, Mapping):
+            yield from _nested(value)
+
+
+def _chosen(content: Mapping[str, Any], key: str, path: Path) -> dict[str, Tensor]:
+    """Return one of several networks: an entry of the file, at any depth, or the tensors behind a prefix."""
+    for level in _nested(content):
+        entry = level.get(key)
+        if isinstance(entry, Mapping):
+            for inner in _nested(entry):
+                if tensors := _tensors(inner):
+                    return tensors
+        prefix = f"{key.removesuffix('.')}."
+        if tensors := {
+            name.removeprefix(prefix): tensor for name, tensor in _tensors(level).items() if name.startswith(prefix)
+        }:
+            return tensors
+    there = {name for level in _nested(content) for name in _networks(level)}
+    there |= {name.partition(".")[0] for level in _nested(content) for name in _tensors(level) if "." in name}
+    raise unknown("weights_key", key, there, hint=f"in {path}")
+
+
+def _twins(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> list[str]:
+    """Return the first names under which the same names follow, as of two networks; not if one network has both."""
+    behind: defaultdict[str, set[str]] = defaultdict(set)
+    for name in _counted(tensors):
+        first, _, rest = name.partition(".")
+        behind[first].add(rest)
+    fits = {rest for name in own for _, rest in _splits(name)}
+    found = [first for first, rests in behind.items() if 2 * len(rests & fits) > len(rests) and len(rests) > 1]
+    twins = [
+        one
+        for one in found
+        if any(one != other and 2 * len(behind[one] & behind[other]) > len(behind[one]) for other in found)
+    ]
+    names = {first for key in own for first in key.split(".")[:-1]}
+    return twins if len(twins) > 1 and not set(twins) <= names else []
 
 
 def _find_place(file: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> tuple[str, str]:

@@ -52,8 +52,9 @@ class Wrapped(nn.Module):
         self.network = network
         self.roles = {role: f"network.{tap}" for role, tap in roles.items()}
         self.converts = mean is not None or std is not None
+        self.mean, self.std = tuple(mean or IMAGENET_MEAN), tuple(std or IMAGENET_STD)
         if self.converts:
-            mean, std = mean or IMAGENET_MEAN, std or IMAGENET_STD
+            mean, std = self.mean, self.std
             if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
                 raise UserError(
                     f"mean and std must be three numbers each, std positive; got {list(mean)} and {list(std)}"

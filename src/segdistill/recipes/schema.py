@@ -54,6 +54,12 @@ class Network(_Strict):
     model: str = Field(description="a paper's network, architecture/encoder, or package.module:callable")
     options: dict[str, Any] = Field({}, description="keyword arguments of the network's constructor")
     weights: str | None = Field(None, description="local .safetensors or .pth file, or a run's folder")
+    weights_key: str | None = Field(None, description="which of several networks in the file: an entry, or a prefix")
+    mean: tuple[float, float, float] | None = Field(
+        None,
+        description="what the network expects images to be normalized with; null: its encoder's own, or ImageNet's",
+    )
+    std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] | None = Field(None, description="see mean")
 
 
 class Train(_Strict):
@@ -142,8 +148,9 @@ class Teacher(Network):
     def _one_or_several(self) -> "Teacher":
         if bool(self.model) == bool(self.members):
             raise ValueError("a teacher is one model, or several in members")
-        if self.members and (self.options or self.weights or self.train):
-            raise ValueError("options, weights and train belong to each of the members")
+        own = (self.options, self.weights, self.weights_key, self.mean, self.std, self.train)
+        if self.members and any(own):
+            raise ValueError("options, weights, weights_key, mean, std and train belong to each of the members")
         if bad := [name for name in self.members if name.startswith(".") or {"/", "\\"} & set(name)]:
             raise ValueError(f"a member's name is that of a folder, got '{bad[0]}'; leave out '/' and a leading '.'")
         if any(member.members or member.min_miou for member in self.members.values()):

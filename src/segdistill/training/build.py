@@ -89,10 +89,10 @@ def build_network(network: Network, classes: Classes, *, strict: bool) -> nn.Mod
     Raises:
         UserError: See :func:`segdistill.models.build` and :func:`segdistill.models.load_weights`.
     """
-    built = models.build(network.model, len(classes), **network.options)
+    built = models.build(network.model, len(classes), mean=network.mean, std=network.std, **network.options)
     if network.weights is not None:
         file = Path(network.weights).expanduser()
-        report = models.load_weights(built, file, strict=strict)
+        report = models.load_weights(built, file, strict=strict, key=network.weights_key)
         _log.info("%s", report)
         _order(built, names_beside(file), classes.names, report, strict=strict)
     return built

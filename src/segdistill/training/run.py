@@ -108,7 +108,7 @@ def teacher_recipe(recipe: Recipe, name: str = "teacher") -> Recipe:
     if name not in recipe.teacher.each:
         raise UserError(f"there are several teachers, {', '.join(recipe.teacher.each)}; train each by its own recipe")
     teacher = recipe.teacher.each[name]
-    network = Network(model=teacher.model, options=teacher.options, weights=teacher.weights)
+    network = Network(**{name: getattr(teacher, name) for name in Network.model_fields})
     # Members of one architecture would otherwise be one and the same network.
     seed = (recipe.seed + list(recipe.teacher.each).index(name)) % 2**32
     own = alone_recipe(recipe)
