@@ -84,7 +84,7 @@ def test_a_budget_leaves_a_run_of_one_step_and_what_is_not_a_length_alone() -> N
     assert recipe.train == full.train.model_copy(update=dict.fromkeys(lengths, 1))
     assert recipe.teacher is not None
     assert recipe.teacher.train is not None
-    assert recipe.teacher.train.iterations == 300  # half of its own 600
+    assert recipe.teacher.train.iterations == 450  # half of its own 900
     assert load("quickstart", ["train.validate_every=null", "train.budget=0.5"]).train.validate_every is None
 
 
@@ -97,11 +97,11 @@ def steps(*changes: str) -> tuple[int, int]:
 
 
 def test_epochs_are_steps_that_see_every_image_so_often() -> None:
-    assert steps("train.epochs=3") == (68, 600)  # 270 images, 4 a step; the teacher has iterations of its own
-    assert steps("teacher.train.epochs=0.5") == (800, 12)
+    assert steps("train.epochs=3") == (68, 900)  # 270 images, 4 a step; the teacher has iterations of its own
+    assert steps("teacher.train.epochs=0.5") == (400, 12)
     assert steps("train.epochs=2", "teacher.train.epochs=4", "train.budget=0.5") == (23, 45)  # 45 and 90
     assert steps("train.epochs=2", "teacher.train={}") == (45, 45)
-    assert steps("train.epochs=2", "train.epochs=null") == (800, 600)
+    assert steps("train.epochs=2", "train.epochs=null") == (400, 900)
 
 
 def test_the_last_word_on_the_length_counts(tmp_path: Path) -> None:
@@ -227,7 +227,7 @@ def test_methods_joined_by_plus_have_the_terms_of_both() -> None:
         (["data.scales=[2, 1]"], "smallest, largest"),
         (["terms.gskd.labels=right"], "terms.gskd.labels: .*got 'right'"),
         (["iterations"], "'iterations' is not a change to the recipe; write key=value"),
-        (["train.iterations.x=1"], "'iterations' holds 800, not keys"),
+        (["train.iterations.x=1"], "'iterations' holds 400, not keys"),
     ],
 )
 def test_mistakes_in_changes(changes: list[str], message: str) -> None:
