@@ -12,17 +12,17 @@ SOURCE = Path(__file__).parents[1] / "src" / "segdistill"
 # Part of the package: the parts it may import. Read from the bottom, each line stands on those below it.
 MAY_IMPORT = {
     "cli": {"catalogue", "comparison", "data", "errors", "models", "processes", "recipes", "reports", "taps",
-            "threads", "training", ""},
-    "__main__": {"cli"},
+            "threads", "training", "working_folder", ""},
+    "__main__": {"cli", "working_folder"},
     "comparison": {"atomic", "data", "distiller", "errors", "models", "processes", "recipes", "reports", "taps",
                    "training"},
-    "training": {"atomic", "catalogue", "data", "distiller", "ensemble", "errors", "gradients", "losses", "models",
-                 "outputs", "parts", "processes", "recipes", "reports", "running", "schedules",
+    "training": {"atomic", "catalogue", "data", "distiller", "ensemble", "errors", "gradients", "importing", "losses",
+                 "models", "outputs", "parts", "processes", "recipes", "reports", "running", "schedules",
                  "taps", "term", "wiring", ""},
     "reports": {"atomic", "data", "errors"},
     "recipes": {"catalogue", "data", "errors"},
     "data": {"errors"},
-    "models": {"atomic", "errors", "outputs"},
+    "models": {"atomic", "errors", "importing", "outputs"},
     "distiller": {"arguments", "ensemble", "errors", "gradients", "losses", "outputs", "parts", "running", "taps",
                   "term", "wiring"},
     "parts": {"losses", "outputs"},
@@ -41,6 +41,8 @@ MAY_IMPORT = {
     "processes": set(),
     "threads": set(),
     "atomic": {"errors"},
+    "importing": {"errors"},
+    "working_folder": set(),
     "errors": set(),
 }  # fmt: skip
 

@@ -82,11 +82,11 @@ def test_train_trains_the_student_or_the_teacher(monkeypatch, tmp_path, capsys) 
 
 
 def test_evaluate_repeats_the_runs_score(monkeypatch, finished: Path, capsys) -> None:
-    assert run(monkeypatch, "evaluate", str(finished)) == 0
+    assert run(monkeypatch, "evaluate", "--trust", str(finished)) == 0
     mean = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("mIoU"))
     expected = 100 * json.loads((finished / "result.json").read_text())["miou"]
     assert mean.split()[1] == f"{expected:.1f}"
-    assert run(monkeypatch, "evaluate", str(finished), "split=val") == 0
+    assert run(monkeypatch, "evaluate", "--trust", str(finished), "split=val") == 0
     assert "on val" in capsys.readouterr().out
 
 
@@ -98,13 +98,13 @@ def test_evaluate_puts_the_classes_in_the_data_sets_order(monkeypatch, finished:
     turned = {key: tensor.roll(1, 0) if key.startswith("classify") else tensor for key, tensor in weights.items()}
     save_file(turned, folder / "student.safetensors")
     (folder / "student.json").write_text(json.dumps({**description, "classes": [names[-1], *names[:-1]]}))
-    assert run(monkeypatch, "evaluate", str(folder)) == 0
+    assert run(monkeypatch, "evaluate", "--trust", str(folder)) == 0
     said = capsys.readouterr().out
     mean = next(line for line in said.splitlines() if line.startswith("mIoU"))
     assert mean.split()[1] == f"{100 * json.loads((finished / 'result.json').read_text())['miou']:.1f}"
     assert f"has the classes in another order, {names[-1]}, sky" in said
     (folder / "student.json").write_text(json.dumps({**description, "classes": ["heaven", *names[1:]]}))
-    assert run(monkeypatch, "evaluate", str(folder)) == 2
+    assert run(monkeypatch, "evaluate", "--trust", str(folder)) == 2
     assert "has other classes than the data set: heaven, " in capsys.readouterr().err
 
 
@@ -114,7 +114,7 @@ def test_predict_writes_an_overlay_and_labels_of_the_pictures_size(monkeypatch, 
     for name in ("a.png", "b.jpg"):
         Image.fromarray(pixels).save(tmp_path / "in" / name)
     out = tmp_path / "out"
-    assert run(monkeypatch, "predict", str(finished), str(tmp_path / "in"), "--out", str(out)) == 0
+    assert run(monkeypatch, "predict", "--trust", str(finished), str(tmp_path / "in"), "--out", str(out)) == 0
     assert {file.name for file in out.iterdir()} == {"a_overlay.png", "a_labels.png", "b_overlay.png", "b_labels.png"}
     labels = Image.open(out / "a_labels.png")
     assert labels.size == (52, 40)

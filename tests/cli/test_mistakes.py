@@ -260,4 +260,4 @@ def test_two_pictures_of_one_name(fails, monkeypatch, images, teacher, tmp_path)
 def test_a_split_that_is_not_there(fails, monkeypatch, images, teacher, tmp_path) -> None:
     monkeypatch.chdir(tmp_path)
     assert run(monkeypatch, *of(images, teacher, "baseline=false"), "--run-dir", "done") == 0
-    assert "unknown split 'vall'; did you mean 'val'?" in fails("evaluate", "done", "split=vall")
+    assert "unknown split 'vall'; did you mean 'val'?" in fails("evaluate", "--trust", "done", "split=vall")

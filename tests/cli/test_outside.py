@@ -74,7 +74,7 @@ def pictures(tmp_path: Path) -> Path:
 
 
 def predict(monkeypatch, run_folder: Path, *arguments: Path | str) -> int:
-    return run(monkeypatch, "predict", str(run_folder), *map(str, arguments))
+    return run(monkeypatch, "predict", "--trust", str(run_folder), *map(str, arguments))
 
 
 def test_a_link_in_out_is_replaced_and_not_followed(monkeypatch, student, pictures, tmp_path) -> None:

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from segdistill.cli import main
+from segdistill.data import Classes
 from segdistill.errors import UserError
 from segdistill.outputs import DistillerOutput
 from segdistill.recipes import Recipe
@@ -232,13 +233,13 @@ def test_loaded_weights_that_are_not_finite_are_named_with_their_network(spoiled
     with pytest.raises(UserError, match="the teacher's weights are not finite"):
         load_teacher(
             recipe.teacher,
-            SimpleNamespace(classes=range(10)),
+            SimpleNamespace(classes=Classes(tuple(f"class {i}" for i in range(10)))),
             SimpleNamespace(to_device=lambda network: network),
             recipe.data,
         )
 
 
-@pytest.mark.parametrize("command", [("evaluate",), ("predict", "picture.png")])
+@pytest.mark.parametrize("command", [("evaluate", "--trust"), ("predict", "--trust", "picture.png")])
 def test_a_spoiled_student_is_not_used(
     command: tuple[str, ...], spoiled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:

@@ -26,7 +26,7 @@ def test_every_method_passes(method: str) -> None:
         ("terms.kd.weight={linear: {start: 0, stop: 1}}", "term 'kd': .*'stop'"),
         ("terms.kd.weight={linear: {start: 0, end: 1}, constant: {value: 1}}", "term 'kd': a weight schedule is one"),
         ("terms.kd.weight=half", "term 'kd': .*half"),
-        ("terms.mine.loss=tests.networks:nowhere", "term 'mine': cannot import 'tests.networks:nowhere'"),
+        ("terms.mine.loss=tests.networks:nowhere", "term 'mine': unknown callable in tests.networks 'nowhere'"),
         ("terms.task.aux_weight=-1", "term 'task': aux_weight must be >= 0, got -1"),
     ],
 )

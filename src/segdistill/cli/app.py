@@ -8,6 +8,7 @@ import typer
 
 from segdistill import __version__, threads
 from segdistill.errors import Stopped, UserError
+from segdistill.working_folder import search_last
 
 app = typer.Typer(
     help="Distil a large semantic-segmentation network into a small one.",
@@ -45,6 +46,9 @@ RunDirOption = Annotated[
     Path | None, typer.Option("--run-dir", help="The run's folder; by default runs/RECIPE-METHOD-sSEED.")
 ]
 ResumeOption = Annotated[bool, typer.Option("--resume", help="Only go on with a run that is there.")]
+TrustOption = Annotated[
+    bool, typer.Option("--trust", help="Import the code that a run's folder names as its network or loss.")
+]
 RunArgument = Annotated[Path, typer.Argument(help="A run's folder.", metavar="RUN")]
 
 
@@ -78,11 +82,12 @@ def distill(
     changes: ChangesArgument = None,
     run_dir: RunDirOption = None,
     resume: ResumeOption = False,
+    trust: TrustOption = False,
 ) -> None:
     """Train a student to imitate a teacher; the student alone beside it, and a table of both."""
     from segdistill.cli import commands
 
-    commands.distill(recipe, changes or [], run_dir, resume)
+    commands.distill(recipe, changes or [], run_dir, resume, trust=trust)
 
 
 @app.command(
@@ -96,6 +101,7 @@ def train(
     changes: ChangesArgument = None,
     run_dir: RunDirOption = None,
     resume: ResumeOption = False,
+    trust: TrustOption = False,
     teacher: Annotated[
         bool, typer.Option("--teacher", help="Train the recipe's teacher instead of its student.")
     ] = False,
@@ -103,7 +109,7 @@ def train(
     """Train on labels alone: the student's baseline, or a teacher."""
     from segdistill.cli import commands
 
-    commands.train(recipe, changes or [], run_dir, resume, teacher=teacher)
+    commands.train(recipe, changes or [], run_dir, resume, teacher=teacher, trust=trust)
 
 
 @app.command(
@@ -129,11 +135,12 @@ def compare(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what is to do and how long it takes; write nothing.")
     ] = False,
+    trust: TrustOption = False,
 ) -> None:
     """Compare methods over seeds, always with the student alone, from one teacher; goes on where it stopped."""
     from segdistill.cli import commands
 
-    commands.compare(recipe, changes or [], methods, seeds, run_dir, dry_run=dry_run)
+    commands.compare(recipe, changes or [], methods, seeds, run_dir, dry_run=dry_run, trust=trust)
 
 
 @app.command(
@@ -157,12 +164,13 @@ def sweep(
     run_dir: Annotated[
         Path | None, typer.Option("--run-dir", help="The sweep's folder; by default runs/RECIPE-METHOD-sweep.")
     ] = None,
+    trust: TrustOption = False,
 ) -> None:
     """Search for good values, above all of loss weights, by the validation score; goes on where it stopped."""
     from segdistill.cli import commands
 
     own = [f"{key}={value}" for key, value in (("method", method), ("seed", seed)) if value is not None]
-    commands.sweep(recipe, [*(changes or []), *own], dimensions, trials, run_dir)
+    commands.sweep(recipe, [*(changes or []), *own], dimensions, trials, run_dir, trust=trust)
 
 
 @app.command(
@@ -171,11 +179,11 @@ def sweep(
         "segdistill evaluate runs/folder-gskd-s0 data.root=other_images split=val",
     )
 )
-def evaluate(run: RunArgument, changes: ChangesArgument = None) -> None:
+def evaluate(run: RunArgument, changes: ChangesArgument = None, trust: TrustOption = False) -> None:
     """Score a run's student again, on its own data or another: data.root=DIR, split=val."""
     from segdistill.cli import commands
 
-    commands.evaluate(run, changes or [])
+    commands.evaluate(run, changes or [], trust=trust)
 
 
 @app.command(
@@ -188,11 +196,12 @@ def predict(
     run: RunArgument,
     images: Annotated[list[Path], typer.Argument(help="Pictures, or folders of pictures.", metavar="IMAGE...")],
     out: Annotated[Path, typer.Option("--out", help="Where overlays and label PNGs go.")] = Path("predictions"),
+    trust: TrustOption = False,
 ) -> None:
     """Segment pictures with a run's student: an overlay and a label PNG for each."""
     from segdistill.cli import commands
 
-    commands.predict(run, images, out)
+    commands.predict(run, images, out, trust=trust)
 
 
 @app.command(
@@ -201,11 +210,11 @@ def predict(
         "segdistill doctor mine.yaml train.precision=bf16-mixed",
     )
 )
-def doctor(recipe: RecipeArgument, changes: ChangesArgument = None) -> None:
+def doctor(recipe: RecipeArgument, changes: ChangesArgument = None, trust: TrustOption = False) -> None:
     """Check a recipe before hours of training: data, labels, teacher, wiring, one step, estimated time."""
     from segdistill.cli import commands
 
-    commands.doctor(recipe, changes or [])
+    commands.doctor(recipe, changes or [], trust=trust)
 
 
 @app.command(
@@ -308,7 +317,7 @@ def main() -> None:
     """Run the command line: exit status 0, 2 for what the user can mend, 130 after Ctrl-C."""
     threads.prepare()
     arguments = sys.argv[1:]
-    sys.path.append(str(Path.cwd()))  # so that student.model=my_module:build finds a module that lies here
+    search_last()  # so that student.model=my_module:build finds a module that lies here
     debug = "--debug" in arguments
     try:
         app([argument for argument in arguments if argument != "--debug"], prog_name="segdistill", standalone_mode=True)

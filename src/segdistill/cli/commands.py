@@ -18,17 +18,19 @@ from segdistill.reports.screen import screen_table
 from segdistill.training.picture_files import pictures_in
 
 
-def distill(source: str, changes: Sequence[str], run_dir: Path | None, resume: bool) -> None:
+def distill(source: str, changes: Sequence[str], run_dir: Path | None, resume: bool, *, trust: bool) -> None:
     """Run a recipe."""
-    recipe = _checked(source, changes)
+    recipe = _checked(source, changes, trust)
     _check_terms(recipe)
     run = _training(says_threads=True)
     run.distill(recipe, run_dir or _default_folder(recipe), console=console, must_exist=resume)
 
 
-def train(source: str, changes: Sequence[str], run_dir: Path | None, resume: bool, *, teacher: bool) -> None:
+def train(
+    source: str, changes: Sequence[str], run_dir: Path | None, resume: bool, *, teacher: bool, trust: bool
+) -> None:
     """Train a recipe's student, or its teacher, on labels alone."""
-    recipe = _checked(source, changes)
+    recipe = _checked(source, changes, trust)
     _check_terms(recipe)
     run = _training(says_threads=True)
     chosen = run.teacher_recipe(recipe) if teacher else alone_recipe(recipe)
@@ -37,10 +39,17 @@ def train(source: str, changes: Sequence[str], run_dir: Path | None, resume: boo
 
 
 def compare(
-    source: str, changes: Sequence[str], methods: str | None, seeds: str, run_dir: Path | None, *, dry_run: bool
+    source: str,
+    changes: Sequence[str],
+    methods: str | None,
+    seeds: str,
+    run_dir: Path | None,
+    *,
+    dry_run: bool,
+    trust: bool,
 ) -> None:
     """Run a comparison, or only say what it would take."""
-    recipe = _checked(source, changes)
+    recipe = _checked(source, changes, trust)
     planned = plan(source, changes, methods, seeds)
     folder = run_dir or _among_runs(f"{recipe.name}-comparison")
     for run in planned.runs[: len(planned.methods)]:
@@ -56,9 +65,11 @@ def compare(
         compare(planned, folder, console=console)
 
 
-def sweep(source: str, changes: Sequence[str], dimensions: Sequence[str], trials: int, run_dir: Path | None) -> None:
+def sweep(
+    source: str, changes: Sequence[str], dimensions: Sequence[str], trials: int, run_dir: Path | None, *, trust: bool
+) -> None:
     """Search for good values of a recipe's keys."""
-    recipe = _checked(source, changes)
+    recipe = _checked(source, changes, trust)
     searched = search(source, changes, dimensions)
     for recipe_at_end in searched.ends:
         _check_terms(recipe_at_end)
@@ -69,7 +80,7 @@ def sweep(source: str, changes: Sequence[str], dimensions: Sequence[str], trials
     run_trials(searched, folder, trials=trials, console=console)
 
 
-def evaluate(folder: Path, changes: Sequence[str]) -> None:
+def evaluate(folder: Path, changes: Sequence[str], *, trust: bool) -> None:
     """Score a run's student."""
     split = next((change[6:] for change in changes if change.startswith("split=")), None)
     recipe = _recipe_of(folder, [change for change in changes if not change.startswith("split=")])
@@ -82,7 +93,7 @@ def evaluate(folder: Path, changes: Sequence[str]) -> None:
     from segdistill.training.evaluation import evaluate as score
     from segdistill.training.student import make_fabric
 
-    network, description = models.load(folder)
+    network, description = models.load(folder, trust=trust)
     split = split or final_split(recipe.data)
     dataset = build_dataset(recipe.data, split)
     if len(dataset.classes) != description["num_classes"]:
@@ -96,20 +107,20 @@ def evaluate(folder: Path, changes: Sequence[str]) -> None:
     )
 
 
-def predict(folder: Path, images: Sequence[Path], out: Path) -> None:
+def predict(folder: Path, images: Sequence[Path], out: Path, *, trust: bool) -> None:
     """Segment pictures."""
     _folder(folder)
     pictures_in(images, out)
     _training()
     from segdistill.training.prediction import predict_files
 
-    count = predict_files(folder, images, out)
+    count = predict_files(folder, images, out, trust=trust)
     console.print(f"{count} overlays and label PNGs in {out}", soft_wrap=True)
 
 
-def doctor(source: str, changes: Sequence[str]) -> None:
+def doctor(source: str, changes: Sequence[str], *, trust: bool) -> None:
     """Check a recipe."""
-    recipe = _checked(source, changes)
+    recipe = _checked(source, changes, trust)
     _check_terms(recipe)
     _training(says_threads=True)
     from segdistill.training.doctor import examine
@@ -167,9 +178,11 @@ def taps(model: str, classes: int, size: int) -> None:
     console.print(table)
 
 
-def _checked(source: str, changes: Sequence[str]) -> Recipe:
+def _checked(source: str, changes: Sequence[str], trust: bool) -> Recipe:
     """Load a recipe and check every word of it that can be checked in milliseconds."""
     recipe = load(source, changes)
+    if not trust:
+        _check_code(Path(source), recipe, changes)
     check_name(recipe.student.model)
     for name, teacher in (recipe.teacher.each if recipe.teacher is not None else {}).items():
         check_name(teacher.model)
@@ -180,6 +193,20 @@ def _checked(source: str, changes: Sequence[str]) -> Recipe:
         raise UserError(f"student.weights: no such file: {recipe.student.weights}")
     _check_layout(recipe)
     return recipe
+
+
+def _check_code(source: Path, recipe: Recipe, changes: Sequence[str]) -> None:
+    """Refuse to import what a run's folder names; a recipe of one's own may name code, and so may the command line."""
+    if not any((source.parent / name).exists() for name in ("environment.json", "student.json")):
+        return
+    teachers = recipe.teacher.each.values() if recipe.teacher is not None else ()
+    named = [recipe.student.model, *(each.model for each in teachers), *(term.loss for term in recipe.terms.values())]
+    given = {change.partition("=")[2] for change in changes}
+    if code := [name for name in dict.fromkeys(named) if ":" in name and name not in given]:
+        raise UserError(
+            f"{source} lies in a run's folder and names code to import, '{', '.join(code)}'; if you trust it, give "
+            "--trust"
+        )
 
 
 def _check_terms(recipe: Recipe, place: str = "") -> None:

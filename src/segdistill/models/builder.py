@@ -3,12 +3,12 @@
 import inspect
 import logging
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
 
 from torch import nn
 
 from segdistill.errors import UserError, unknown
+from segdistill.importing import import_callable
 from segdistill.models.names import PAPERS, check_name, is_import_path
 from segdistill.models.weights import load_weights
 from segdistill.models.wrapper import IMAGENET_MEAN, IMAGENET_STD, Wrapped, wrap
@@ -102,16 +102,7 @@ def _build_paper(name: str, num_classes: int, options: dict[str, object]) -> nn.
 
 
 def _build_imported(path: str, num_classes: int, options: dict[str, object]) -> nn.Module:
-    module_name, _, attribute = path.partition(":")
-    try:
-        module = import_module(module_name)
-    except ImportError as error:
-        raise UserError(f"cannot import model '{path}': {error}; is its folder on PYTHONPATH?") from error
-    try:
-        factory = getattr(module, attribute)
-    except AttributeError:
-        choices = [known for known, value in vars(module).items() if callable(value)]
-        raise unknown(f"callable in {module_name}", attribute, choices) from None
+    factory = import_callable(path, "model")
     try:
         inspect.signature(factory).bind(num_classes=num_classes, **options)
     except TypeError as error:

@@ -12,6 +12,7 @@ from torch import nn
 from segdistill.atomic import replacing, write_text
 from segdistill.errors import UserError
 from segdistill.models.builder import build
+from segdistill.models.names import is_import_path
 from segdistill.models.weights import load_weights
 from segdistill.models.wrapper import IMAGENET_MEAN, IMAGENET_STD, Wrapped
 
@@ -64,19 +65,25 @@ def save_student(
     write_text(folder / "student.json", json.dumps(spec, indent=2) + "\n")
 
 
-def load(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
+def load(path: str | Path, *, trust: bool = False) -> tuple[nn.Module, dict[str, Any]]:
     """Build a student from its file, in eval mode, and return it with the content of ``student.json``.
 
     Args:
         path: The folder, or either of the two files in it.
+        trust: Import what the file names, where its network is ``package.module:callable``: that runs code.
 
     Raises:
-        UserError: A file is missing or corrupt, or the two do not belong together.
+        UserError: It names code, and is not trusted; a file is missing or corrupt, or the two do not belong together.
     """
     path = Path(path)
     description = (path / "student.json") if path.is_dir() else path.with_suffix(".json")
     weights = description.with_suffix(".safetensors")
     spec = read_description(description)
+    if is_import_path(spec["model"]) and not trust:
+        raise UserError(
+            f"{description} names code to import, '{spec['model']}'; if you trust it, give --trust (in Python "
+            "trust=True)"
+        )
     try:
         own = {"mean": spec.get("network_mean", IMAGENET_MEAN), "std": spec.get("network_std", IMAGENET_STD)}
         network = build(spec["model"], spec["num_classes"], **own, **spec["options"])

@@ -21,11 +21,17 @@ from segdistill.training.picture_files import pictures_in, results_of
 
 
 @torch.no_grad()
-def predict_files(run: Path, images: Sequence[Path], out: Path) -> int:
+def predict_files(run: Path, images: Sequence[Path], out: Path, *, trust: bool = False) -> int:
     """Write ``STEM_overlay.png`` and ``STEM_labels.png`` (class indices, with a palette) for every picture.
 
     Pictures of a folder keep their place below it. What an earlier prediction left among them is not segmented again.
     Nothing outside ``out`` is written to, whatever links lie in it, and no picture is overwritten.
+
+    Args:
+        run: The student's run.
+        images: Pictures, or folders of pictures.
+        out: The folder to write to.
+        trust: See :func:`segdistill.models.load`.
 
     Returns:
         How many pictures there were.
@@ -35,7 +41,7 @@ def predict_files(run: Path, images: Sequence[Path], out: Path) -> int:
             picture does or outside ``out``.
     """
     files = pictures_in(images, out)
-    network, description = models.load(run)
+    network, description = models.load(run, trust=trust)
     check_loaded(network, f"{run}: the student's")
     network.to("cuda" if torch.cuda.is_available() else "cpu")
     device = next(network.parameters()).device

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from torch import nn
 
-from segdistill import models
 from segdistill.data import SegmentationDataset
 from segdistill.errors import UserError
 from segdistill.recipes import Recipe, alone_recipe
@@ -15,7 +15,8 @@ from segdistill.reports.metric import METRICS, metric_of
 from segdistill.reports.pictures import is_whole
 from segdistill.reports.table import comparison
 from segdistill.training import lock, pictures
-from segdistill.training.build import build_dataset, build_teacher, final_split
+from segdistill.training.build import build_dataset, build_network, build_teacher, final_split
+from segdistill.training.console import quiet
 from segdistill.training.folder import RunFolder
 from segdistill.training.look import look
 from segdistill.training.rehearsal import Rehearsal
@@ -168,13 +169,19 @@ def _draw(recipe: Recipe, folder: Path, teacher: Teacher | None) -> None:
     dataset = build_dataset(recipe.data, final_split(recipe.data))
     if not isinstance(dataset, SegmentationDataset):
         return
+
+    def student(place: Path) -> nn.Module:  # built from the recipe: what a folder names is not imported
+        with quiet():
+            own = recipe.student.model_copy(update={"weights": str(place), "weights_key": None})
+            return build_network(own, dataset.classes, strict=True).eval()
+
     networks = {}
     if teacher is None:
-        networks["student alone"] = models.load(folder)[0]
+        networks["student alone"] = student(folder)
     else:
         if recipe.baseline:
-            networks["student alone"] = models.load(folder / "alone")[0]
-        networks["distilled"] = models.load(folder)[0]
+            networks["student alone"] = student(folder / "alone")
+        networks["distilled"] = student(folder)
         networks["teacher"] = build_teacher(teacher, dataset.classes)
     pictures.comparison(networks, dataset, fabric, folder / "figures" / "comparison.png")
 

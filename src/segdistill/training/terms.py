@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
-from importlib import import_module
 from inspect import signature
 from typing import Any
 
@@ -12,6 +11,7 @@ from torch import nn
 from segdistill import losses, schedules
 from segdistill.catalogue import card_of
 from segdistill.errors import UserError
+from segdistill.importing import import_callable
 from segdistill.losses._checks import check_all, checks_of
 from segdistill.recipes.schema import TermRecipe
 from segdistill.schedules import Schedule
@@ -64,22 +64,18 @@ def _loss(term: TermRecipe, pair: NetworkPair, features: FeatureNames) -> Any:
         arguments[fact] = pair.fact(fact, features)
     if next(iter(signature(make).parameters), None) == "student":  # a function that is the loss itself
         return partial(make, **arguments) if arguments else make
-    return make(**arguments)
+    made = make(**arguments)
+    if not isinstance(made, nn.Module):
+        raise UserError(
+            f"loss '{term.loss}' returned {type(made).__name__}; expected a torch.nn.Module, or a function "
+            "(student, teacher, labels) of these names"
+        )
+    return made
 
 
 def _maker(term: TermRecipe) -> Any:
     """Return what makes the term's loss: its class, or a function or class of one's own."""
-    return _imported(term.loss) if ":" in term.loss else getattr(losses, card_of(term.loss).module)
-
-
-def _imported(path: str) -> Any:
-    module, _, name = path.partition(":")
-    try:
-        return getattr(import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise UserError(
-            f"cannot import '{path}': {error}; expected package.module:callable, importable from here"
-        ) from None
+    return import_callable(term.loss, "loss") if ":" in term.loss else getattr(losses, card_of(term.loss).module)
 
 
 def _features(term: TermRecipe) -> Feature | list[Feature]:
