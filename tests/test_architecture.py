@@ -21,7 +21,7 @@ MAY_IMPORT = {
                  "taps", "term", "wiring", ""},
     "reports": {"atomic", "data", "errors"},
     "recipes": {"catalogue", "data", "errors"},
-    "data": {"errors"},
+    "data": {"errors", "threads"},
     "models": {"atomic", "errors", "importing", "outputs"},
     "distiller": {"arguments", "ensemble", "errors", "gradients", "losses", "outputs", "parts", "running", "taps",
                   "term", "wiring"},

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from segdistill import threads
+from segdistill.data.reading import reading_threads
 
 BUSY, IDLE = 20, 20  # ticks of a sample
 
@@ -93,6 +94,19 @@ def test_a_quota_above_the_cores_says_nothing(machine: Machine) -> None:
     machine.file("proc/self/cgroup", "0::/\n")
     machine.file("sys/fs/cgroup/cpu.max", "800000 100000\n")
     assert str(machine.choose()) == "4 threads (4 cores, 0.0 busy at start)"
+
+
+@pytest.mark.parametrize(("quota", "count"), [("max", 4), ("250000", 2), ("20000", 1), ("800000", 4)])
+def test_what_reads_ahead_counts_allowed_cores_busy_or_not(machine: Machine, quota: str, count: int) -> None:
+    machine.load = [1, 1, 1, 1]
+    machine.file("proc/self/cgroup", "0::/\n")
+    machine.file("sys/fs/cgroup/cpu.max", f"{quota} 100000\n")
+    assert threads.allowed_cores(machine.root) == count
+
+
+def test_files_are_read_by_no_more_threads_than_cores_are_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "_allowed_cores", lambda: {5})
+    assert reading_threads() == 1
 
 
 def test_processes_of_one_machine_share(machine: Machine) -> None:

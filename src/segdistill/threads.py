@@ -4,6 +4,7 @@ On a machine that is shared, PyTorch's default, a thread for each core, is many 
 one operation wait for each other, and each of them waits for its turn beside the other process.
 """
 
+import math
 import os
 import time
 from collections.abc import Mapping
@@ -68,6 +69,16 @@ def choose(root: Path = Path("/"), *, environment: Mapping[str, str] = os.enviro
     if processes > 1:
         reason += f", {processes} processes"
     return Threads(max(1, int(idle / processes + 0.5)), f"{reason}, {busy:.1f} busy at start")
+
+
+def allowed_cores(root: Path = Path("/")) -> int:
+    """Return how many cores the process may use at a time, at least 1; busy ones count.
+
+    Args:
+        root: Where proc/ and sys/ lie.
+    """
+    quota = _Quota.find(root)
+    return max(1, int(min(len(_allowed_cores()), math.inf if quota is None else quota.cores)))
 
 
 def _allowed_cores() -> set[int]:

@@ -346,7 +346,7 @@ def test_a_loss_of_ones_own_that_fails_is_one_line(tmp_path: Path, console: Cons
 def test_a_teacher_is_one_or_several() -> None:
     with pytest.raises(UserError, match="a teacher is one model, or several in members"):
         tiny("teacher.members={a: {model: 'tests.networks:large', weights: x}}")
-    with pytest.raises(UserError, match="options, weights and train belong to each of the members"):
+    with pytest.raises(UserError, match="options, weights, weights_key, .*and train belong to each of the members"):
         tiny("teacher={members: {a: {model: 'tests.networks:large', weights: x}}, weights: y}")
     with pytest.raises(UserError, match="min_miou is that of the teachers together"):
         tiny("teacher={members: {a: {model: 'tests.networks:large', weights: x, min_miou: 0.5}}}")
@@ -371,5 +371,23 @@ def test_a_run_goes_on_with_the_threads_it_was_begun_with(
         monkeypatch.setenv("OMP_NUM_THREADS", "1")
         distill(recipe, tmp_path, console=console)
         assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(now)
+
+
+def test_a_student_has_the_threads_of_its_teacher_though_the_run_stopped_between(
+    tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    now = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        distill(tiny("baseline=false"), tmp_path, console=console)
+        (tmp_path / "result.json").unlink()
+        shutil.rmtree(tmp_path / "checkpoints")
+        torch.set_num_threads(1)
+        distill(tiny("baseline=false"), tmp_path, console=console)
+        assert torch.get_num_threads() == 2
+        assert json.loads((tmp_path / "environment.json").read_text())["torch_threads"] == 2
     finally:
         torch.set_num_threads(now)

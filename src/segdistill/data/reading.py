@@ -1,6 +1,5 @@
 """Decode one image file; whatever is wrong with it is a UserError that names the file."""
 
-import os
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from PIL.ImageFile import ImageFile
 
 from segdistill.data.depth import bits_per_channel, is_misread, is_stack
 from segdistill.errors import UserError
+from segdistill.threads import allowed_cores
 
 Array = NDArray[np.uint8]
 
@@ -122,4 +122,4 @@ def _check_depth(picture: ImageFile, path: Source) -> None:
 
 def reading_threads() -> int:
     """Return how many files to read at once."""
-    return min(8, os.cpu_count() or 1)
+    return min(8, allowed_cores())

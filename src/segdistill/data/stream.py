@@ -3,7 +3,6 @@
 A resumed run, and a run with another number of workers or processes, therefore sees the same data.
 """
 
-import os
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from segdistill.data.datasets import ImageDataset, Sample
 from segdistill.errors import UserError
+from segdistill.threads import allowed_cores
 
 Transform = Callable[..., tuple[Tensor, Tensor]]
 """Takes a dataset's image and labels, returns tensors that can be batched."""
@@ -149,7 +149,7 @@ def _loader(
     return _Loader(
         dataset,
         batch_sampler=batches,
-        num_workers=min(workers, os.cpu_count() or 1),
+        num_workers=min(workers, allowed_cores()),
         persistent_workers=workers > 0,
         pin_memory=torch.cuda.is_available(),
         generator=torch.Generator(),  # or starting to iterate would draw from the run's own random state

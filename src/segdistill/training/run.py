@@ -20,7 +20,7 @@ from segdistill.training.console import quiet
 from segdistill.training.folder import RunFolder
 from segdistill.training.look import look
 from segdistill.training.rehearsal import Rehearsal
-from segdistill.training.student import make_fabric, run_student
+from segdistill.training.student import make_fabric, repeat_threads, run_student
 
 
 def distill(recipe: Recipe, folder: Path, *, console: Console, must_exist: bool = False) -> dict[str, Any]:
@@ -53,6 +53,7 @@ def distill(recipe: Recipe, folder: Path, *, console: Console, must_exist: bool 
             rehearse_first(recipe, console)
         check_labels(recipe, console)
         with lock.held(folder):
+            repeat_threads(folder, console, recipe.name)
             place.claim()
             try:
                 _run(recipe, teacher, place, console)

@@ -127,10 +127,14 @@ def run_student(
         return _run(recipe, place, console, label, teacher)
 
 
-def _repeat_threads(place: RunFolder, console: Console, label: str) -> None:
-    """Go on with as many threads as the run was begun with: sums in another order differ in their last bits."""
-    begun = read_environment(place.path).get("torch_threads")
-    if not place.has_begun or "OMP_NUM_THREADS" in os.environ or not isinstance(begun, int) or begun < 1:
+def repeat_threads(folder: Path, console: Console, label: str) -> None:
+    """Go on with as many threads as the run was begun with: sums in another order differ in their last bits.
+
+    A run whose teacher has begun has begun, or its student would learn with other threads than its teacher.
+    """
+    begun = read_environment(folder).get("torch_threads")
+    has_begun = (folder / "result.json").exists() or any(folder.rglob("*.pt"))
+    if not has_begun or "OMP_NUM_THREADS" in os.environ or not isinstance(begun, int) or begun < 1:
         return
     if begun != torch.get_num_threads():
         torch.set_num_threads(begun)
@@ -140,7 +144,7 @@ def _repeat_threads(place: RunFolder, console: Console, label: str) -> None:
 
 def _run(recipe: Recipe, place: RunFolder, console: Console, label: str, teacher: Teacher | None) -> dict[str, Any]:
     folder = place.path
-    _repeat_threads(place, console, label)
+    repeat_threads(folder, console, label)
     fabric = make_fabric(recipe.train)
     train_set, val_set = build_dataset(recipe.data, "train"), build_dataset(recipe.data, "val")
     inputs = describe_inputs(recipe, teacher, {"train": train_set, "val": val_set})
