@@ -84,6 +84,20 @@ def test_the_recipe_of_a_runs_folder_imports_nothing(
     assert not flag.exists()
 
 
+def test_a_recipe_that_stands_on_a_runs_recipe_neither_but_ones_own_may(monkeypatch, flag: Path, capsys) -> None:
+    folder = flag.parent / "run"
+    folder.mkdir()
+    (folder / "recipe.yaml").write_text(to_yaml(tiny("student.model=evilmod:build")))
+    (folder / "environment.json").write_text("{}")
+    (flag.parent / "mine.yaml").write_text("recipe: run/recipe.yaml")
+    assert run(monkeypatch, "doctor", "mine.yaml") == 2
+    assert "run/recipe.yaml lies in a run's folder" in capsys.readouterr().err
+    assert not flag.exists()
+    (flag.parent / "mine.yaml").write_text(to_yaml(tiny("student.model=evilmod:build", "data.images=[1,1,1]")))
+    run(monkeypatch, "doctor", "mine.yaml", "train.batch_size=1")
+    assert flag.exists()
+
+
 def test_a_term_of_such_a_recipe_neither_and_trust_lets_it(monkeypatch, flag: Path, capsys) -> None:
     folder = flag.parent / "run"
     folder.mkdir()

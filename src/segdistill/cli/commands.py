@@ -13,7 +13,7 @@ from segdistill.comparison.search import search
 from segdistill.data import open_layout
 from segdistill.errors import UserError
 from segdistill.models.names import check_name
-from segdistill.recipes import Recipe, alone_recipe, load
+from segdistill.recipes import Recipe, alone_recipe, files_of, load
 from segdistill.reports.screen import screen_table
 from segdistill.training.picture_files import pictures_in
 
@@ -182,7 +182,7 @@ def _checked(source: str, changes: Sequence[str], trust: bool) -> Recipe:
     """Load a recipe and check every word of it that can be checked in milliseconds."""
     recipe = load(source, changes)
     if not trust:
-        _check_code(Path(source), recipe, changes)
+        _check_code(source, recipe, changes)
     check_name(recipe.student.model)
     for name, teacher in (recipe.teacher.each if recipe.teacher is not None else {}).items():
         check_name(teacher.model)
@@ -195,16 +195,18 @@ def _checked(source: str, changes: Sequence[str], trust: bool) -> Recipe:
     return recipe
 
 
-def _check_code(source: Path, recipe: Recipe, changes: Sequence[str]) -> None:
+def _check_code(source: str, recipe: Recipe, changes: Sequence[str]) -> None:
     """Refuse to import what a run's folder names; a recipe of one's own may name code, and so may the command line."""
-    if not any((source.parent / name).exists() for name in ("environment.json", "student.json")):
+    marks = ("environment.json", "student.json")
+    of_runs = [file for file in files_of(source) if any((file.parent / mark).exists() for mark in marks)]
+    if not of_runs:
         return
     teachers = recipe.teacher.each.values() if recipe.teacher is not None else ()
     named = [recipe.student.model, *(each.model for each in teachers), *(term.loss for term in recipe.terms.values())]
     given = {change.partition("=")[2] for change in changes}
     if code := [name for name in dict.fromkeys(named) if ":" in name and name not in given]:
         raise UserError(
-            f"{source} lies in a run's folder and names code to import, '{', '.join(code)}'; if you trust it, give "
+            f"{of_runs[0]} lies in a run's folder and names code to import, '{', '.join(code)}'; if you trust it, give "
             "--trust"
         )
 

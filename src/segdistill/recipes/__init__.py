@@ -2,7 +2,7 @@
 
 from segdistill.recipes.alone import alone_recipe
 from segdistill.recipes.builtin import BUILTIN
-from segdistill.recipes.load import load, to_yaml
+from segdistill.recipes.load import files_of, load, to_yaml
 from segdistill.recipes.methods import METHODS
 from segdistill.recipes.rows import ROWS, Row, published, rows_of, tables, teacher_rows
 from segdistill.recipes.schema import Data, Network, Recipe, Teacher, TermRecipe, Train
@@ -19,6 +19,7 @@ __all__ = [
     "TermRecipe",
     "Train",
     "alone_recipe",
+    "files_of",
     "load",
     "published",
     "rows_of",

@@ -54,6 +54,18 @@ def load(source: str | Path, changes: Sequence[str] = ()) -> Recipe:
     return in_steps(_checked(draft))
 
 
+def files_of(source: str | Path) -> list[Path]:
+    """Return the files that a recipe which loads stands on: its own, and those named in the key ``recipe``."""
+    files: list[Path] = []
+    while str(source) not in BUILTIN:
+        files.append(Path(source))
+        base = _read(files[-1]).get("recipe")
+        if base is None:
+            break
+        source = str(base) if str(base) in BUILTIN else files[-1].parent / str(base)
+    return files
+
+
 def to_yaml(recipe: Recipe) -> str:
     """Return a recipe as YAML that :func:`load` reads back: every value that is used."""
     values = recipe.model_dump(mode="json")
