@@ -24,8 +24,8 @@ TO_HERE = [2, 0, 1]
 MODEL = "tests.networks:small"
 
 
-class MainFirst(WithAux):
-    """Its auxiliary classifier runs after the main one, and is not called aux."""
+class AuxiliaryFirst(WithAux):
+    """Its auxiliary classifier runs before the main one, and is not called aux."""
 
     def __init__(self) -> None:
         super().__init__(3)
@@ -35,7 +35,8 @@ class MainFirst(WithAux):
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         features = self.body(images)
-        return {"out": self.classifier(features), "aux": self.zz(features)}
+        aux = self.zz(features)
+        return {"out": self.classifier(features), "aux": aux}
 
 
 class Summed(nn.Module):
@@ -129,7 +130,7 @@ def test_names_that_occur_twice_cannot_be_put_in_order() -> None:
         put_in_order(small(3), ("crane", "crane", "a"), ("a", "crane", "crane"), "it")
 
 
-@pytest.mark.parametrize("make", [lambda: WithAux(3), MainFirst])
+@pytest.mark.parametrize("make", [lambda: WithAux(3), AuxiliaryFirst])
 def test_an_auxiliary_head_is_put_in_order_too(make) -> None:
     network = make().eval()
     images = torch.randn(1, 3, 16, 16)
