@@ -14,8 +14,10 @@ from pathlib import Path
 SAMPLE = 0.2
 """Seconds over which the load is measured: the load now, not the average of the last minute."""
 
-# Threads that wait for work sleep instead of spinning: spinning takes from whoever else has work to do.
-_SLEEPING = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0", "KMP_BLOCKTIME": "0"}
+# Threads that wait for work soon sleep: spinning takes from whoever else has work to do. GNU's OpenMP counts turns, and
+# 10000 of them are some ten microseconds, enough for the next operation to find its threads awake: without any, two
+# threads on two idle cores are slower than one. Intel's and LLVM's counts milliseconds.
+_SLEEPING = {"GOMP_SPINCOUNT": "10000", "KMP_BLOCKTIME": "1"}
 
 
 @dataclass(frozen=True)

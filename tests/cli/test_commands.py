@@ -51,7 +51,7 @@ def test_recipes_lists_and_prints(monkeypatch, capsys) -> None:
     listed = capsys.readouterr().out
     assert all(name in listed for name in BUILTIN)
     assert run(monkeypatch, "recipes", "quickstart") == 0
-    assert "gskd: {loss: gskd, on: head" in capsys.readouterr().out
+    assert "cwd_logits: {loss: cwd, on: logits" in capsys.readouterr().out
 
 
 def test_losses_lists_losses_and_methods(monkeypatch, capsys) -> None:
