@@ -33,8 +33,7 @@ def record(file: Path, recipes: list[str]) -> None:
     found = {}
     for text in recipes:
         source, *changes = text.split()
-        trained = [f"teacher.{change}" for change in SHORT]
-        recipe = load(source, [*changes, *SHORT, *trained, "teacher.weights=null", "teacher.min_miou=0"])
+        recipe = load(source, [*changes, *SHORT, *_short_teachers(source, changes), "teacher.min_miou=0"])
         with tempfile.TemporaryDirectory() as folder:
             distill(recipe, Path(folder) / "run", console=Console(quiet=True))
             for last in sorted(Path(folder).rglob("last.pt")):
@@ -42,6 +41,16 @@ def record(file: Path, recipes: list[str]) -> None:
                 found[name] = _curve(last)
                 print(name, found[name]["weights"][:16])
     file.write_text(json.dumps({"source": str(Path(segdistill.__file__).parent), "runs": found}, indent=1))
+
+
+def _short_teachers(source: str, changes: list[str]) -> list[str]:
+    teacher = load(source, changes).teacher
+    members = [f"teacher.members.{name}" for name in teacher.members] if teacher is not None else []
+    return [change for each in members or ["teacher"] for change in (f"{each}.weights=null", *_trained(each))]
+
+
+def _trained(teacher: str) -> list[str]:
+    return [f"{teacher}.{change}" for change in SHORT]
 
 
 def _curve(last: Path) -> dict[str, Any]:

@@ -27,10 +27,10 @@ import torch
 from gskd_cost import CLASSES, HEIGHT, STRIDE, WIDTH, scene_labels, training_step
 from torch import Tensor, nn
 
-from segdistill.catalogue import BY_NAME, CARDS, LossCard
+from segdistill.catalogue.cards import BY_NAME, LOSS_CARDS, LossCard
+from segdistill.distillation.build import build_terms
+from segdistill.distillation.facts import NetworkPair
 from segdistill.recipes import load
-from segdistill.training.build import build_terms
-from segdistill.training.pair import NetworkPair
 
 STUDENT, TEACHER = 128, 256
 RECORD = Path(__file__).with_suffix(".json")
@@ -59,7 +59,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=4, help="images; 4 needs about 12 GB (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="measurements of each (default: %(default)s)")
     args = parser.parse_args()
-    names = args.names or [card.name for card in CARDS]
+    names = args.names or [card.name for card in LOSS_CARDS]
     alone = multiprocessing.get_context("spawn")
 
     def apart(function: Any, *arguments: Any) -> Any:
@@ -103,7 +103,7 @@ def cost(name: str, batch: int, rounds: int) -> dict[str, float]:
     """Return the seconds of a loss, forward and backward, and the megabytes at its peak."""
     torch.manual_seed(0)
     pair = NetworkPair(Maps(STUDENT), Maps(TEACHER), CLASSES, torch.zeros(1, 3, 64, 64))
-    term = build_terms(load("quickstart", ["method=none", f"terms.{name}={{}}"]).terms, pair)[name]
+    term = build_terms(load("quickstart", ["method=none", f"terms.{name}={{}}"]).term_settings, pair)[name]
     card = BY_NAME[name]
     ours, theirs = maps(card, batch, STUDENT, learns=True), maps(card, batch, TEACHER, learns=False)
     term.wire({key: x.shape for key, x in ours.items()}, {key: x.shape for key, x in theirs.items()})

@@ -7,9 +7,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from segdistill.catalogue import CARDS, LossCard
+from segdistill.catalogue.cards import LOSS_CARDS, LossCard
+from segdistill.catalogue.methods import described
 from segdistill.recipes import METHODS
-from segdistill.recipes.methods import described
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "losses.md"
@@ -55,7 +55,7 @@ def main() -> None:
 def page() -> str:
     """Return the page as it should be."""
     record = json.loads(RECORD.read_text(encoding="utf-8"))
-    parts = [HEAD, *(section(card) for card in CARDS), _costs(record), _methods()]
+    parts = [HEAD, *(section(card) for card in LOSS_CARDS), _costs(record), _methods()]
     return "\n".join(part.strip("\n") + "\n" for part in parts)
 
 
@@ -91,7 +91,7 @@ def section(card: LossCard) -> str:
 
 def _costs(record: dict[str, Any]) -> str:
     rows = []
-    for card in CARDS:
+    for card in LOSS_CARDS:
         measured = record["losses"].get(card.name)
         time = f"{_figure(measured['percent'])} %" if measured else "not measured"
         memory = f"{_figure(measured['megabytes'])} MB" if measured else "not measured"

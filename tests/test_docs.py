@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from segdistill.catalogue import BY_NAME
+from segdistill.catalogue.cards import BY_NAME
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "losses.md").read_text(encoding="utf-8")

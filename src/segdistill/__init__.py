@@ -1,7 +1,7 @@
-"""Distil a large semantic-segmentation network into a small one.
+"""Distill a large semantic-segmentation network into a small one.
 
-A loss compares tensors; a Term says which tensors, with what weight, through which adapter; the Distiller joins
-student, teacher and terms. Everything else stands around these three.
+A loss compares tensors. A :class:`Term` says which tensors, with what weight, through which adapter. The
+:class:`Distiller` joins student, teacher and terms. Models, data, training, recipes and reports are built around them.
 """
 
 from importlib import import_module
@@ -12,17 +12,17 @@ __all__ = ["Distiller", "Ensemble", "Term", "losses", "models", "schedules"]
 
 if TYPE_CHECKING:
     from segdistill import losses, models, schedules
-    from segdistill.distiller import Distiller
-    from segdistill.ensemble import Ensemble
-    from segdistill.term import Term
+    from segdistill.distillation.distiller import Distiller
+    from segdistill.distillation.ensemble import Ensemble
+    from segdistill.distillation.term import Term
 
-_CLASSES = {"Distiller": "segdistill.distiller", "Ensemble": "segdistill.ensemble", "Term": "segdistill.term"}
+_HOME = {"Distiller": "distillation.distiller", "Ensemble": "distillation.ensemble", "Term": "distillation.term"}
 
 
 def __getattr__(name: str) -> object:
     # Imported on first use, so that the command line answers --help and a mistyped key without PyTorch.
-    if name in _CLASSES:
-        return getattr(import_module(_CLASSES[name]), name)
+    if name in _HOME:
+        return getattr(import_module(f"segdistill.{_HOME[name]}"), name)
     if name in __all__:
         return import_module(f"segdistill.{name}")
     raise AttributeError(f"module 'segdistill' has no attribute '{name}'")

@@ -1,6 +1,6 @@
 """``python -m segdistill`` is the command ``segdistill``."""
 
-from segdistill.working_folder import search_last
+from segdistill.system.working_folder import search_last
 
 search_last()  # before anything is imported that a file of the working folder could be named like
 

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from segdistill.catalogue import CARDS
+from segdistill.catalogue.cards import LOSS_CARDS
 from segdistill.cli import main
 from segdistill.recipes import BUILTIN, METHODS
 from tests.networks import small
@@ -58,7 +58,7 @@ def test_losses_lists_losses_and_methods(monkeypatch, capsys) -> None:
     assert run(monkeypatch, "losses") == 0
     said = capsys.readouterr().out
     first_words = {line.split()[0] for line in said.splitlines() if line.strip()}
-    assert {card.name for card in CARDS} | set(METHODS) <= first_words
+    assert {card.name for card in LOSS_CARDS} | set(METHODS) <= first_words
     assert "CWD (Shu et al., ICCV 2021)" in said
 
 

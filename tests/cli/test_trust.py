@@ -9,11 +9,11 @@ import pytest
 
 from segdistill import models
 from segdistill.cli import main
+from segdistill.distillation.build import check_terms
 from segdistill.errors import UserError
-from segdistill.importing import import_callable
 from segdistill.models import build
 from segdistill.recipes import load, to_yaml
-from segdistill.training.terms import check_terms
+from segdistill.system.importing import import_callable
 from tests.networks import small
 from tests.tiny import tiny
 
@@ -128,7 +128,7 @@ def test_nothing_but_networks_and_losses_is_called(path: str) -> None:
         build(path, 3)
     recipe = load("quickstart", [f"terms.x.loss={path}", "terms.x.command=true"])
     with pytest.raises(UserError, match=f"'{path}' is "):
-        check_terms(recipe.terms)
+        check_terms(recipe.term_settings)
 
 
 def test_a_borrowed_name_is_looked_through() -> None:
@@ -145,7 +145,11 @@ def test_the_working_folder_shadows_nothing_installed(tmp_path: Path, how: str) 
     call = (
         ["-m", "segdistill"]
         if how == "-m"
-        else ["-c", "import segdistill.working_folder as w; w.search_last(); from segdistill.cli import main; main()"]
+        else [
+            "-c",
+            "from segdistill.system.working_folder import search_last; search_last()\n"
+            "from segdistill.cli import main; main()",
+        ]
     )
     done = subprocess.run([sys.executable, *call, "losses"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

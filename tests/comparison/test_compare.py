@@ -18,8 +18,8 @@ from segdistill.comparison.plan import Plan, parse_methods, plan
 from segdistill.data import Scenes
 from segdistill.errors import Stopped, UserError
 from segdistill.recipes import load
+from segdistill.runs.run_folder import RunFolder
 from segdistill.training import loop
-from segdistill.training.folder import RunFolder
 from segdistill.training.run import distill
 from tests.tiny import TINY, said, tiny
 

@@ -13,7 +13,7 @@ from segdistill.comparison.search import Search, search
 from segdistill.errors import Stopped, UserError
 from segdistill.recipes import load
 from segdistill.training import loop
-from segdistill.training.student import run_student
+from segdistill.training.train import run_student
 from tests.cli.test_commands import run
 from tests.tiny import TINY, said
 

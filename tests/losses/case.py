@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from segdistill import losses
-from segdistill.catalogue import CARDS, LossCard
+from segdistill.catalogue.cards import LOSS_CARDS, LossCard
 
 
 @dataclass
@@ -34,7 +34,7 @@ class Case:
 
     @property
     def card(self) -> LossCard:
-        return next(card for card in CARDS if card.module == self.module)
+        return next(card for card in LOSS_CARDS if card.module == self.module)
 
     @property
     def function(self) -> Callable[..., Tensor]:
@@ -69,9 +69,13 @@ def run(loss: Callable[..., Tensor], *tensors: Tensor | None, **kwargs: Any) -> 
 
 def cases() -> list[Case]:
     """Return the rows of every loss, from ``CASES`` in its own test_NAME.py."""
-    return [case for card in CARDS if card.teacher for case in import_module(f"test_{card.name}").CASES]
+    return [case for card in LOSS_CARDS if card.teacher for case in _cases_of(card.name)]
 
 
 def name_of(case: Case) -> str:
     """Return what a row is called."""
     return "-".join([case.module, *map(str, case.kwargs.values())])
+
+
+def _cases_of(name: str) -> list[Case]:
+    return list(import_module(f"tests.losses.test_{name}").CASES)

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from case import Case
 from torch import Tensor
 
 from segdistill.losses import AfDCD, af_dcd
 from segdistill.losses.af_dcd import _omni_contrast
+from tests.losses.case import Case
 
 CASES = [
     Case(

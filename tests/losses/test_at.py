@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from case import Case
 
 from segdistill.losses import AT, at
+from tests.losses.case import Case
 
 CASES = [
     Case("AT"),

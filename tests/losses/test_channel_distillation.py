@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from case import Case
 
 from segdistill.losses import ChannelDistillation, channel_distillation
+from tests.losses.case import Case
 
 CASES = [
     Case("ChannelDistillation"),

@@ -9,11 +9,11 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
-from case import Case
 from torch import Tensor
 
 from segdistill.losses import CIRKDMemory, _ops
 from segdistill.losses.cirkd_memory import _enqueue
+from tests.losses.case import Case
 
 CASES = [
     Case("CIRKDMemory", {"num_classes": 5, "channels": 6, "pixel_size": 40, "region_size": 3, "region_contrast": 5}),

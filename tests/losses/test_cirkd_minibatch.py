@@ -6,10 +6,10 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
-from case import Case
 from torch import Tensor
 
 from segdistill.losses import CIRKDMiniBatch, _ops, cirkd_minibatch
+from tests.losses.case import Case
 
 CASES = [
     Case("CIRKDMiniBatch"),

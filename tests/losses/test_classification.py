@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from case import Case, cases, name_of, run
 from torch import Tensor
 
 from segdistill import losses
+from tests.losses.case import Case, cases, name_of, run
 
 NEED_NO_POSITIONS = {"DIST", "KD", "RKD", "SP"}  # they compare images, or the classes of one
 

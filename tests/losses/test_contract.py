@@ -5,11 +5,11 @@ import inspect
 
 import pytest
 import torch
-from case import Case, cases, name_of, run
 from torch import Tensor
 
 from segdistill import losses
-from segdistill.catalogue import CARDS
+from segdistill.catalogue.cards import LOSS_CARDS
+from tests.losses.case import Case, cases, name_of, run
 
 HALF, QUARTER = 8, 4  # columns of the labels, and of the maps, in the left half of the image
 
@@ -23,10 +23,10 @@ def test_table_catalogue_and_public_names_agree() -> None:
     public = {name: getattr(losses, name) for name in losses.__all__}
     modules = {name for name, value in public.items() if inspect.isclass(value)}
     functions = {name for name, value in public.items() if not inspect.isclass(value)}
-    assert modules == {card.module for card in CARDS}
+    assert modules == {card.module for card in LOSS_CARDS}
     parts = {"sub_image_descriptor_kl"}  # of gskd
-    assert functions == {card.name for card in CARDS if not card.module_only} | parts
-    assert {case.module for case in cases()} == {card.module for card in CARDS if card.teacher}
+    assert functions == {card.name for card in LOSS_CARDS if not card.module_only} | parts
+    assert {case.module for case in cases()} == {card.module for card in LOSS_CARDS if card.teacher}
 
 
 def test_only_the_student_learns(case: Case) -> None:

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from case import Case
 from torch import Tensor
 
 from segdistill.losses import csc
+from tests.losses.case import Case
 
 CASES = [
     Case("CSC"),

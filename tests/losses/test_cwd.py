@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from case import Case
 
 from segdistill.losses import CWD, cwd
+from tests.losses.case import Case
 
 CASES = [
     Case("CWD"),

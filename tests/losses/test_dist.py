@@ -5,10 +5,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from case import Case
 from torch import Tensor
 
 from segdistill.losses import DIST, dist
+from tests.losses.case import Case
 
 CASES = [
     Case("DIST", {"inter": 2.0, "intra": 0.5, "temperature": 2.0}),

@@ -6,9 +6,9 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
-from case import Case
 
 from segdistill.losses import DSDCategory, dsd_category
+from tests.losses.case import Case
 
 CASES = [
     Case("DSDCategory"),

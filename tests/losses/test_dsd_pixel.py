@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from case import Case
 from torch import Tensor
 
 from segdistill.losses import DSDCategory, DSDPixel, dsd_pixel
+from tests.losses.case import Case
 
 CASES = [
     Case("DSDPixel", maps=True),

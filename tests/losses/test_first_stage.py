@@ -6,11 +6,11 @@ import inspect
 import pytest
 import torch
 import torch.nn.functional as F
-from case import Case, cases
 from torch import Tensor, nn
 
 from segdistill import losses
 from segdistill.losses.self_taught import SelfTaught
+from tests.losses.case import Case, cases
 
 STAGED = [case for case in cases() if isinstance(case.build(), SelfTaught) and case.build().first_stage > 0]
 

@@ -5,9 +5,9 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
-from case import Case
 
 from segdistill.losses import FitNet, fitnet
+from tests.losses.case import Case
 
 CASES = [
     Case("FitNet"),

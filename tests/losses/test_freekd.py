@@ -6,11 +6,11 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
-from case import Case
 from torch import Tensor
 
 from segdistill.losses import FreeKD
 from segdistill.losses.freekd import _haar, _inverse_haar
+from tests.losses.case import Case
 
 CASES = [
     Case("FreeKD", {"channels": 6, "num_classes": 5}, sees_void="a block of the transform may lie in both halves"),

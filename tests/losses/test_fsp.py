@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from case import Case
 from torch import Tensor
 
 from segdistill.losses import FSP, fsp
+from tests.losses.case import Case
 
 CASES = [
     Case("FSP", maps=True),

@@ -5,11 +5,11 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from case import Case
 from torch import Tensor
 
 from segdistill.losses import GSKD, gskd, sub_image_descriptor_kl
 from segdistill.losses.gskd import row_permutations, sample_positions
+from tests.losses.case import Case
 
 CASES = [
     Case("GSKD", {"samples": 4, "stride": "classes"}),

@@ -5,10 +5,10 @@ import math
 
 import pytest
 import torch
-from case import Case, cases, name_of, run
 
 from segdistill import losses
-from segdistill.catalogue import CARDS
+from segdistill.catalogue.cards import LOSS_CARDS
+from tests.losses.case import Case, cases, name_of, run
 
 NAN, INF = math.nan, math.inf
 NUMBERS = ["4", None, True, NAN, INF, [1.0]]
@@ -48,7 +48,7 @@ def _may_be(case: Case, name: str, value: object) -> bool:
 
 
 def test_every_hyperparameter_is_in_the_table() -> None:
-    assert {name for card in CARDS for name in card.hyperparameters} <= WRONG.keys() | ELSEWHERE
+    assert {name for card in LOSS_CARDS for name in card.hyperparameters} <= WRONG.keys() | ELSEWHERE
 
 
 @pytest.mark.parametrize("case", cases(), ids=name_of)

@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from case import Case
 from torch import Tensor
 
 from segdistill.losses import I2CKD, i2ckd
+from tests.losses.case import Case
 
 CASES = [
     Case("I2CKD", {"num_classes": 4}, nonzero_at_equality="the margin is larger than the distances"),

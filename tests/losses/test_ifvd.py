@@ -4,11 +4,11 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from case import Case
 from torch import Tensor
 
 from segdistill.losses import IFVD, ifvd
 from segdistill.losses._ops import labels_at
+from tests.losses.case import Case
 
 CASES = [
     Case("IFVD"),

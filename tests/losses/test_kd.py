@@ -5,10 +5,10 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from case import Case
 from torch import Tensor
 
 from segdistill.losses import KD, kd
+from tests.losses.case import Case
 
 CASES = [
     Case("KD", {"temperature": 2.0}),

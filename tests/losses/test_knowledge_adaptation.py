@@ -5,12 +5,12 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
-from case import Case
 from torch import Tensor
 
 from segdistill.losses import KnowledgeAdaptation
 from segdistill.losses._ops import unit
 from segdistill.losses.knowledge_adaptation import _direction_distance, _root, _squared_row_distances
+from tests.losses.case import Case
 
 CASES = [
     Case(

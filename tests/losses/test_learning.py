@@ -6,11 +6,11 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
-from case import Case, cases, name_of, run
 from torch import Tensor, nn
 
 from segdistill.losses import FitNet
 from segdistill.losses.self_taught import SelfTaught
+from tests.losses.case import Case, cases, name_of, run
 
 STEPS = 60
 # The largest share of the distance that may be left. A student that learns nothing of the teacher keeps more than 0.9,

@@ -4,10 +4,10 @@ import math
 
 import pytest
 import torch
-from case import Case
 from torch import Tensor
 
 from segdistill.losses import md
+from tests.losses.case import Case
 
 CASES = [
     Case("MD"),

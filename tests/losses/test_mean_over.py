@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 import torch
-from case import Case, cases, name_of
 from torch import Tensor, nn
 
+from segdistill.distillation.term import Term
 from segdistill.losses import cross_entropy, fsp
-from segdistill.term import Term
+from tests.losses.case import Case, cases, name_of
 
 PARTS = (slice(0, 4), slice(4, 7))
 

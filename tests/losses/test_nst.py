@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from case import Case
 from torch import Tensor
 
 from segdistill.losses import NST, nst
+from tests.losses.case import Case
 
 CASES = [
     Case("NST"),

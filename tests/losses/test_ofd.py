@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from case import Case
 from torch import Tensor
 
 from segdistill.losses import OFD
 from segdistill.losses.ofd import margin_of_batch_norm
+from tests.losses.case import Case
 
 CASES = [
     Case(

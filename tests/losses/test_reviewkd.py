@@ -5,11 +5,11 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
-from case import Case
 from torch import Tensor
 
 from segdistill.losses import ReviewKD
 from segdistill.losses.reviewkd import _hierarchical
+from tests.losses.case import Case
 
 CASES = [
     Case(

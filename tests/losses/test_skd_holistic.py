@@ -5,11 +5,11 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
-from case import Case
 from torch import Tensor, nn
 
 from segdistill.losses import SKDHolistic
 from segdistill.losses._discriminator import Discriminator
+from tests.losses.case import Case
 
 CASES = [
     Case(

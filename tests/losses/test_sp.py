@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from case import Case
 
 from segdistill.losses import SP, sp
+from tests.losses.case import Case
 
 CASES = [
     Case("SP", images=3),

@@ -5,10 +5,10 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
-from case import Case
 from torch import Tensor, nn
 
 from segdistill.losses import SRRL
+from tests.losses.case import Case
 
 CASES = [
     Case(

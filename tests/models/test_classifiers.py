@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from segdistill import models
+from segdistill.distillation.features import FeatureReader
 from segdistill.errors import UserError
-from segdistill.taps import FeatureReader
 
 
 @pytest.mark.parametrize(("name", "millions"), [("resnet34", 21.798), ("resnet18", 11.690)])

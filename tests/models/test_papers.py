@@ -53,7 +53,7 @@ def test_parameters_as_published(name: str) -> None:
 
 
 def read_roles(network: nn.Module, images: Tensor) -> tuple[SegOutput, dict[str, Tensor]]:
-    """Run the network once and keep what its role strings point to; written apart from segdistill.taps."""
+    """Run the network once and keep what its roles point to; independent of segdistill.distillation.features."""
     found: dict[str, Tensor] = {}
     handles = []
     for role, tap in network.roles.items():

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from segdistill.cli import lists
-from segdistill.recipes import BUILTIN, METHODS, ROWS, Row, load, published, rows_of, tables, teacher_rows
-from segdistill.recipes.papers import EXPERIMENTS
+from segdistill.recipes import BUILTIN, METHODS, ROWS, Row, load, published_rows, rows_of, tables, teacher_rows
+from segdistill.recipes.experiments import EXPERIMENTS
 from segdistill.recipes.yaml import read
 
 PAPERS = Path(__file__).parents[3] / "shared" / "papers"
@@ -90,7 +90,7 @@ def test_every_row_is_a_recipe(row: Row) -> None:
     assert recipe.teacher is not None
     assert recipe.baseline
     assert row in rows_of(recipe)
-    assert row in published(row.experiment, row.method, row.changes)
+    assert row in published_rows(row.experiment, row.method, row.changes)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -191,7 +191,7 @@ def test_af_dcd_weighs_by_data_set(data: str, fd: float, contrast: float, kd: fl
 
 
 def test_rows_of_dist_train_the_student_as_dists_code_and_the_teacher_as_cirkds() -> None:
-    (row,) = (row for row in published("gskd_cityscapes_deeplabv3_r18", "dist") if row.table == "1")
+    (row,) = (row for row in published_rows("gskd_cityscapes_deeplabv3_r18", "dist") if row.table == "1")
     recipe = load(row.experiment, ["method=dist", *row.changes])
     assert (recipe.train.weight_decay, recipe.train.floor) == (5e-4, 1e-4)
     assert recipe.teacher is not None
@@ -202,7 +202,7 @@ def test_rows_of_dist_train_the_student_as_dists_code_and_the_teacher_as_cirkds(
 
 
 def scores(method: str, *changes: str, recipe: str = "gskd_cityscapes_deeplabv3_r18") -> dict[str, float | None]:
-    return {row.table: row.miou for row in published(recipe, method, changes)}
+    return {row.table: row.miou for row in published_rows(recipe, method, changes)}
 
 
 def test_published_finds_rows_by_what_is_compared_not_by_words() -> None:

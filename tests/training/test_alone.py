@@ -12,7 +12,7 @@ from segdistill.comparison.compare import compare
 from segdistill.comparison.plan import plan
 from segdistill.errors import UserError
 from segdistill.recipes import alone_recipe
-from segdistill.reports.files import read_json
+from segdistill.runs.json_files import read_json
 from segdistill.training.rehearsal import rehearse
 from segdistill.training.run import distill, teacher_recipe
 from tests.cli.test_commands import run

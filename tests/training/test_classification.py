@@ -10,8 +10,8 @@ from PIL import Image
 from rich.console import Console
 
 from segdistill.errors import UserError
+from segdistill.evaluation.scoring import Score
 from segdistill.recipes import Recipe, load
-from segdistill.training.evaluation import Score
 from segdistill.training.run import distill
 from tests.tiny import said
 

@@ -9,15 +9,15 @@ import torch
 from PIL import Image
 
 from segdistill.data import TrainingStream, training_loader
-from segdistill.distiller import Distiller
+from segdistill.distillation.build import build_terms
+from segdistill.distillation.distiller import Distiller
+from segdistill.distillation.facts import NetworkPair
 from segdistill.models import build
 from segdistill.recipes import ROWS, Recipe, load
-from segdistill.recipes.papers import EXPERIMENTS
+from segdistill.recipes.experiments import EXPERIMENTS
 from segdistill.training.build import build_dataset, build_teacher, build_transform
 from segdistill.training.optimizer import build_optimizers, step_together
-from segdistill.training.pair import NetworkPair
-from segdistill.training.student import build_distiller, make_fabric
-from segdistill.training.terms import build_terms
+from segdistill.training.train import build_distiller, make_fabric
 
 NAMES = [experiment.__name__ for experiment in EXPERIMENTS]
 SMALL = ("data.crop=[64,64]", "data.workers=0", "train.batch_size=2", "train.accelerator=cpu")
@@ -120,6 +120,6 @@ def test_the_terms_of_every_row_find_their_features(name: str) -> None:
             student = build(recipe.student.model, classes, **recipe.student.options)
             teacher = build(recipe.teacher.model, classes, **recipe.teacher.options) if recipe.distils else None
             probe = torch.zeros(1, 3, 64, 64)
-        terms = build_terms(recipe.terms, NetworkPair(student, teacher, classes, probe))
+        terms = build_terms(recipe.term_settings, NetworkPair(student, teacher, classes, probe))
         distiller = Distiller(student, teacher, terms, probe=probe)
         assert set(distiller.terms) == set(recipe.terms), (method, changes)

@@ -16,16 +16,17 @@ from torch import Tensor, nn
 from segdistill.cli import main
 from segdistill.data import Classes
 from segdistill.errors import UserError
+from segdistill.evaluation.finite import are_finite, not_finite
 from segdistill.outputs import DistillerOutput
 from segdistill.recipes import Recipe
 from segdistill.training import loop
+from segdistill.training.blame import blame_forward
 from segdistill.training.checkpoints import Progress
 from segdistill.training.doctor import examine
-from segdistill.training.finite import are_finite, blame_forward, not_finite
-from segdistill.training.reading import read_parts
+from segdistill.training.read_parts import read_parts
 from segdistill.training.rehearsal import rehearse
 from segdistill.training.run import alone_recipe, distill
-from segdistill.training.student import load_teacher, run_student
+from segdistill.training.train import load_teacher, run_student
 from tests.tiny import said, tiny
 
 # What a loss below does at the call with this number, counted since a test began; None never.

@@ -9,25 +9,25 @@ from lightning_fabric import Fabric
 from rich.console import Console
 from torch import nn
 
-from segdistill.catalogue import CARDS, LossCard
+from segdistill.catalogue.cards import LOSS_CARDS, LossCard
 from segdistill.data import Scenes
+from segdistill.distillation.build import build_terms
+from segdistill.distillation.facts import NetworkPair
+from segdistill.distillation.term import FeatureNames
 from segdistill.errors import UserError
+from segdistill.evaluation.cost import count_flops, count_parameters
+from segdistill.evaluation.scoring import Score, evaluate, predict
 from segdistill.models import build
 from segdistill.recipes import alone_recipe
 from segdistill.recipes.schema import Data, Train
-from segdistill.reports.metric import METRICS
-from segdistill.term import FeatureNames
+from segdistill.runs.metric import METRICS
+from segdistill.runs.run_folder import RunFolder
 from segdistill.training.build import build_dataset, build_transform
 from segdistill.training.console import clock
-from segdistill.training.cost import count_flops, count_parameters
-from segdistill.training.evaluation import Score, evaluate, predict
-from segdistill.training.folder import RunFolder
 from segdistill.training.loop import Training
 from segdistill.training.optimizer import build_optimizer, learning_rate, step_together
-from segdistill.training.pair import NetworkPair
 from segdistill.training.run import distill
-from segdistill.training.student import run_student
-from segdistill.training.terms import build_terms
+from segdistill.training.train import run_student
 from tests.networks import plain
 from tests.tiny import tiny
 
@@ -159,7 +159,7 @@ def weighted(student: torch.Tensor, teacher: torch.Tensor, labels: None = None, 
 
 def test_a_function_of_ones_own_takes_hyper_parameters() -> None:
     recipe = tiny(f"terms.mine.loss={__name__}:weighted", "terms.mine.power=3")
-    term = build_terms(recipe.terms, pair())["mine"]
+    term = build_terms(recipe.term_settings, pair())["mine"]
     assert term.loss(torch.full((1, 1, 1, 1), 2.0), torch.zeros(1, 1, 1, 1)) == 8.0
 
 
@@ -195,9 +195,9 @@ def test_several_optimisers_share_one_scale() -> None:
 
 def test_a_loss_of_one_feature_or_of_several_says_which() -> None:
     with pytest.raises(UserError, match=r"term 'fitnet': fitnet takes one feature; give a term to each"):
-        build_terms(tiny("method=none", "terms.fitnet={on: [stage1, stage2]}").terms, pair())
+        build_terms(tiny("method=none", "terms.fitnet={on: [stage1, stage2]}").term_settings, pair())
     with pytest.raises(UserError, match=r"term 'ofd': ofd takes a list of features, as in on=\[A, B\]; got on=stage1"):
-        build_terms(tiny("method=none", "terms.ofd={on: stage1}").terms, pair())
+        build_terms(tiny("method=none", "terms.ofd={on: stage1}").term_settings, pair())
 
 
 # The loop.
@@ -342,10 +342,10 @@ def test_damaged_records_are_named(tmp_path: Path, console: Console) -> None:
         distill(tiny("baseline=false"), folder, console=console)
 
 
-@pytest.mark.parametrize("card", CARDS, ids=lambda card: card.name)
+@pytest.mark.parametrize("card", LOSS_CARDS, ids=lambda card: card.name)
 def test_every_loss_is_a_term_by_its_name_alone(card: LossCard) -> None:
     recipe = tiny("method=none", f"terms.one.loss={card.name}")
-    term = build_terms(recipe.terms, pair())["one"]
+    term = build_terms(recipe.term_settings, pair())["one"]
     assert type(term.loss).__name__ == card.module
     assert term.weight == card.weight
     assert term.needs_teacher == card.teacher

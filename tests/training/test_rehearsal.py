@@ -16,10 +16,10 @@ from segdistill.comparison.search import search
 from segdistill.comparison.sweep import sweep
 from segdistill.data import Scenes
 from segdistill.errors import UserError
+from segdistill.evaluation.scoring import evaluate, try_scoring
 from segdistill.recipes import alone_recipe
 from segdistill.recipes.schema import Data
 from segdistill.training.doctor import examine
-from segdistill.training.evaluation import evaluate, try_scoring
 from segdistill.training.rehearsal import rehearse
 from segdistill.training.run import distill
 from tests.networks import sequential

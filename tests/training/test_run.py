@@ -17,7 +17,7 @@ from segdistill.recipes import alone_recipe, load
 from segdistill.training import loop
 from segdistill.training.rehearsal import rehearse
 from segdistill.training.run import distill, teacher_recipe, teacher_runs
-from segdistill.training.student import run_student
+from segdistill.training.train import run_student
 from tests.tiny import said, tiny
 
 

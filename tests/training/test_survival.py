@@ -18,7 +18,7 @@ from segdistill.errors import Stopped, UserError
 from segdistill.recipes import Recipe
 from segdistill.training import interrupt, loop
 from segdistill.training.run import alone_recipe, distill
-from segdistill.training.student import run_student
+from segdistill.training.train import run_student
 from tests.tiny import said, tiny
 
 ALONE = ("baseline=false", "method=none")

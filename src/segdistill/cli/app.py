@@ -6,9 +6,10 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from segdistill import __version__, threads
+from segdistill import __version__
 from segdistill.errors import Stopped, UserError
-from segdistill.working_folder import search_last
+from segdistill.system import threads
+from segdistill.system.working_folder import search_last
 
 app = typer.Typer(
     help="Distil a large semantic-segmentation network into a small one.",

@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
-from segdistill import threads
 from segdistill.cli.screen import console
 from segdistill.comparison.plan import plan
 from segdistill.comparison.search import search
 from segdistill.data import open_layout
 from segdistill.errors import UserError
+from segdistill.evaluation.picture_files import pictures_in
 from segdistill.models.names import check_name
 from segdistill.recipes import Recipe, alone_recipe, files_of, load
 from segdistill.reports.screen import screen_table
-from segdistill.training.picture_files import pictures_in
+from segdistill.system import threads
 
 
 def distill(source: str, changes: Sequence[str], run_dir: Path | None, resume: bool, *, trust: bool) -> None:
@@ -87,11 +87,11 @@ def evaluate(folder: Path, changes: Sequence[str], *, trust: bool) -> None:
     _check_layout(recipe)
     _training()
     from segdistill import models
-    from segdistill.reports.table import score_table
+    from segdistill.evaluation.class_order import put_in_order
+    from segdistill.evaluation.scoring import evaluate as score
+    from segdistill.reports.run_table import score_table
     from segdistill.training.build import build_dataset, final_split
-    from segdistill.training.class_order import put_in_order
-    from segdistill.training.evaluation import evaluate as score
-    from segdistill.training.student import make_fabric
+    from segdistill.training.train import make_fabric
 
     network, description = models.load(folder, trust=trust)
     split = split or final_split(recipe.data)
@@ -112,7 +112,7 @@ def predict(folder: Path, images: Sequence[Path], out: Path, *, trust: bool) -> 
     _folder(folder)
     pictures_in(images, out)
     _training()
-    from segdistill.training.prediction import predict_files
+    from segdistill.evaluation.prediction import predict_files
 
     count = predict_files(folder, images, out, trust=trust)
     console.print(f"{count} overlays and label PNGs in {out}", soft_wrap=True)
@@ -131,8 +131,8 @@ def doctor(source: str, changes: Sequence[str], *, trust: bool) -> None:
 def network_costs() -> None:
     """Count the papers' networks."""
     _training()
-    from segdistill.training.network_costs import EXPLANATION
-    from segdistill.training.network_costs import network_costs as count
+    from segdistill.evaluation.network_costs import EXPLANATION
+    from segdistill.evaluation.network_costs import network_costs as count
 
     table = screen_table(
         "paper",
@@ -168,7 +168,7 @@ def taps(model: str, classes: int, size: int) -> None:
     import torch
 
     from segdistill import models
-    from segdistill.taps import describe
+    from segdistill.distillation.features import describe
 
     network = models.build(model, classes)
     table = screen_table("name", "kind", "channels x height x width", "stride")
@@ -213,10 +213,10 @@ def _check_code(source: str, recipe: Recipe, changes: Sequence[str]) -> None:
 
 def _check_terms(recipe: Recipe, place: str = "") -> None:
     """Check what a term says before its networks are imported, which takes longer than PyTorch alone."""
-    from segdistill.training.terms import check_terms
+    from segdistill.distillation.build import check_terms
 
     try:
-        check_terms(recipe.terms)
+        check_terms(recipe.term_settings)
     except UserError as error:
         raise UserError(f"{place}{error}") from None
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from segdistill.cli.screen import console
-from segdistill.data import CARDS, Card, Layout, card_of, open_layout
+from segdistill.data import DATASET_CARDS, DatasetCard, Layout, dataset_card, open_layout
 from segdistill.errors import UserError, unknown
 from segdistill.reports.screen import screen_table
 
@@ -19,7 +19,7 @@ def show(name: str | None, changes: Sequence[str]) -> None:
     if name is None:
         _list()
         return
-    card = card_of(name)
+    card = dataset_card(name)
     asked = _parsed(changes)
     root, split = asked.get("data.root"), asked.get("split")
     share = _share(asked.get("data.split"))
@@ -36,7 +36,7 @@ def show(name: str | None, changes: Sequence[str]) -> None:
 
 def _list() -> None:
     table = screen_table("data set", "task", "what it is")
-    for card in CARDS.values():
+    for card in DATASET_CARDS.values():
         table.add_row(card.name, card.task or "either", card.about)
     console.print(table)
 
@@ -66,7 +66,7 @@ def _share(given: str | None) -> float | None:
     return share
 
 
-def _describe(card: Card) -> None:
+def _describe(card: DatasetCard) -> None:
     table = screen_table("", "", show_header=False)
     for row in (("data.name", card.name), ("what", card.about), ("from", card.source), ("terms", card.terms)):
         table.add_row(*row)

@@ -1,12 +1,12 @@
 """The listing commands. They read names and cards, never PyTorch."""
 
-from segdistill.catalogue import CARDS
+from segdistill.catalogue.cards import LOSS_CARDS
+from segdistill.catalogue.methods import described
 from segdistill.cli.screen import console
 from segdistill.errors import unknown
 from segdistill.models.names import licence, names
 from segdistill.recipes import BUILTIN, METHODS, ROWS, load, tables, to_yaml
 from segdistill.recipes.keys import describe
-from segdistill.recipes.methods import described
 from segdistill.reports.screen import screen_table
 
 
@@ -48,7 +48,7 @@ def losses() -> None:
     is_narrow = console.width < 120
     more = () if is_narrow else ("on", "labels", "paper")
     table = screen_table("loss", "idea", "hyper-parameters", *more)
-    for card in CARDS:
+    for card in LOSS_CARDS:
         defaults = [f"{key}={value}" for key, value in card.hyperparameters.items()]
         on = card.on if isinstance(card.on, str) else ", ".join(card.on)
         cells = () if is_narrow else (on, card.labels, card.paper)

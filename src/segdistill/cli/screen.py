@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
-from segdistill.processes import is_first_process
+from segdistill.system.processes import is_first_process
 
 # What steers a terminal, turns the direction of text, or cannot be printed; names of files and classes may hold it.
 _STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")

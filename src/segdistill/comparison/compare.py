@@ -10,17 +10,17 @@ from segdistill.comparison.plan import Plan, PlannedRun
 from segdistill.comparison.scoreboard import Scoreboard
 from segdistill.data import class_frequencies
 from segdistill.errors import UserError
-from segdistill.processes import are_several
 from segdistill.recipes import Recipe, rows_of, teacher_rows
 from segdistill.recipes.schema import Teacher
-from segdistill.reports.comparison import PublishedValue
-from segdistill.reports.tabular import on_screen
-from segdistill.training import lock
+from segdistill.reports.summary import PublishedValue
+from segdistill.reports.table import on_screen
+from segdistill.runs import lock
+from segdistill.runs.run_folder import RunFolder
+from segdistill.system.processes import are_several
 from segdistill.training.build import build_dataset
-from segdistill.training.folder import RunFolder
 from segdistill.training.rehearsal import Rehearsal
 from segdistill.training.run import check_labels, checked_teacher, trained_teacher
-from segdistill.training.student import load_teacher, make_fabric, run_student
+from segdistill.training.train import load_teacher, make_fabric, run_student
 
 # What ends one run and not the others: what the user can mend, no memory left, a bug in a loss or network of one's own.
 MENDABLE = (UserError, RuntimeError, ValueError, TypeError, IndexError, AttributeError)

@@ -14,24 +14,23 @@ from segdistill.comparison.compare import unfinished
 from segdistill.comparison.plan import Plan
 from segdistill.comparison.scoreboard import Scoreboard
 from segdistill.data import ImageDataset, TrainingStream, training_loader
-from segdistill.distiller import Distiller
+from segdistill.distillation.distiller import Distiller
+from segdistill.distillation.features import evaluating
+from segdistill.evaluation.scoring import predict_like, scoring_transform
 from segdistill.recipes import Recipe
 from segdistill.recipes.schema import Data, Train
 from segdistill.reports.screen import screen_table
-from segdistill.taps import evaluating
-from segdistill.training import checkpoint
+from segdistill.runs import checkpoint
 from segdistill.training.build import (
     build_dataset,
-    build_evaluation_transform,
     build_transform,
     final_split,
 )
 from segdistill.training.console import clock, quiet
-from segdistill.training.evaluation import predict_like
 from segdistill.training.optimizer import build_optimizers, step_together
 from segdistill.training.rehearsal import rehearse
 from segdistill.training.run import checked_teacher, teacher_runs
-from segdistill.training.student import build_trial, make_fabric
+from segdistill.training.train import build_trial, make_fabric
 
 STEPS, IMAGES = 6, 5
 
@@ -152,7 +151,7 @@ def _first_stage_seconds(distiller: Distiller, images: Tensor, labels: Tensor, f
 @torch.no_grad()
 def _image_seconds(network: nn.Module, dataset: ImageDataset, fabric: Fabric, data: Data) -> float:
     seconds = []
-    transform = build_evaluation_transform(data, dataset.task)
+    transform = scoring_transform(data, dataset.task)
     with evaluating(network):
         for index in range(min(IMAGES, len(dataset))):
             began = _now(fabric)

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from segdistill.catalogue.methods import Terms, terms_of
 from segdistill.errors import UserError, nearest
 from segdistill.recipes import Recipe, alone_recipe, load
-from segdistill.recipes.methods import Terms, terms_of
 
 ALONE = "none"
 

@@ -4,15 +4,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from segdistill.comparison.files import write_tables
 from segdistill.comparison.plan import Plan, PlannedRun
+from segdistill.comparison.table_files import write_tables
 from segdistill.errors import UserError
-from segdistill.processes import is_first_process
 from segdistill.recipes import Recipe
-from segdistill.reports.comparison import Comparison, Entry, PublishedValue, summarise
-from segdistill.reports.files import damaged, read_json
-from segdistill.training import lock
-from segdistill.training.folder import completed, refuse_other
+from segdistill.reports.summary import Entry, PublishedValue, Summary, summarise
+from segdistill.runs import lock
+from segdistill.runs.json_files import damaged, read_json
+from segdistill.runs.run_folder import completed, refuse_other
+from segdistill.system.processes import is_first_process
 
 RECORD = "comparison.json"
 TABLES = {"comparison.md", "comparison.tex", "comparison.csv", "comparison_classes.csv"}
@@ -87,7 +87,7 @@ class Scoreboard:
         else:
             self._problems[run.folder] = problem
 
-    def summary(self, published: Mapping[str, Sequence[PublishedValue]] | None = None) -> Comparison:
+    def summary(self, published: Mapping[str, Sequence[PublishedValue]] | None = None) -> Summary:
         """Return the tables of what there is."""
         return summarise(
             self._entries(),
@@ -98,7 +98,7 @@ class Scoreboard:
             named=self.named,
         )
 
-    def write(self, published: Mapping[str, Sequence[PublishedValue]] | None = None) -> Comparison:
+    def write(self, published: Mapping[str, Sequence[PublishedValue]] | None = None) -> Summary:
         """Write the tables of what there is, and return them."""
         summary = self.summary(published)
         if is_first_process():

@@ -9,20 +9,20 @@ from typing import Any
 from rich.console import Console
 
 from segdistill.comparison.compare import MENDABLE, check_score, class_pixels, ready_teacher, why
-from segdistill.comparison.files import write_tables
 from segdistill.comparison.search import Dimension, Search, Value
+from segdistill.comparison.table_files import write_tables
 from segdistill.errors import UserError
 from segdistill.recipes import alone_recipe
 from segdistill.recipes.schema import Teacher
-from segdistill.reports.comparison import Comparison, Entry, summarise
-from segdistill.reports.files import read_json
-from segdistill.reports.metric import metric_of
-from segdistill.reports.sweep import SweepTables, Trial, sweep_tables
-from segdistill.reports.tabular import on_screen
-from segdistill.training import lock
-from segdistill.training.folder import completed, refuse_other
+from segdistill.reports.summary import Entry, Summary, summarise
+from segdistill.reports.sweep_tables import SweepTables, Trial, sweep_tables
+from segdistill.reports.table import on_screen
+from segdistill.runs import lock
+from segdistill.runs.json_files import read_json
+from segdistill.runs.metric import metric_of
+from segdistill.runs.run_folder import completed, refuse_other
 from segdistill.training.run import check_labels, checked_teacher, rehearse_first
-from segdistill.training.student import run_student
+from segdistill.training.train import run_student
 
 RECORD = "sweep.json"
 ALONE = "alone"
@@ -193,7 +193,7 @@ def _write(search: Search, folder: Path, trials: Sequence[Any], problems: dict[s
     return tables
 
 
-def _write_comparison(search: Search, folder: Path, trials: Sequence[Any], problems: dict[str, str]) -> Comparison:
+def _write_comparison(search: Search, folder: Path, trials: Sequence[Any], problems: dict[str, str]) -> Summary:
     """Write the tables of a comparison: the student alone, then every trial as a method with its values."""
     base = search.base
     entries = [Entry("none", base.seed, folder / ALONE)]

@@ -4,15 +4,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from segdistill.data.classes import Classes
-from segdistill.data.layouts import CARDS, DATASETS, Card, Layout, Split, Task, card_of, open_layout
+from segdistill.data.layouts import DATASET_CARDS, DATASETS, DatasetCard, Layout, Split, Task, dataset_card, open_layout
 
 if TYPE_CHECKING:
-    from segdistill.data.datasets import ClassificationDataset, ImageDataset, SegmentationDataset
-    from segdistill.data.frequencies import ClassFrequencies, class_frequencies
-    from segdistill.data.opening import open_dataset
-    from segdistill.data.scan import LabelReport, scan_labels
-    from segdistill.data.scenes import Scenes
-    from segdistill.data.shapes import Shapes
+    from segdistill.data.datasets.base import ClassificationDataset, ImageDataset, SegmentationDataset
+    from segdistill.data.datasets.open import open_dataset
+    from segdistill.data.generated.scenes import Scenes
+    from segdistill.data.generated.shapes import Shapes
+    from segdistill.data.statistics.frequencies import ClassFrequencies, class_frequencies
+    from segdistill.data.statistics.scan import LabelReport, scan_labels
     from segdistill.data.stream import TrainingStream, evaluation_loader, training_loader
     from segdistill.data.transforms import (
         classification_evaluation_transform,
@@ -24,19 +24,19 @@ if TYPE_CHECKING:
 
 # A wrong folder must be answered at once, so whatever needs torch is imported when it is first asked for.
 _HOME = {
-    "ClassFrequencies": "frequencies",
-    "ClassificationDataset": "datasets",
-    "ImageDataset": "datasets",
-    "LabelReport": "scan",
-    "SegmentationDataset": "datasets",
-    "open_dataset": "opening",
-    "scan_labels": "scan",
-    "Scenes": "scenes",
-    "Shapes": "shapes",
+    "ClassFrequencies": "statistics.frequencies",
+    "ClassificationDataset": "datasets.base",
+    "ImageDataset": "datasets.base",
+    "LabelReport": "statistics.scan",
+    "SegmentationDataset": "datasets.base",
+    "open_dataset": "datasets.open",
+    "scan_labels": "statistics.scan",
+    "Scenes": "generated.scenes",
+    "Shapes": "generated.shapes",
     "TrainingStream": "stream",
     "evaluation_loader": "stream",
     "training_loader": "stream",
-    "class_frequencies": "frequencies",
+    "class_frequencies": "statistics.frequencies",
     "classification_evaluation_transform": "transforms",
     "classification_training_transform": "transforms",
     "denormalise": "transforms",
@@ -45,12 +45,12 @@ _HOME = {
 }
 
 __all__ = [
-    "CARDS",
     "DATASETS",
-    "Card",
+    "DATASET_CARDS",
     "ClassFrequencies",
     "Classes",
     "ClassificationDataset",
+    "DatasetCard",
     "ImageDataset",
     "LabelReport",
     "Layout",
@@ -60,10 +60,10 @@ __all__ = [
     "Split",
     "Task",
     "TrainingStream",
-    "card_of",
     "class_frequencies",
     "classification_evaluation_transform",
     "classification_training_transform",
+    "dataset_card",
     "denormalise",
     "evaluation_loader",
     "evaluation_transform",

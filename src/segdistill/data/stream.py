@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from segdistill.data.datasets import ImageDataset, Sample
+from segdistill.data.datasets.base import ImageDataset, Sample
 from segdistill.errors import UserError
-from segdistill.threads import allowed_cores
+from segdistill.system.threads import allowed_cores
 
 Transform = Callable[..., tuple[Tensor, Tensor]]
 """Takes a dataset's image and labels, returns tensors that can be batched."""

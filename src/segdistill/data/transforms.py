@@ -14,7 +14,7 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
 from segdistill.data.classes import VOID
-from segdistill.data.resizing import resized_labels
+from segdistill.data.decoding.resizing import resized_labels
 from segdistill.errors import UserError
 
 MEAN = (0.485, 0.456, 0.406)

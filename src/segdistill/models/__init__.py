@@ -11,7 +11,7 @@ from segdistill.models.names import check_name, licence, names
 
 if TYPE_CHECKING:
     from segdistill.models.builder import build
-    from segdistill.models.files import load, save_student
+    from segdistill.models.student_files import load, save_student
     from segdistill.models.weights import LoadReport, load_weights
     from segdistill.models.wrapper import wrap
 
@@ -30,9 +30,9 @@ __all__ = [
 _HOME = {
     "LoadReport": "weights",
     "build": "builder",
-    "load": "files",
+    "load": "student_files",
     "load_weights": "weights",
-    "save_student": "files",
+    "save_student": "student_files",
     "wrap": "wrapper",
 }
 

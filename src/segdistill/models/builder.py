@@ -8,10 +8,10 @@ from pathlib import Path
 from torch import nn
 
 from segdistill.errors import UserError, unknown
-from segdistill.importing import import_callable
 from segdistill.models.names import PAPERS, check_name, is_import_path
 from segdistill.models.weights import load_weights
 from segdistill.models.wrapper import IMAGENET_MEAN, IMAGENET_STD, Wrapped, wrap
+from segdistill.system.importing import import_callable
 
 log = logging.getLogger("segdistill")
 

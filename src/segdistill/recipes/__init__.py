@@ -1,10 +1,10 @@
 """Recipes: a complete, named, typed experiment, in Python or YAML. Nothing here imports PyTorch."""
 
+from segdistill.catalogue.methods import METHODS
 from segdistill.recipes.alone import alone_recipe
 from segdistill.recipes.builtin import BUILTIN
 from segdistill.recipes.load import files_of, load, to_yaml
-from segdistill.recipes.methods import METHODS
-from segdistill.recipes.rows import ROWS, Row, published, rows_of, tables, teacher_rows
+from segdistill.recipes.published import ROWS, Row, published_rows, rows_of, tables, teacher_rows
 from segdistill.recipes.schema import Data, Network, Recipe, Teacher, TermRecipe, Train
 
 __all__ = [
@@ -21,7 +21,7 @@ __all__ = [
     "alone_recipe",
     "files_of",
     "load",
-    "published",
+    "published_rows",
     "rows_of",
     "tables",
     "teacher_rows",

@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from segdistill.recipes.methods import terms_of
+from segdistill.catalogue.methods import terms_of
+from segdistill.catalogue.terms import complete
 from segdistill.recipes.schema import Recipe, TermRecipe
-from segdistill.recipes.terms import complete, own_part
+from segdistill.recipes.terms import own_part
 
 
 def alone_recipe(recipe: Recipe) -> Recipe:

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from segdistill.recipes.papers import EXPERIMENTS
-from segdistill.recipes.papers.protocols import Draft
+from segdistill.recipes.experiments import EXPERIMENTS
+from segdistill.recipes.experiments.protocols import Draft
 
 # CWD at temperature 1, ten times as strong on the class scores and three times on the features as published: a class
 # counts the same in it however few pixels it has, while cross-entropy does not get to the rare ones in minutes. KD says

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from segdistill.catalogue import BY_NAME
+from segdistill.catalogue.cards import BY_NAME
 from segdistill.errors import unknown
 from segdistill.recipes.schema import Recipe, TermRecipe
 

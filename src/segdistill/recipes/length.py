@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from segdistill.data import card_of, open_layout
+from segdistill.data import dataset_card, open_layout
 from segdistill.recipes.schema import Data, Recipe, Teacher, Train
 
 _log = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ def _trains_of(teacher: Teacher) -> Iterator[Train]:
 
 
 def _training_images(data: Data) -> int:
-    if card_of(data.name).generated:
+    if dataset_card(data.name).generated:
         return data.images[0]
     images = open_layout(data.name, data.root, data.split).split("train").images
     if images:

@@ -6,13 +6,14 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from segdistill.catalogue.methods import METHODS, Terms, terms_of, updated
+from segdistill.catalogue.terms import complete
 from segdistill.errors import UserError, nearest, unknown
 from segdistill.recipes.builtin import BUILTIN
 from segdistill.recipes.keys import key_names
 from segdistill.recipes.length import in_steps, trained
-from segdistill.recipes.methods import METHODS, Terms, terms_of, updated
 from segdistill.recipes.schema import Recipe, Train
-from segdistill.recipes.terms import carried, complete
+from segdistill.recipes.terms import carried
 from segdistill.recipes.yaml import YAMLError, read, write
 
 Draft = dict[str, Any]

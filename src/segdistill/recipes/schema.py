@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
-from segdistill.catalogue import card_of
-from segdistill.recipes.methods import terms_of
+from segdistill.catalogue.cards import loss_card
+from segdistill.catalogue.methods import terms_of
 
 _SCALED = ("iterations", "warmup", "validate_every")
 
@@ -189,7 +189,7 @@ class TermRecipe(BaseModel):
         """Whether it compares with a teacher, as the term of this name; only the task is the student's own by name."""
         if self.labels == "teacher_correct":
             return True
-        return name != "task" and (":" in self.loss or card_of(self.loss).teacher)
+        return name != "task" and (":" in self.loss or loss_card(self.loss).teacher)
 
     def of_teacher(self) -> "TermRecipe":
         """Return the term as one of the teacher's own training: on its features instead of the student's."""
@@ -202,7 +202,7 @@ class TermRecipe(BaseModel):
 
     @property
     def hyperparameters(self) -> dict[str, Any]:
-        """What goes to the loss's constructor."""
+        """The keys that go to the loss's constructor."""
         return dict(self.model_extra or {})
 
 
@@ -228,6 +228,11 @@ class Recipe(_Strict):
     def distillation(self) -> dict[str, TermRecipe]:
         """The terms that need a teacher: neither the task, whatever its loss, nor another cross-entropy with labels."""
         return {name: term for name, term in self.terms.items() if term.needs_teacher(name)}
+
+    @property
+    def term_settings(self) -> dict[str, dict[str, Any]]:
+        """The terms as plain mappings, as :func:`segdistill.distillation.build.build_terms` takes them."""
+        return {name: term.model_dump() for name, term in self.terms.items()}
 
     @property
     def distils(self) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from segdistill.reports.files import read_environment
+from segdistill.runs.json_files import read_environment
 
 Record = dict[str, Any]
 

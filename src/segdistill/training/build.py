@@ -11,21 +11,19 @@ from segdistill.data import (
     ClassificationDataset,
     SegmentationDataset,
     Task,
-    classification_evaluation_transform,
     classification_training_transform,
-    evaluation_transform,
     open_dataset,
     open_layout,
     training_transform,
 )
-from segdistill.data.scenes import Scenes
-from segdistill.data.shapes import Shapes
+from segdistill.data.generated.scenes import Scenes
+from segdistill.data.generated.shapes import Shapes
 from segdistill.data.stream import Transform
-from segdistill.ensemble import Ensemble
+from segdistill.distillation.ensemble import Ensemble
 from segdistill.errors import unknown
+from segdistill.evaluation.class_order import are_other, names_beside, put_in_order
 from segdistill.models import LoadReport
 from segdistill.recipes.schema import Data, Network, Teacher
-from segdistill.training.class_order import are_other, names_beside, put_in_order
 
 _log = logging.getLogger(__name__)
 
@@ -61,14 +59,6 @@ def build_transform(data: Data, task: Task) -> Transform:
     low, high = data.scales
     count = int((high - low) * 10 + 1e-6) + 1
     transform = training_transform(data.crop, [low + 0.1 * step for step in range(count)])
-    return transform
-
-
-def build_evaluation_transform(data: Data, task: Task) -> Transform:
-    """Return what images are scored with: whole ones for segmentation, their centre for classification."""
-    transform: Transform = (
-        classification_evaluation_transform(data.crop) if task == "classification" else evaluation_transform()
-    )
     return transform
 
 

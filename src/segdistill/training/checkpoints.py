@@ -9,12 +9,12 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from segdistill.distiller import Distiller
+from segdistill.distillation.distiller import Distiller
+from segdistill.distillation.gradients import AutoWeight
 from segdistill.errors import UserError
-from segdistill.gradients import AutoWeight
-from segdistill.reports.metric import metric_of
-from segdistill.training import checkpoint
-from segdistill.training.inputs import Inputs
+from segdistill.runs import checkpoint
+from segdistill.runs.inputs import Inputs
+from segdistill.runs.metric import metric_of
 
 
 @dataclass

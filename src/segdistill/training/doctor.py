@@ -6,18 +6,18 @@ from rich.console import Console
 from rich.table import Table
 
 from segdistill.data import TrainingStream, training_loader
-from segdistill.distiller import Distiller
+from segdistill.distillation.distiller import Distiller
+from segdistill.distillation.wiring import Wiring
 from segdistill.errors import UserError
 from segdistill.recipes import Recipe
 from segdistill.reports.screen import screen_table
+from segdistill.training.blame import blame
 from segdistill.training.build import build_dataset, build_teacher, build_transform
 from segdistill.training.console import clock
-from segdistill.training.finite import blame
 from segdistill.training.look import look
 from segdistill.training.optimizer import build_optimizers, step_together
 from segdistill.training.rehearsal import Rehearsal, step_in_a_line, try_networks
-from segdistill.training.student import build_distiller, load_teacher, make_fabric
-from segdistill.wiring import Wiring
+from segdistill.training.train import build_distiller, load_teacher, make_fabric
 
 
 def examine(recipe: Recipe, console: Console) -> None:

@@ -9,16 +9,17 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 
-from segdistill.distiller import Distiller
+from segdistill.distillation.distiller import Distiller
+from segdistill.distillation.term import Term
 from segdistill.errors import Stopped, UserError
-from segdistill.term import Term
-from segdistill.training import checkpoint
+from segdistill.evaluation.finite import are_finite
+from segdistill.runs import checkpoint
+from segdistill.runs.inputs import Inputs
+from segdistill.runs.records import Metrics
+from segdistill.training.blame import gradients
 from segdistill.training.console import Narrator
-from segdistill.training.finite import are_finite, gradients
-from segdistill.training.inputs import Inputs
 from segdistill.training.interrupt import deferred_interrupt, on_any
-from segdistill.training.reading import read_parts
-from segdistill.training.records import Metrics
+from segdistill.training.read_parts import read_parts
 from segdistill.training.seeding import seed_step
 
 

@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from segdistill.data import ClassificationDataset, SegmentationDataset, scan_labels
-from segdistill.data.generated import Generated
-from segdistill.data.repeats import repeated_images
-from segdistill.data.scan import LabelReport, absent_classes, check_classes, check_images
+from segdistill.data.generated.base import Generated
+from segdistill.data.statistics.repeats import repeated_images
+from segdistill.data.statistics.scan import LabelReport, absent_classes, check_classes, check_images
 from segdistill.errors import UserError
 from segdistill.recipes.schema import Data
 from segdistill.training.build import build_dataset, final_split

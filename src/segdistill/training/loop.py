@@ -14,22 +14,23 @@ from lightning_fabric.wrappers import _FabricModule
 from torch import nn
 
 from segdistill.data import TrainingStream, training_loader
-from segdistill.distiller import Distiller
+from segdistill.distillation.distiller import Distiller
+from segdistill.distillation.parts import Part, whole_step
 from segdistill.errors import Stopped, UserError
+from segdistill.evaluation.finite import not_finite
+from segdistill.evaluation.scoring import Score
 from segdistill.outputs import DistillerOutput
-from segdistill.parts import Part, whole_step
 from segdistill.recipes.schema import Train
-from segdistill.training import checkpoint
+from segdistill.runs import checkpoint
+from segdistill.runs.inputs import Inputs
+from segdistill.runs.records import Metrics
+from segdistill.training.blame import blame
 from segdistill.training.checkpoints import Checkpoints, Progress
 from segdistill.training.console import Narrator
-from segdistill.training.evaluation import Score
-from segdistill.training.finite import blame, not_finite
 from segdistill.training.first_stage import FirstStage
-from segdistill.training.inputs import Inputs
 from segdistill.training.interrupt import deferred_interrupt, on_any
 from segdistill.training.optimizer import build_optimizers, learning_rate, set_learning_rate, step_together
-from segdistill.training.reading import read_parts
-from segdistill.training.records import Metrics
+from segdistill.training.read_parts import read_parts
 from segdistill.training.seeding import seed_step
 
 # A term may have nothing to compare in one batch (no pixel that the teacher gets right); not in this many.

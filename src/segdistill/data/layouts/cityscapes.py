@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from segdistill.data.classes import VOID, Classes
-from segdistill.data.layouts.files import expect, pair, present
-from segdistill.data.layouts.layout import Card, Layout
+from segdistill.data.layouts.layout import DatasetCard, Layout
+from segdistill.data.layouts.pairing import expect, pair, present
 
 CLASSES = Classes(
     names=(
@@ -73,7 +73,7 @@ def open_cityscapes(root: Path) -> Layout:
     return Layout("cityscapes", CLASSES, tuple(splits), values=None if converted else _VALUES)
 
 
-CARD = Card(
+CARD = DatasetCard(
     name="cityscapes",
     about="street scenes of 50 cities: 19 classes, 2975 train and 500 val images of 2048x1024 pixels",
     source="www.cityscapes-dataset.com, after registration: leftImg8bit_trainvaltest.zip, gtFine_trainvaltest.zip",

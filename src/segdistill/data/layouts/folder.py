@@ -8,9 +8,9 @@ from functools import cache as remember
 from pathlib import Path
 
 from segdistill.data.classes import VOID, Classes
-from segdistill.data.layouts.files import LABEL_SUFFIXES, expect, pair, present
 from segdistill.data.layouts.foreign import refuse_foreign
-from segdistill.data.layouts.layout import SPLITS, Card, Layout, Split
+from segdistill.data.layouts.layout import SPLITS, DatasetCard, Layout, Split
+from segdistill.data.layouts.pairing import LABEL_SUFFIXES, expect, pair, present
 from segdistill.errors import UserError, nearest, unknown
 
 KEYS = ("classes", "ignore_index", "palette")
@@ -152,7 +152,7 @@ def _is_colour(entry: object) -> bool:
     return isinstance(entry, list) and len(entry) == 3 and all(type(v) is int and 0 <= v <= 255 for v in entry)
 
 
-CARD = Card(
+CARD = DatasetCard(
     name="folder",
     about="your own images, with one mask each",
     source="your own",

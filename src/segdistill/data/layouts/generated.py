@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from segdistill.data.classes import Classes
-from segdistill.data.layouts.layout import SPLITS, Card, Layout, Split
+from segdistill.data.layouts.layout import SPLITS, DatasetCard, Layout, Split
 
 SCENES = Classes(
     names=("sky", "building", "road", "pavement", "tree", "car", "pole", "sign", "person", "bicyclist"),
@@ -36,7 +36,7 @@ def open_shapes(root: Path) -> Layout:
     return Layout("shapes", SHAPES, _SPLITS, task="classification")
 
 
-SCENES_CARD = Card(
+SCENES_CARD = DatasetCard(
     name="scenes",
     about="generated street scenes with exact labels: 10 classes, rare ones among them",
     source="generated from (split, index), on each machine alike",
@@ -45,7 +45,7 @@ SCENES_CARD = Card(
     open=open_scenes,
 )
 
-SHAPES_CARD = Card(
+SHAPES_CARD = DatasetCard(
     name="shapes",
     about="generated pictures of one shape each, to be classified: 6 classes",
     source="generated from (split, index), on each machine alike",

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from segdistill.data.classes import Classes
-from segdistill.data.layouts.files import shown
 from segdistill.data.layouts.folder import read_classes
-from segdistill.data.layouts.layout import SPLITS, Card, Layout, Split, Task
+from segdistill.data.layouts.layout import SPLITS, DatasetCard, Layout, Split, Task
+from segdistill.data.layouts.pairing import shown
 from segdistill.errors import UserError
 
 INSTALL = 'needs the package datasets: pip install "segdistill[hf]"'
@@ -129,7 +129,7 @@ def _description(table: Path) -> Any:
     return written.get("info", {}) if isinstance(written, Mapping) else {}
 
 
-CARD = Card(
+CARD = DatasetCard(
     name="hf",
     about="images with masks or with classes in tables of the Hugging Face library datasets",
     source="your own, or a copy of a hub's repository; needs `pip install segdistill[hf]`",

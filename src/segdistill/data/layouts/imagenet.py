@@ -4,8 +4,8 @@ import os
 from pathlib import Path
 
 from segdistill.data.classes import Classes
-from segdistill.data.layouts.files import IMAGE_SUFFIXES, expect, present, shown
-from segdistill.data.layouts.layout import Card, Layout, Split
+from segdistill.data.layouts.layout import DatasetCard, Layout, Split
+from segdistill.data.layouts.pairing import IMAGE_SUFFIXES, expect, present, shown
 from segdistill.errors import UserError
 
 
@@ -52,7 +52,7 @@ def _is_image(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES and not name.startswith(".")  # noqa: PTH122, faster
 
 
-CARD = Card(
+CARD = DatasetCard(
     name="imagenet",
     about="image classification; ImageNet-1K: 1000 classes, 1.28 million train and 50000 val images",
     source="image-net.org, after registration: ILSVRC2012_img_train.tar, ILSVRC2012_img_val.tar",

@@ -85,7 +85,7 @@ class Layout:
 
 
 @dataclass(frozen=True)
-class Card:
+class DatasetCard:
     """What there is to know about a dataset before it is on this machine.
 
     Attributes:

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from segdistill.data.classes import VOID, Classes, colour
-from segdistill.data.layouts.files import expect, shown
-from segdistill.data.layouts.layout import Card, Layout, Split
+from segdistill.data.layouts.layout import DatasetCard, Layout, Split
+from segdistill.data.layouts.pairing import expect, shown
 from segdistill.errors import UserError
 
 CLASSES = Classes(
@@ -86,7 +86,7 @@ def _check_files(path: Path, kind: str, wanted: tuple[Path, ...]) -> None:
         )
 
 
-CARD = Card(
+CARD = DatasetCard(
     name="voc",
     about="photographs: 20 kinds of objects and background, 1464 train (10582 with SBD's) and 1449 val images",
     source="host.robots.ox.ac.uk/pascal/VOC/voc2012 (VOCtrainval); the augmented masks and list are SBD's "

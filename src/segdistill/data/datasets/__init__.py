@@ -1,0 +1,1 @@
+"""Data sets as tensors: the two kinds, and where their items come from."""

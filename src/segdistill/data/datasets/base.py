@@ -1,0 +1,133 @@
+"""Datasets: image i with its labels, as tensors. Two kinds, by what the labels are."""
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+from torchvision import tv_tensors
+from torchvision.transforms.v2 import functional as F
+
+from segdistill.data.classes import VOID, Classes
+from segdistill.data.decoding.images import Array
+from segdistill.data.decoding.resizing import resized_labels
+from segdistill.data.layouts import Task
+from segdistill.errors import UserError
+
+Sample = tuple[tv_tensors.Image, Tensor]
+
+
+class ImageDataset(Dataset[Sample], ABC):
+    """Item ``i`` is an image, uint8 (3, H, W), and its labels.
+
+    Args:
+        classes: What the labels mean.
+        scale: Resize images to this factor on reading, bilinear with antialiasing.
+        cache: Keep decoded items in memory. Each loader worker has a cache of its own. Items are shared: do
+            not change them in place.
+
+    Attributes:
+        task: What the labels are.
+        ignore_index: The label that does not count.
+    """
+
+    task: ClassVar[Task]
+    ignore_index: ClassVar[int]
+
+    def __init__(self, classes: Classes, *, scale: float | None = None, cache: bool = False) -> None:
+        if scale is not None and not 0 < scale <= 16:
+            raise UserError(f"scale must be in (0, 16], got {scale}; 0.5 halves width and height")
+        self.classes = classes
+        self.scale = scale
+        self.cache = cache
+        self._kept: dict[int, Sample] = {}
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def name(self, index: int) -> str:
+        """Return a short name for an item, for instance its file's stem."""
+
+    @abstractmethod
+    def path(self, index: int) -> Path | None:
+        """Return the image's file; None where there is none."""
+
+    @abstractmethod
+    def _sample(self, index: int) -> Sample:
+        """Read an item and scale it."""
+
+    def __getitem__(self, index: int) -> Sample:
+        if not 0 <= index < len(self):
+            raise IndexError(f"index {index} is outside 0..{len(self) - 1}")
+        sample = self._kept.get(index)
+        if sample is None:
+            sample = self._sample(index)
+            if self.cache:
+                self._kept[index] = sample
+        return sample
+
+    def _scaled(self, pixels: Array) -> tv_tensors.Image:
+        image = tv_tensors.Image(torch.from_numpy(pixels).permute(2, 0, 1))
+        if self.scale is None or self.scale == 1:
+            return image
+        size = [max(1, round(extent * self.scale)) for extent in pixels.shape[:2]]
+        return F.resize(image, size, antialias=True)
+
+
+class SegmentationDataset(ImageDataset):
+    """Item ``i`` is an image, uint8 (3, H, W), and its labels, uint8 (H', W') with 255 = void.
+
+    Args:
+        classes, scale, cache: See :class:`ImageDataset`. Labels are scaled to the nearest pixel, by centers.
+        native_labels: Leave the labels at their own size, as evaluation does; only the image is scaled.
+    """
+
+    task = "segmentation"
+    ignore_index = VOID
+
+    def __init__(
+        self,
+        classes: Classes,
+        *,
+        scale: float | None = None,
+        native_labels: bool = False,
+        cache: bool = False,
+    ) -> None:
+        super().__init__(classes, scale=scale, cache=cache)
+        self.native_labels = native_labels
+
+    @abstractmethod
+    def read(self, index: int) -> tuple[Array, Array]:
+        """Return the image (H, W, 3) and the labels (H, W), both uint8."""
+
+    def read_labels(self, index: int) -> Array:
+        """Return the labels of :meth:`read` alone; cheaper where the image need not be decoded."""
+        return self.read(index)[1]
+
+    def _sample(self, index: int) -> Sample:
+        pixels, values = self.read(index)
+        image, labels = self._scaled(pixels), tv_tensors.Mask(torch.from_numpy(values))
+        if not self.native_labels and image.shape[1:] != labels.shape:
+            labels = resized_labels(labels, image.shape[1:])
+        return image, labels
+
+
+class ClassificationDataset(ImageDataset):
+    """Item ``i`` is an image, uint8 (3, H, W), and its class index, int64 () ; batches of them are (N,)."""
+
+    task = "classification"
+    ignore_index = -1  # no image has it; 255 is one of ImageNet's classes
+
+    @abstractmethod
+    def read_image(self, index: int) -> Array:
+        """Return the image, uint8 (H, W, 3)."""
+
+    @abstractmethod
+    def label(self, index: int) -> int:
+        """Return the class index, without reading the image."""
+
+    def _sample(self, index: int) -> Sample:
+        return self._scaled(self.read_image(index)), torch.tensor(self.label(index))

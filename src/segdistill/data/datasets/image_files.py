@@ -1,0 +1,81 @@
+"""Datasets whose images are files."""
+
+from functools import partial
+from pathlib import Path
+
+from segdistill.data.classes import Classes
+from segdistill.data.datasets.base import ClassificationDataset, SegmentationDataset
+from segdistill.data.decoding.images import Array, image_size, read_image
+from segdistill.data.decoding.masks import check_size, read_labels
+from segdistill.data.decoding.notes import note
+from segdistill.data.layouts import Layout, Split
+
+
+class _Files:
+    """Items whose images are the files of a split."""
+
+    split: Split
+
+    def __len__(self) -> int:
+        return len(self.split.images)
+
+    def name(self, index: int) -> str:
+        """Return the stem of the image's file."""
+        return self.split.images[index].stem
+
+    def path(self, index: int) -> Path:
+        """Return the image's file."""
+        return self.split.images[index]
+
+
+class MaskFiles(_Files, SegmentationDataset):
+    """The images and masks of one split of a layout on disk."""
+
+    def __init__(
+        self,
+        layout: Layout,
+        split: str,
+        classes: Classes,
+        *,
+        scale: float | None = None,
+        native_labels: bool = False,
+        cache: bool = False,
+    ) -> None:
+        super().__init__(classes, scale=scale, native_labels=native_labels, cache=cache)
+        self.layout = layout
+        self.split = layout.split(split)
+        self._note = partial(note, layout.place)
+
+    def read(self, index: int) -> tuple[Array, Array]:
+        """Decode the image and its mask."""
+        image = read_image(self.path(index))
+        return image, self._read_labels(index, image.shape[:2])
+
+    def read_labels(self, index: int) -> Array:
+        """Decode the mask; of the image only the header is read."""
+        return self._read_labels(index, image_size(self.path(index)))
+
+    def _read_labels(self, index: int, size: tuple[int, ...]) -> Array:
+        path, layout = self.split.labels[index], self.layout
+        labels = read_labels(path, len(self.classes), layout, self._note)
+        check_size(labels, size, path, self.path(index))
+        return labels
+
+
+class ClassFolders(_Files, ClassificationDataset):
+    """The images of one split of a layout in which an image lies in the folder of its class."""
+
+    def __init__(
+        self, layout: Layout, split: str, classes: Classes, *, scale: float | None = None, cache: bool = False
+    ) -> None:
+        super().__init__(classes, scale=scale, cache=cache)
+        self.split = layout.split(split)
+        self._index = {name: index for index, name in enumerate(classes.names)}
+
+    def read_image(self, index: int) -> Array:
+        """Decode the image."""
+        return read_image(self.path(index))
+
+    def label(self, index: int) -> int:
+        """Return the place of the image's folder among the class names."""
+        return self._index[self.path(index).parent.name]

@@ -1,0 +1,148 @@
+"""Datasets whose items lie in tables of the Hugging Face library ``datasets``; memory-mapped, nothing is downloaded."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from segdistill.data.classes import Classes
+from segdistill.data.datasets.base import ClassificationDataset, SegmentationDataset
+from segdistill.data.decoding.images import Array, InMemory, Source, image_size, read_image
+from segdistill.data.decoding.masks import check_size, read_labels
+from segdistill.data.decoding.notes import note
+from segdistill.data.layouts import Layout
+from segdistill.data.layouts.hf import INSTALL, find_columns
+from segdistill.errors import UserError
+
+
+class SavedTable:
+    """The items of one split, images and masks still encoded.
+
+    Args:
+        layout: Of ``hf``.
+        split: One that it has.
+
+    Raises:
+        UserError: If the library is not installed, or a file is damaged.
+    """
+
+    def __init__(self, layout: Layout, split: str) -> None:
+        try:
+            import datasets
+        except ImportError as error:
+            raise UserError(f"dataset 'hf' {INSTALL}") from error
+        self.split = split
+        files = layout.split(split).tables
+        self.where = files[0].parent if files[0].is_dir() else files[0]
+        try:
+            if files[0].is_dir():
+                table = datasets.load_from_disk(str(files[0]))
+            else:  # kept as Arrow in the library's own cache
+                table = datasets.Dataset.from_parquet([str(file) for file in files])
+        except (OSError, ValueError, RuntimeError) as error:
+            raise UserError(
+                f"cannot read the split '{split}' in '{self.where}': {str(error).splitlines()[0]}"
+            ) from error
+        self.columns = find_columns(table.features.to_dict(), self.where)
+        table = table.select_columns([self.columns.image, self.columns.label])
+        for column in (self.columns.image, self.columns.label)[: 2 if self.columns.classes is None else 1]:
+            table = table.cast_column(column, datasets.Image(decode=False))
+        self._rows: Any = table
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def name(self, index: int) -> str:
+        """Return for instance "train_00007"."""
+        return f"{self.split}_{index:05d}"
+
+    def image(self, index: int) -> Source:
+        """Return an encoded image."""
+        return self._source(index, self.columns.image)
+
+    def mask(self, index: int) -> Source:
+        """Return an encoded mask."""
+        return self._source(index, self.columns.label)
+
+    def class_indices(self) -> list[int]:
+        """Return the class of every item."""
+        return list(self._rows[self.columns.label][:])
+
+    def _source(self, index: int, column: str) -> Source:
+        cell = self._rows[index][column] or {}
+        if cell.get("path") and not cell.get("bytes"):
+            return Path(cell["path"])
+        name = f"row {index}, column {column} of split {self.split} in {self.where}"
+        return InMemory(cell.get("bytes") or b"", name)
+
+
+class _Rows:
+    """Items that are the rows of a table."""
+
+    table: SavedTable
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def name(self, index: int) -> str:
+        """Return for instance "train_00007"."""
+        return self.table.name(index)
+
+    def path(self, index: int) -> Path | None:
+        """Return None: the image is no file of its own."""
+        return None
+
+
+class TableMasks(_Rows, SegmentationDataset):
+    """Images and masks of a table."""
+
+    def __init__(
+        self,
+        table: SavedTable,
+        layout: Layout,
+        classes: Classes,
+        *,
+        scale: float | None = None,
+        native_labels: bool = False,
+        cache: bool = False,
+    ) -> None:
+        super().__init__(classes, scale=scale, native_labels=native_labels, cache=cache)
+        self.table = table
+        self.layout = layout
+        self._note = partial(note, layout.place)
+
+    def read(self, index: int) -> tuple[Array, Array]:
+        """Decode the image and its mask."""
+        image = read_image(self.table.image(index))
+        return image, self._read_labels(index, image.shape[:2])
+
+    def read_labels(self, index: int) -> Array:
+        """Decode the mask; of the image only the header is read."""
+        return self._read_labels(index, image_size(self.table.image(index)))
+
+    def _read_labels(self, index: int, size: tuple[int, ...]) -> Array:
+        mask = self.table.mask(index)
+        labels = read_labels(mask, len(self.classes), self.layout, self._note)
+        check_size(labels, size, mask, self.table.image(index))
+        return labels
+
+
+class TableClasses(_Rows, ClassificationDataset):
+    """Images and class indices of a table."""
+
+    def __init__(self, table: SavedTable, classes: Classes, *, scale: float | None = None, cache: bool = False) -> None:
+        super().__init__(classes, scale=scale, cache=cache)
+        self.table = table
+        self._labels = table.class_indices()
+        if bad := {label for label in self._labels if label is None or not 0 <= label < len(classes)}:
+            raise UserError(
+                f"split '{table.split}' of '{table.where}' has labels {sorted(map(str, bad))[:4]}; "
+                f"expected 0..{len(classes) - 1} (-1 means that a split comes without labels)"
+            )
+
+    def read_image(self, index: int) -> Array:
+        """Decode the image."""
+        return read_image(self.table.image(index))
+
+    def label(self, index: int) -> int:
+        """Return the class index."""
+        return self._labels[index]

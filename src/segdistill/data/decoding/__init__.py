@@ -1,0 +1,1 @@
+"""Decode image and mask files into arrays."""

@@ -1,0 +1,57 @@
+"""Masks of two classes as picture programs write them: black and white, 0 and 255."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache as remember
+from pathlib import Path
+
+import numpy as np
+
+from segdistill.data.classes import VOID, Classes
+from segdistill.data.datasets.saved_tables import SavedTable
+from segdistill.data.decoding.images import Source
+from segdistill.data.decoding.masks import read_values
+from segdistill.data.decoding.notes import note
+from segdistill.data.layouts import Layout
+from segdistill.errors import UserError
+
+BLACK, WHITE = (0, 0, 0), (255, 255, 255)
+
+
+@remember
+def with_black_and_white(layout: Layout) -> Layout:
+    """Return a layout that reads 255 as a class, where the masks of a data set of two classes hold 0 and 255, never 1.
+
+    One meaning for the whole data set: all masks of all splits are looked at, until one holds another value. Black is
+    class 0 and white class 1, or as a palette says. A data set that itself says that 255 is void keeps it so.
+    """
+    is_open = layout.name in ("folder", "hf") and layout.task == "segmentation"  # others say what their values mean
+    if not is_open or (layout.classes is not None and len(layout.classes) != 2) or layout.void_is_given_as(VOID):
+        return layout
+    found: set[int] = set()
+    for mask in _masks(layout):
+        try:
+            found.update(np.unique(read_values(mask)).tolist())
+        except UserError:  # colors, or damaged: whoever reads it for its labels says so
+            continue
+        if not found <= {0, 255, layout.void}:
+            return layout
+    if 255 not in found:
+        return layout
+    given = layout.colours or ()
+    colours = given if {BLACK, WHITE} <= set(given[:2]) else (BLACK, WHITE)
+    if layout.void not in (0, 255):
+        colours = (*colours[:2], (layout.void,) * 3)
+    classes = layout.classes or Classes(("class 0", "class 1"))
+    black, white = (classes.names[colours.index(color)] for color in (BLACK, WHITE))
+    note(layout.place, f"hold 0 and 255, never 1: 0 is read as '{black}' and 255 as '{white}'")
+    return replace(layout, classes=classes, colours=colours, gray_is_color=True)
+
+
+def _masks(layout: Layout) -> Iterator[Source]:
+    for split in layout.splits:
+        if split.tables:
+            table = SavedTable(layout, split.name)
+            yield from (table.mask(index) for index in range(len(table)))
+        else:
+            yield from (Path(path) for path in split.labels)

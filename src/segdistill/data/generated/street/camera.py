@@ -1,0 +1,166 @@
+"""The camera: projects metres to pixels, paints the image and the labels together, and spoils the picture.
+
+A pinhole camera looks along a straight street: x right, y up, z forward, in metres; y = 0 is the ground.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFilter
+
+from segdistill.data.classes import VOID, Colour
+from segdistill.data.decoding.images import Array
+from segdistill.data.layouts.generated import SCENES
+
+Span = tuple[float, float]
+
+SKY, BUILDING, ROAD, PAVEMENT, TREE, CAR, POLE, SIGN, PERSON, BICYCLIST = range(len(SCENES))
+
+# What walls, cars and clothes are painted in.
+PAINTS: tuple[Colour, ...] = (
+    (170, 66, 56),
+    (66, 92, 146),
+    (198, 192, 182),
+    (92, 94, 98),
+    (54, 54, 60),
+    (184, 160, 116),
+    (84, 112, 76),
+    (222, 216, 206),
+    (136, 86, 64),
+    (126, 134, 142),
+)
+LEAVES: tuple[Colour, ...] = ((62, 92, 44), (84, 112, 50), (48, 74, 48), (124, 104, 46), (142, 84, 46))
+SKIES: tuple[Colour, ...] = (
+    (128, 168, 214),
+    (214, 218, 222),
+    (168, 186, 206),
+    (226, 196, 168),
+    (150, 156, 166),
+)
+
+# Strength of the texture on each class, as a fraction of brightness.
+_TEXTURE = np.full(VOID + 1, 0.05, dtype=np.float32)
+_TEXTURE[[BUILDING, ROAD, PAVEMENT, TREE]] = 0.09, 0.07, 0.08, 0.28
+_DARKER = [int(0.7 * value) for value in range(256)] * 3
+
+
+class Camera:
+    """An image and its labels in the making; whatever is painted later hides what was painted before."""
+
+    def __init__(self, rng: np.random.Generator, height: int, width: int) -> None:
+        self.rng = rng
+        self.height, self.width = height, width
+        self.centre = width * rng.uniform(0.25, 0.75)  # of the vanishing point
+        self.horizon = height * rng.uniform(0.36, 0.54)
+        self.focal = width * rng.uniform(0.75, 1.05)  # pixels
+        self.above = rng.uniform(1.2, 2.0)  # metres above the ground
+        self.sight = rng.uniform(60, 400)  # metres until things fade into the haze
+        self.haze = self.pick(SKIES)
+        self.image = Image.new("RGB", (width, height), self.haze)
+        self.labels = Image.new("L", (width, height), SKY)
+        self.paint = ImageDraw.Draw(self.image)
+        self.mark = ImageDraw.Draw(self.labels)
+
+    def pick(self, paints: Sequence[Colour]) -> Colour:
+        """Return one of the paints, slightly changed."""
+        base = paints[int(self.rng.integers(len(paints)))]
+        red, green, blue = (self.rng.normal(0, 14, 3) + base).clip(0, 255).astype(int).tolist()
+        return red, green, blue
+
+    def mixed(self, colour: Colour, part: float) -> Colour:
+        """Return a colour with that part of haze."""
+        red, green, blue = (int(c + (h - c) * part) for c, h in zip(colour, self.haze, strict=True))
+        return red, green, blue
+
+    def faded(self, colour: Colour, z: float) -> Colour:
+        """Return a colour as it looks from a distance."""
+        return self.mixed(colour, 1 - float(np.exp(-z / self.sight)))
+
+    def at(self, x: float, y: float, z: float) -> tuple[float, float]:
+        """Project a point to pixels."""
+        return self.centre + self.focal * x / z, self.horizon + self.focal * (self.above - y) / z
+
+    # Each of these fills a shape with a colour; without a label it is a detail of what lies under it.
+
+    def face(self, corners: Sequence[tuple[float, float, float]], colour: Colour, label: int | None = None) -> None:
+        """Fill a polygon."""
+        points = [self.at(*corner) for corner in corners]
+        self.paint.polygon(points, fill=self.faded(colour, corners[0][2]))
+        if label is not None:
+            self.mark.polygon(points, fill=label)
+
+    def flat(self, corners: Sequence[Span], z: float, colour: Colour, label: int | None = None) -> None:
+        """Fill a polygon of (x, y) that faces the camera."""
+        self.face([(x, y, z) for x, y in corners], colour, label)
+
+    def flank(self, x: float, y: Span, z: Span, colour: Colour, label: int | None = None) -> None:
+        """Fill an upright rectangle along the street."""
+        self.face([(x, y[0], z[0]), (x, y[0], z[1]), (x, y[1], z[1]), (x, y[1], z[0])], colour, label)
+
+    def floor(self, x: Span, z: Span, colour: Colour, label: int | None = None) -> None:
+        """Fill a rectangle on the ground."""
+        self.face([(x[0], 0, z[0]), (x[1], 0, z[0]), (x[1], 0, z[1]), (x[0], 0, z[1])], colour, label)
+
+    def board(self, x: Span, y: Span, z: float, colour: Colour, label: int | None = None) -> None:
+        """Fill an upright rectangle that faces the camera; at least one pixel wide."""
+        left, top = self.at(x[0], y[1], z)
+        right, bottom = self.at(x[1], y[0], z)
+        box = [left, top, max(left, right - 1), max(top, bottom - 1)]  # Pillow paints the last pixel too
+        self.paint.rectangle(box, fill=self.faded(colour, z))
+        if label is not None:
+            self.mark.rectangle(box, fill=label)
+
+    def disc(self, x: float, y: float, z: float, radius: float, colour: Colour, label: int | None = None) -> None:
+        """Fill a circle that faces the camera."""
+        box = [*self.at(x - radius, y + radius, z), *self.at(x + radius, y - radius, z)]
+        self.paint.ellipse(box, fill=self.faded(colour, z))
+        if label is not None:
+            self.mark.ellipse(box, fill=label)
+
+    def ring(self, x: float, y: float, z: float, radius: float, colour: Colour, label: int) -> None:
+        """Draw a circle's rim, 7 cm thick."""
+        box = [*self.at(x - radius, y + radius, z), *self.at(x + radius, y - radius, z)]
+        thick = max(1, round(self.focal * 0.07 / z))
+        self.paint.ellipse(box, outline=self.faded(colour, z), width=thick)
+        self.mark.ellipse(box, outline=label, width=thick)
+
+    def shadow(self, x: float, z: float, radius: float) -> None:
+        """Darken the ground under a thing, whatever it is made of."""
+        left, top = self.at(x - radius, 0, z + radius / 2)
+        right, bottom = self.at(x + radius, 0, max(1.0, z - radius / 2))
+        box = (
+            max(round(left), 0),
+            max(round(top), 0),
+            min(round(right), self.width),
+            min(round(bottom), self.height),
+        )
+        if box[2] > box[0] and box[3] > box[1]:
+            self.image.paste(self.image.crop(box).point(_DARKER), box)
+
+    def photograph(self) -> tuple[Array, Array]:
+        """Add blur, texture, light and sensor noise; return the image (H, W, 3) and the labels (H, W)."""
+        rng, shape = self.rng, (self.height, self.width)
+        image = self.image
+        if rng.random() < 0.3:
+            image = image.filter(ImageFilter.BoxBlur(rng.uniform(0.3, 0.6)))
+        labels = np.array(self.labels)
+        grain = rng.standard_normal(shape, dtype=np.float32) + self._patches(6) + self._patches(24)
+        light = 1 + _TEXTURE[labels] * rng.uniform(0.4, 0.8) * grain
+        light *= rng.uniform(0.6, 1.15) * (1 + 0.12 * self._patches(60))  # time of day, uneven light
+        tint = rng.uniform(0.9, 1.1, 3).astype(np.float32)
+        pixels = np.asarray(image, dtype=np.float32) * light[..., None] * tint
+        pixels += rng.uniform(2, 6) * rng.standard_normal((*shape, 3), dtype=np.float32)
+        return pixels.clip(0, 255).astype(np.uint8), labels
+
+    def _patches(self, size: int) -> NDArray[np.float32]:
+        """Smooth noise (H, W): unit deviation at its nodes, which are about ``size`` pixels apart."""
+        nodes = self.rng.standard_normal((self.height // size + 2, self.width // size + 2), dtype=np.float32)
+        smooth = Image.fromarray(nodes).resize((self.width, self.height), Image.Resampling.BICUBIC)
+        return np.asarray(smooth, dtype=np.float32)
+
+
+def shaded(colour: Colour, factor: float) -> Colour:
+    """Return a colour, darker or brighter by a factor."""
+    red, green, blue = (min(255, int(value * factor)) for value in colour)
+    return red, green, blue

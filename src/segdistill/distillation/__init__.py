@@ -1,0 +1,1 @@
+"""Join student, teacher and losses: Distiller, Term, named features, adapters, several teachers."""

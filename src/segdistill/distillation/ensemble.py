@@ -1,0 +1,87 @@
+"""Several teachers as one network: their class probabilities are averaged, their features keep their names."""
+
+import math
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from segdistill.distillation.arguments import check_network
+from segdistill.distillation.features import classifier_path, probe_for, roles
+from segdistill.distillation.running import Runner
+from segdistill.errors import FOREIGN, UserError
+from segdistill.outputs import SegOutput
+
+
+class Ensemble(nn.Module):
+    """Several networks with the same classes as one.
+
+    Its logits are :math:`\\log \\frac1M \\sum_m \\mathrm{softmax}(z_m)`, whose softmax is the mean of the members'
+    probabilities, plus the mean over members of :math:`\\log \\sum_c \\exp z_{m,c}`, so that losses which read the
+    scores themselves find them at their own level and one member alone is left as it is. They have the first
+    member's resolution (the others are resized, bilinear). A feature of one member is
+    named ``MEMBER.FEATURE``: ``big.head``, ``big.logits``, ``big.backbone.layer4``.
+
+    Args:
+        members: The networks by name, or a list, whose names are then ``"teacher0"``, ``"teacher1"``, ...
+
+    Raises:
+        UserError: No network, one that is none, or a name with a dot in it.
+    """
+
+    runs_members = True  # each with images of its own dtype
+
+    def __init__(self, members: Mapping[str, nn.Module] | Sequence[nn.Module] | nn.ModuleDict | nn.ModuleList) -> None:
+        super().__init__()
+        named = (
+            dict(members.items())
+            if isinstance(members, Mapping | nn.ModuleDict)
+            else {f"teacher{i}": member for i, member in enumerate(members)}
+        )
+        if not named:
+            raise UserError("no teacher is given; give at least one, or None to train the student alone")
+        for name, member in named.items():
+            check_network(member, f"teacher '{name}'")
+            if not name or "." in name or hasattr(nn.ModuleDict, name):
+                raise UserError(f"a teacher cannot be called '{name}'; give it another name, without a dot")
+        self.names = tuple(named)
+        self.members = nn.ModuleDict(named)
+        self._runners = {name: Runner() for name in named}
+        # Every member's logits pass through a module of their own, so that they can be tapped like any feature.
+        self.scores = nn.ModuleDict({name: nn.Identity() for name in named})
+        self.roles = self._member_roles()
+
+    def _member_roles(self) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for name, member in self.members.items():
+            own = roles(member)
+            if "head" not in own:
+                with suppress(*FOREIGN):  # a member whose head cannot be named has its other features
+                    own["head"] = f"{classifier_path(member, probe_for(member))}:input"
+            found |= {f"{name}.{role}": f"members.{name}.{tap}" for role, tap in own.items()}
+            found[f"{name}.logits"] = f"scores.{name}"
+        return found
+
+    def forward(self, images: Tensor) -> SegOutput:
+        """Return the members' averaged probabilities, as logits."""
+        outputs = {name: run(self.members[name], images) for name, run in self._runners.items()}
+        scores = {name: self.scores[name](output.logits) for name, output in outputs.items()}
+        first = scores[self.names[0]]
+        for name, score in scores.items():
+            if score.shape[1] != first.shape[1] or score.dim() != first.dim():
+                raise UserError(
+                    f"several teachers must have the same classes, but '{name}' gives scores {tuple(score.shape)} and "
+                    f"'{self.names[0]}' {tuple(first.shape)}"
+                )
+        resized = [_resized(score, first).float() for score in scores.values()]
+        averaged = torch.stack([F.log_softmax(score, 1) for score in resized]).logsumexp(0) - math.log(len(resized))
+        # What a softmax over classes takes away is given back: other losses read the scores themselves.
+        return SegOutput(averaged + torch.stack([score.logsumexp(1, keepdim=True) for score in resized]).mean(0))
+
+
+def _resized(score: Tensor, like: Tensor) -> Tensor:
+    if score.shape[2:] == like.shape[2:]:
+        return score
+    return F.interpolate(score, like.shape[2:], mode="bilinear", align_corners=False)

@@ -1,0 +1,62 @@
+"""The wiring table: what a Distiller compares with what, through which adapter, with what weight."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from segdistill.distillation.gradients import AutoWeight
+from segdistill.distillation.term import Term, Wire
+
+
+class Wiring:
+    """The wiring table of a Distiller; ``str()`` gives it as text.
+
+    Attributes:
+        rows: (term's name, term, one of its connections).
+    """
+
+    HEADER = ("term", "loss", "student", "teacher", "adapter", "resized", "labels", "weight")
+
+    def __init__(self, rows: list[tuple[str, Term, Wire]]) -> None:
+        self.rows = rows
+
+    def cells(self) -> list[tuple[str, ...]]:
+        """Return the table's rows as text, under :attr:`HEADER`."""
+        return [
+            (
+                name,
+                type(term.loss).__name__ if isinstance(term.loss, nn.Module) else _function_name(term.loss),
+                f"{wire.student} {_shape(wire.student_shape)}",
+                f"{wire.teacher} {_shape(wire.teacher_shape)}" if wire.teacher_shape else "-",
+                wire.adapter,
+                "yes" if wire.resized else "-",
+                term.labels or "-",
+                _weight(term),
+            )
+            for name, term, wire in self.rows
+        ]
+
+    def __str__(self) -> str:
+        """Align the columns."""
+        lines = [self.HEADER, *self.cells()]
+        widths = [max(len(line[column]) for line in lines) for column in range(len(self.HEADER))]
+        return "\n".join(
+            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+        )
+
+
+def _shape(shape: torch.Size) -> str:
+    return "x".join(str(size) for size in shape[1:])
+
+
+def _function_name(loss: Callable[..., Tensor]) -> str:
+    inner = getattr(loss, "func", loss)  # of a partial
+    return str(getattr(inner, "__name__", type(inner).__name__))
+
+
+def _weight(term: Term) -> str:
+    if isinstance(term.weight, AutoWeight):
+        return f"auto:{term.weight.share:g}"
+    start, end = term.weight_at(0.0), term.weight_at(1.0)
+    return f"{start:g}" if start == end else f"{start:g} → {end:g}"

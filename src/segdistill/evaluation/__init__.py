@@ -1,0 +1,1 @@
+"""Use a trained network: scores, predictions, parameters and operations."""

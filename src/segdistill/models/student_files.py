@@ -1,0 +1,154 @@
+"""A student's file: ``student.safetensors`` beside ``student.json``, which says how to build the network."""
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save
+from torch import nn
+
+from segdistill.errors import UserError
+from segdistill.models.builder import build
+from segdistill.models.names import is_import_path
+from segdistill.models.weights import load_weights
+from segdistill.models.wrapper import IMAGENET_MEAN, IMAGENET_STD, Wrapped
+from segdistill.system.atomic import replacing, write_text
+
+REMEDY = "in a run's folder, delete this and result.json and run the run's command again, which writes them anew"
+
+
+def save_student(
+    network: nn.Module,
+    folder: str | Path,
+    *,
+    name: str,
+    num_classes: int,
+    options: Mapping[str, object] | None = None,
+    classes: Sequence[str] = (),
+    mean: Sequence[float] = IMAGENET_MEAN,
+    std: Sequence[float] = IMAGENET_STD,
+    extra: Mapping[str, object] | None = None,
+) -> None:
+    """Write ``student.safetensors`` and ``student.json`` into ``folder``, each atomically.
+
+    The keys are those of the network's ``state_dict()``, or of the module inside
+    :func:`segdistill.models.wrap`, so they load into that module without this package.
+
+    Args:
+        network: The network, built by ``build(name, num_classes, **options)``.
+        folder: Created if needed.
+        name, num_classes, options: How to build the network.
+        classes: The classes' names, in order.
+        mean, std: What RGB images in 0..1 are normalised with before :func:`load`'s network sees them. What the
+            network inside expects, to which it converts them, is written as ``network_mean`` and ``network_std``.
+        extra: More entries for ``student.json``; whatever JSON can hold.
+    """
+    inner = network.network if isinstance(network, Wrapped) else network
+    # A copy of each, because safetensors refuses tensors that share memory.
+    state = {key: tensor.detach().cpu().contiguous().clone() for key, tensor in inner.state_dict().items()}
+    spec = {
+        "model": name,
+        "num_classes": num_classes,
+        "options": dict(options or {}),
+        "classes": list(classes),
+        "mean": list(mean),
+        "std": list(std),
+        "network_mean": list(network.mean if isinstance(network, Wrapped) else IMAGENET_MEAN),
+        "network_std": list(network.std if isinstance(network, Wrapped) else IMAGENET_STD),
+        **(extra or {}),
+    }
+    folder = Path(folder)
+    with replacing(folder / "student.safetensors") as file:
+        file.write(save(state))
+    write_text(folder / "student.json", json.dumps(spec, indent=2) + "\n")
+
+
+def load(path: str | Path, *, trust: bool = False) -> tuple[nn.Module, dict[str, Any]]:
+    """Build a student from its file, in eval mode, and return it with the content of ``student.json``.
+
+    Args:
+        path: The folder, or either of the two files in it.
+        trust: Import what the file names, where its network is ``package.module:callable``: that runs code.
+
+    Raises:
+        UserError: It names code, and is not trusted; a file is missing or corrupt, or the two do not belong together.
+    """
+    path = Path(path)
+    description = (path / "student.json") if path.is_dir() else path.with_suffix(".json")
+    weights = description.with_suffix(".safetensors")
+    spec = read_description(description)
+    if is_import_path(spec["model"]) and not trust:
+        raise UserError(
+            f"{description} names code to import, '{spec['model']}'; if you trust it, give --trust (in Python "
+            "trust=True)"
+        )
+    try:
+        own = {"mean": spec.get("network_mean", IMAGENET_MEAN), "std": spec.get("network_std", IMAGENET_STD)}
+        network = build(spec["model"], spec["num_classes"], **own, **spec["options"])
+    except UserError as error:
+        raise UserError(f"{description}: {error}") from error
+    except (TypeError, KeyError, AttributeError, ValueError, RuntimeError) as error:  # options of a wrong kind
+        reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0][:100]}"
+        raise UserError(f"{description} describes a network that cannot be built ({reason}); {REMEDY}") from error
+    if not weights.is_file():
+        raise UserError(f"{weights} does not exist; {REMEDY}")
+    load_weights(network, weights, strict=True)
+    return network.eval(), spec
+
+
+def read_description(description: Path) -> dict[str, Any]:
+    """Return the content of a ``student.json``.
+
+    Raises:
+        UserError: It is missing or malformed.
+    """
+    if not description.is_file():
+        raise UserError(f"{description} does not exist; it says how to build the student; {REMEDY}")
+    try:
+        spec = json.loads(description.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        raise UserError(f"{description} is not JSON; {REMEDY}") from None
+    if not isinstance(spec, dict):
+        raise UserError(f"{description} is not a student's description: it has no keys; {REMEDY}")
+    for key, (expected, fits) in FIELDS.items():
+        if key not in spec and key in ("model", "num_classes", "options"):
+            raise UserError(f"{description} is not a student's description: it has no '{key}'; {REMEDY}")
+        if key in spec and not fits(spec[key]):
+            raise UserError(f"{description}: '{key}' must be {expected}, got {repr(spec[key])[:60]}; {REMEDY}")
+    classes, palette = (spec.get(key) or [] for key in ("classes", "palette"))
+    if len(classes) not in (0, spec["num_classes"]) or len(palette) not in (0, len(classes)):
+        raise UserError(
+            f"{description}: there are {spec['num_classes']} classes, but {len(classes)} names and {len(palette)} "
+            f"colors; {REMEDY}"
+        )
+    return spec
+
+
+def _all(kind: Callable[[object], bool]) -> Callable[[object], bool]:
+    return lambda value: isinstance(value, list) and all(kind(each) for each in value)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_color(value: object) -> bool:
+    return isinstance(value, list) and len(value) == 3 and all(type(each) is int and 0 <= each < 256 for each in value)
+
+
+# What student.json holds: what it must be, and whether it is.
+FIELDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "model": ("a name", lambda value: isinstance(value, str)),
+    "num_classes": ("a whole number, 1 or more", lambda value: type(value) is int and value > 0),
+    "options": ("keys with values", lambda value: isinstance(value, dict)),
+    "classes": ("a list of names", _all(lambda value: isinstance(value, str))),
+    "palette": ("a list of [red, green, blue] in 0..255", _all(_is_color)),
+    "mean": ("three numbers", lambda value: _all(_is_number)(value) and len(value) == 3),
+    "std": ("three numbers", lambda value: _all(_is_number)(value) and len(value) == 3),
+    "network_mean": ("three numbers", lambda value: _all(_is_number)(value) and len(value) == 3),
+    "network_std": ("three numbers", lambda value: _all(_is_number)(value) and len(value) == 3),
+    "void": ("a list of whole numbers", _all(lambda value: type(value) is int)),
+    "scale": ("a number above 0", lambda value: _is_number(value) and value > 0),
+}

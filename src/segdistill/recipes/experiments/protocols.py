@@ -1,0 +1,42 @@
+"""How the papers train, where several experiments share it."""
+
+from collections.abc import Mapping
+from math import ceil
+from typing import Any
+
+from segdistill.catalogue.methods import Terms
+
+Draft = dict[str, Any]
+
+_CROPS = {"cityscapes": (512, 1024), "camvid": (360, 360), "voc": (512, 512), "ade20k": (512, 512)}
+
+# CIRKD's code divides CWD's sum over the teacher's 256 channels by the student's 128, so its 50 is 100 of their mean.
+_CWD: dict[str, Terms] = {name: {"cwd_features": {"weight": 100.0}} for name in ("cwd", "cwd+gskd")}
+
+
+def cirkd(data: str, student: str, *, method: str, methods: Mapping[str, Terms] | None = None) -> Draft:
+    """Return a recipe with the protocol of the CIRKD code base (2022), which GSKD and I2CKD adopt.
+
+    SGD with momentum 0.9, learning rate 0.02 falling to 0 by a power of 0.9, weight decay 1e-4 on everything, 40 000
+    steps of 16 crops, random scale 0.5 to 2 and mirroring, batch norm over all devices, validation every 800 steps;
+    DeepLabV3 on ResNet-101 as the teacher, trained in the same way. Both start from ImageNet backbones
+    (``student.weights``, ``teacher.weights``).
+    """
+    return {
+        "data": {"name": data, "crop": list(_CROPS[data]), "workers": 4},
+        "student": {"model": student},
+        # The teacher keeps to the protocol where a row changes how its student is trained (DIST's and Af-DCD's do).
+        "teacher": {
+            "model": "deeplabv3_resnet101",
+            "train": {"weight_decay": 1e-4, "floor": 0.0, "clip": None},
+            "min_miou": 0.1,
+        },
+        "method": method,
+        "methods": {**_CWD, **(methods or {})},
+        "train": {"iterations": 40_000, "batch_size": 16, "learning_rate": 0.02, "validate_every": 800},
+    }
+
+
+def epochs(count: float, *, images: int, batch_size: int) -> int:
+    """Return the optimiser steps of so many passes over the training images."""
+    return ceil(count * images / batch_size)

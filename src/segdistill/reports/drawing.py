@@ -1,0 +1,74 @@
+"""Pictures of labels: overlays, and a grid that puts networks side by side."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw
+
+from segdistill.data import Classes
+from segdistill.system.atomic import replacing
+
+Pixels = npt.NDArray[np.uint8]
+Labels = npt.NDArray[np.integer]
+
+END = b"IEND\xaeB`\x82"  # of every PNG
+
+GAP, TITLE, KEY = 4, 16, 16
+
+
+def coloured(labels: Labels, classes: Classes) -> Pixels:
+    """Return labels (H, W) as colours (H, W, 3); void is black."""
+    palette = np.zeros((256, 3), np.uint8)
+    palette[: len(classes)] = classes.palette
+    return palette[np.clip(labels, 0, 255)]
+
+
+def overlaid(image: Pixels, labels: Labels, classes: Classes, opacity: float = 0.5) -> Pixels:
+    """Return an image (H, W, 3) with the labels' colours on top; void is left as it is."""
+    colours = coloured(labels, classes)
+    mixed = (1 - opacity) * image + opacity * colours
+    return np.where((labels == classes.ignore_index)[..., None], image, mixed).astype(np.uint8)
+
+
+def is_whole(file: Path) -> bool:
+    """Tell whether a PNG is there to its end."""
+    return file.is_file() and file.read_bytes().endswith(END)
+
+
+def grid(rows: Sequence[Mapping[str, Pixels]], classes: Classes, file: Path, *, width: int = 320) -> None:
+    """Draw rows of titled pictures of one size, with a key of the classes below, and write a PNG."""
+    titles = list(rows[0])
+    height, wide = next(iter(rows[0].values())).shape[:2]
+    cell = (width, max(1, round(height * width / wide)))
+    across = len(titles) * (cell[0] + GAP) - GAP
+    key_rows = _key_rows(classes, across)
+    sheet = Image.new("RGB", (across, TITLE + len(rows) * (cell[1] + GAP) + KEY * len(key_rows)), "white")
+    draw = ImageDraw.Draw(sheet)
+    for column, title in enumerate(titles):
+        draw.text((column * (cell[0] + GAP), 1), title, fill="black")
+        for line, row in enumerate(rows):
+            picture = Image.fromarray(row[title]).resize(cell, Image.Resampling.NEAREST)
+            sheet.paste(picture, (column * (cell[0] + GAP), TITLE + line * (cell[1] + GAP)))
+    for line, entries in enumerate(key_rows):
+        top = sheet.height - KEY * (len(key_rows) - line)
+        for left, index in entries:
+            draw.rectangle((left, top + 2, left + 11, top + 13), fill=classes.palette[index], outline="grey")
+            draw.text((left + 15, top + 2), classes.names[index], fill="black")
+    with replacing(file) as opened:
+        sheet.save(opened, format="PNG")
+
+
+def _key_rows(classes: Classes, across: int) -> list[list[tuple[int, int]]]:
+    """Lay out the key: (left edge, class) by line."""
+    rows: list[list[tuple[int, int]]] = [[]]
+    left = 0
+    for index, name in enumerate(classes.names):
+        size = 30 + 6 * len(name)
+        if rows[-1] and left + size > across:
+            rows.append([])
+            left = 0
+        rows[-1].append((left, index))
+        left += size
+    return rows

@@ -1,0 +1,298 @@
+"""What a comparison has found so far: methods over seeds, class by class, common and rare classes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import fmean
+from typing import Any, Protocol
+
+from segdistill.data.statistics.common_classes import RARE, common_classes
+from segdistill.reports.facts import facts
+from segdistill.reports.table import Cell, Column, Spread, Table, as_json, comma_separated, latex, markdown
+from segdistill.runs.metric import Metric, metric_of, read_result, weak_teacher
+
+Record = dict[str, Any]
+
+KEYS = ("split", "params", "seconds")
+
+
+class PublishedValue(Protocol):
+    """A result in a paper."""
+
+    @property
+    def paper(self) -> str:
+        """Which paper."""
+
+    @property
+    def table(self) -> str:
+        """The number of the table in it."""
+
+    @property
+    def score(self) -> float | None:
+        """Mean IoU, or top-1 accuracy, in percent; None where the table has neither."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One run of a comparison.
+
+    Attributes:
+        method: The method as typed.
+        seed: The run's seed.
+        folder: The run's folder.
+        problem: Why it failed, if it did.
+    """
+
+    method: str
+    seed: int
+    folder: Path
+    problem: str | None = None
+
+    @property
+    def is_finished(self) -> bool:
+        """True once it has a result."""
+        return (self.folder / "result.json").exists()
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The tables of a comparison, with what a reader must know beside them.
+
+    Attributes:
+        title: One line.
+        facts: What was compared on what, with what; one line each.
+        methods: A row a method: the student alone first, the teacher last.
+        classes: A row a class: the most frequent first.
+        missing: Runs without a result, with the reason where there is one.
+        warnings: What makes little of these numbers; one line each, among the facts too.
+        runs: Every run as it stands.
+    """
+
+    title: str
+    facts: tuple[str, ...]
+    methods: Table
+    classes: Table
+    missing: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+    runs: tuple[Record, ...] = field(default=())
+
+    def files(self) -> dict[str, str]:
+        """Return the text of each file, by name, beside comparison.json."""
+        facts = "".join(f"* {fact}\n" for fact in self.facts)
+        missing = "".join(f"* {line}\n" for line in self.missing)
+        parts = [f"# {self.title}\n", facts, markdown(self.methods), f"## {self.classes.title}\n"]
+        parts += [markdown(self.classes), *(["## Not finished\n", missing] if missing else [])]
+        return {
+            "comparison.md": "\n".join(parts),
+            "comparison.tex": latex(self.methods, notes=self.facts) + "\n" + latex(self.classes),
+            "comparison.csv": comma_separated(self.methods),
+            "comparison_classes.csv": comma_separated(self.classes),
+        }
+
+    def record(self) -> Record:
+        """Return what comparison.json says of the tables."""
+        return {
+            "facts": list(self.facts),
+            "runs": list(self.runs),
+            "table": as_json(self.methods),
+            "classes": as_json(self.classes),
+        }
+
+
+def summarise(
+    entries: Sequence[Entry],
+    recipe: Record,
+    pixels: Mapping[str, int],
+    *,
+    teacher: Path | None = None,
+    published: Mapping[str, Sequence[PublishedValue]] | None = None,
+    named: Mapping[str, str] | None = None,
+) -> Summary:
+    """Read the finished runs and put them side by side.
+
+    Differences are paired: seed by seed, over the seeds that both have finished. Standard deviations are over seeds
+    (n - 1 in the denominator).
+
+    Args:
+        entries: The runs; those of the method ``none`` are the student alone.
+        recipe: What all runs have in common.
+        pixels: How many pixels of each class the training labels hold.
+        teacher: The folder of the teacher's own run, if it was trained for this comparison.
+        published: Published results by method; the teacher's under "teacher".
+        named: What the methods with a name of the user's are.
+
+    Raises:
+        UserError: A record is damaged.
+    """
+    results: dict[str, dict[int, Record]] = {}
+    for entry in entries:
+        kept = results.setdefault(entry.method, {})
+        if entry.is_finished:
+            kept[entry.seed] = read_result(entry.folder / "result.json", *KEYS)
+    against = _teacher_record(teacher, results)
+    metric = metric_of(next((run for runs in results.values() for run in runs.values()), against or {}))
+    frequent = common_classes(pixels)
+    rows = []
+    planned = len({entry.seed for entry in entries})
+    for method, runs in results.items():
+        cells = _row(runs, {} if method == "none" else results.get("none", {}), against, frequent, metric)
+        rows.append((method, f"{len(runs)} of {planned}", *cells, _printed(published, method)))
+    if against is not None:
+        score, _, _, common, rare, _, _, parameters = _row({0: {**against, "seconds": 0}}, {}, None, frequent, metric)
+        rows.append(
+            ("teacher", None, score, None, None, common, rare, None, None, parameters, _printed(published, "teacher"))
+        )
+    alone = _mean([run[metric.key] for run in results.get("none", {}).values()])
+    weak = weak_teacher(against[metric.key] if against else None, alone, metric)
+    warnings = (weak,) if weak else ()
+    finished = [entry.folder for entry in entries if entry.is_finished]
+    splits = sorted({run["split"] for runs in results.values() for run in runs.values()})
+    seeds = tuple(dict.fromkeys(entry.seed for entry in entries))
+    return Summary(
+        title=f"{recipe['name']}: {len(results)} methods, {len(seeds)} seeds",
+        facts=(
+            *facts(recipe, finished, splits, seeds),
+            *warnings,
+            *(f"{name} is {method}" for name, method in (named or {}).items() if name in results),
+            "differences are paired seed by seed; ± is the standard deviation over seeds (n - 1); means of rows with "
+            "different seeds are not to be subtracted",
+            "seconds are those of this machine, at whatever else it did; interrupted runs count what they repeat",
+            *(
+                ["published: the papers' own schedules; `segdistill recipes NAME` says with which settings"]
+                if any(published.values() if published else ())
+                else []
+            ),
+            f"common classes are the {len(frequent)} of {len(pixels)} with at least {RARE:.0%} of the training labels; "
+            f"their columns are means of {metric.of_class}, as those of the rare ones",
+        ),
+        methods=_without_empty_last(Table(f"{metric.name} in percent", _method_columns(metric), tuple(rows))),
+        classes=_class_table(results, against, pixels, frequent, metric),
+        missing=tuple(_missing(entry) for entry in entries if not entry.is_finished),
+        warnings=warnings,
+        runs=tuple(_run(entry, results, metric) for entry in entries),
+    )
+
+
+def _method_columns(metric: Metric) -> tuple[Column, ...]:
+    return (
+        Column("method", "method"),
+        Column("seeds", "seeds"),
+        Column(f"{metric.key}_percent", metric.name, spreads=True),
+        Column("gain_points", "over the student alone", signed=True, spreads=True),
+        Column("to_teacher_points", "over the teacher", signed=True, spreads=True),
+        Column("common_percent", "common classes", spreads=True),
+        Column("rare_percent", "rare classes", spreads=True),
+        Column("seconds", "seconds", digits=0),
+        Column("seconds_ratio", "x student alone"),
+        Column("parameters_millions", "parameters, M"),
+        Column("published", "published"),
+    )
+
+
+def _printed(published: Mapping[str, Sequence[PublishedValue]] | None, method: str) -> str | None:
+    tables: dict[tuple[str, str], list[str]] = {}
+    for value in (published or {}).get(method, ()):
+        if value.score is not None:
+            tables.setdefault((f"{value.score:.2f}", value.paper), []).append(value.table)
+    said = (
+        f"{score} ({paper}, table{'s' if len(where) > 1 else ''} {', '.join(where)})"
+        for (score, paper), where in tables.items()
+    )
+    return "; ".join(said) or None
+
+
+def _without_empty_last(table: Table) -> Table:
+    """Leave out the published values where there are none."""
+    if any(row[-1] is not None for row in table.rows):
+        return table
+    return Table(table.title, table.columns[:-1], tuple(row[:-1] for row in table.rows))
+
+
+def _row(
+    runs: Mapping[int, Record],
+    alone: Mapping[int, Record],
+    teacher: Record | None,
+    frequent: Sequence[str],
+    metric: Metric,
+) -> tuple[Cell, ...]:
+    """Return the cells from the score to parameters, of results by seed."""
+    key = metric.key
+    shared = [seed for seed in runs if seed in alone]
+    halves = [_halves(run[metric.classes], frequent) for run in runs.values()]
+    ratios = [runs[seed]["seconds"] / alone[seed]["seconds"] for seed in shared if alone[seed]["seconds"] > 0]
+    return (
+        _spread([100 * run[key] for run in runs.values()]),
+        _spread([100 * (runs[seed][key] - alone[seed][key]) for seed in shared]),
+        _spread([100 * (run[key] - teacher[key]) for run in runs.values()] if teacher is not None else []),
+        _spread([common for common, _ in halves]),
+        _spread([rare for _, rare in halves]),
+        _mean([run["seconds"] for run in runs.values()]),
+        _mean(ratios),
+        _mean([run["params"] / 1e6 for run in runs.values()]),
+    )
+
+
+def _class_table(
+    results: Mapping[str, Mapping[int, Record]],
+    teacher: Record | None,
+    pixels: Mapping[str, int],
+    frequent: Sequence[str],
+    metric: Metric,
+) -> Table:
+    total = sum(pixels.values()) or 1
+    columns = [Column("class", "class"), Column("group", "group"), Column("share_percent", "% of labels")]
+    columns += [Column(method, method, spreads=True) for method in results]
+    rows = []
+    for name in sorted(pixels, key=lambda each: -pixels[each]):
+        cells: list[Cell] = [name, "common" if name in frequent else "rare", 100 * pixels[name] / total]
+        cells += [
+            _spread([_percent(run[metric.classes].get(name)) for run in runs.values()]) for runs in results.values()
+        ]
+        rows.append((*cells, *([_percent(teacher[metric.classes].get(name))] if teacher is not None else [])))
+    if teacher is not None:
+        columns.append(Column("teacher", "teacher"))
+    return Table(
+        f"{metric.of_class[0].upper()}{metric.of_class[1:]} of each class in percent", tuple(columns), tuple(rows)
+    )
+
+
+def _missing(entry: Entry) -> str:
+    begun = (entry.folder / "checkpoints" / "last.pt").exists()
+    why = f"failed: {entry.problem}" if entry.problem else "begun" if begun else "not begun"
+    return f"{entry.folder.name}: {why}"
+
+
+def _run(entry: Entry, results: Mapping[str, Mapping[int, Record]], metric: Metric) -> Record:
+    result = results[entry.method].get(entry.seed)
+    state = "finished" if result is not None else "failed" if entry.problem else "unfinished"
+    keys = (metric.key, f"val_{metric.key}", "seconds", "params")
+    shown = {key: result.get(key) for key in keys} if result is not None else {}
+    record = {"method": entry.method, "seed": entry.seed, "folder": entry.folder.name, "state": state, **shown}
+    return record if result is not None or not entry.problem else {**record, "problem": entry.problem}
+
+
+def _teacher_record(folder: Path | None, results: Mapping[str, Mapping[int, Record]]) -> Record | None:
+    if folder is not None and (folder / "result.json").exists():
+        return read_result(folder / "result.json", "params")
+    return next((run["teacher"] for runs in results.values() for run in runs.values() if "teacher" in run), None)
+
+
+def _halves(classes: Mapping[str, float | None], frequent: Sequence[str]) -> tuple[float | None, float | None]:
+    """Return the mean in percent of the common and of the rare classes; absent classes do not count."""
+    there = {name: 100 * value for name, value in classes.items() if value is not None}
+    common = [value for name, value in there.items() if name in frequent]
+    rare = [value for name, value in there.items() if name not in frequent]
+    return _mean(common), _mean(rare)
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return fmean(values) if values else None
+
+
+def _spread(values: Sequence[float | None]) -> Spread | None:
+    there = tuple(value for value in values if value is not None)
+    return Spread(there) if there else None
+
+
+def _percent(value: float | None) -> float | None:
+    return None if value is None else 100 * value

@@ -1,0 +1,69 @@
+"""What networks are compared by: mean IoU for segmentation, top-1 accuracy for image classification."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from segdistill.data import Task
+from segdistill.runs.json_files import damaged, read_json
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One measure, and how a record spells it.
+
+    Attributes:
+        key: Its key in a record; a ratio in 0..1, higher is better.
+        classes: The key of the same by class.
+        name: What people call it.
+        of_class: What they call it for one class.
+    """
+
+    key: str
+    classes: str
+    name: str
+    of_class: str
+
+
+METRICS: dict[Task, Metric] = {
+    "segmentation": Metric("miou", "iou", "mIoU", "IoU"),
+    "classification": Metric("top1", "accuracy", "top-1 accuracy", "accuracy"),
+}
+
+
+def metric_of(record: Mapping[str, Any]) -> Metric:
+    """Return what a run's record was scored by."""
+    return METRICS["classification" if METRICS["classification"].key in record else "segmentation"]
+
+
+def read_result(path: Path, *keys: str) -> dict[str, Any]:
+    """Read a run's result.json and check that it has its metric, and these keys.
+
+    Raises:
+        UserError: It is damaged.
+    """
+    metric = metric_of(read_json(path))
+    result = read_json(path, metric.key, metric.classes, *keys)
+    records = [result, *([result["teacher"]] if "teacher" in result else [])]
+    if not all(isinstance(record, dict) and _is_record(record, metric) for record in records):
+        raise damaged(path)
+    return result
+
+
+def _is_record(record: Mapping[str, Any], metric: Metric) -> bool:
+    numbers = [record.get(metric.key), *(record.get(key, 0) for key in ("params", "flops"))]
+    classes = record.get(metric.classes)
+    if not isinstance(classes, dict) or not all(isinstance(record.get(key, ""), str) for key in ("split", "method")):
+        return False
+    return all(isinstance(each, int | float) for each in (*numbers, *(v for v in classes.values() if v is not None)))
+
+
+def weak_teacher(teacher: float | None, alone: float | None, metric: Metric) -> str | None:
+    """Say that there is little to learn from a teacher below the student alone; None where it is above."""
+    if teacher is None or alone is None or teacher >= alone:
+        return None
+    return (
+        f"the teacher, with {100 * teacher:.1f} {metric.name}, is below the student alone, with {100 * alone:.1f}: "
+        "train it longer, or take another one"
+    )

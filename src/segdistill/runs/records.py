@@ -1,0 +1,115 @@
+"""The records in a run's folder: recipe.yaml, environment.json, metrics.jsonl, result.json."""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from segdistill import __version__
+from segdistill.system.atomic import unwritable, write_text
+from segdistill.errors import UserError
+
+PACKAGES = ("torch", "torchvision", "lightning-fabric", "timm", "segmentation-models-pytorch", "numpy")
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write JSON atomically."""
+    write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def environment(seed: int) -> dict[str, Any]:
+    """Return what a reader needs to judge or repeat a run."""
+    return {
+        "segdistill": __version__,
+        "commit": _commit(),
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "platform": platform.platform(),
+        "cpu_cores": os.cpu_count(),
+        "torch_threads": torch.get_num_threads(),
+        "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "seed": seed,
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:  # on the path without being installed
+        return None
+
+
+def _commit() -> str | None:
+    """Return the commit of the installed source, where it lies in a git checkout."""
+    folder = Path(__file__).parent
+    command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None
+
+
+class Metrics:
+    """metrics.jsonl, and TensorBoard's events beside it if asked for.
+
+    A resumed run drops what was logged after its checkpoint, so that no step stands there twice.
+
+    Args:
+        folder: The run's folder.
+        step: The checkpoint's.
+        until: The last step to keep of a split whose steps are other ones.
+        tensorboard: Whether to write its events.
+    """
+
+    def __init__(self, folder: Path, *, step: int, tensorboard: bool, until: Mapping[str, float] | None = None) -> None:
+        self.path = folder / "metrics.jsonl"
+        kept = []
+        if self.path.exists():
+            lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
+            kept = [line for line in lines if _is_kept(line, step, until or {})]
+        write_text(self.path, "".join(kept))
+        self._tensorboard = _tensorboard(folder, step) if tensorboard else None
+
+    def log(self, step: int, split: str, **values: float | None) -> None:
+        """Append one line."""
+        try:
+            with self.path.open("a") as file:
+                file.write(json.dumps({"step": step, "split": split, **values}) + "\n")
+        except OSError as error:
+            raise unwritable(self.path, error) from error
+        if self._tensorboard is not None:
+            for name, value in values.items():
+                if value is not None:
+                    self._tensorboard.add_scalar(f"{split}/{name}", value, step)
+
+    def close(self) -> None:
+        """Write out what TensorBoard still holds."""
+        if self._tensorboard is not None:
+            self._tensorboard.close()
+
+
+def _is_kept(line: str, step: int, until: Mapping[str, float]) -> bool:
+    try:
+        entry = json.loads(line)
+        return float(entry["step"]) <= until.get(entry["split"], step)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):  # half a line of a run that was killed
+        return False
+
+
+def _tensorboard(folder: Path, step: int) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise UserError(
+            'train.tensorboard needs the package tensorboard: pip install "segdistill[tensorboard]"'
+        ) from None
+    return SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)

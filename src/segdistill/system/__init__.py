@@ -1,0 +1,1 @@
+"""The machine: files, imports, processes and threads."""

@@ -1,0 +1,55 @@
+"""Pictures that need a network or the training data; how they are drawn is in :mod:`segdistill.reports.drawing`."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+
+from segdistill.data import Classes, SegmentationDataset, TrainingStream, denormalise, evaluation_transform
+from segdistill.evaluation.scoring import predict
+from segdistill.reports.drawing import Pixels, coloured, grid, overlaid
+
+
+def training_samples(stream: TrainingStream, classes: Classes, file: Path, *, count: int = 4) -> None:
+    """Draw what the student will see first: augmented crops beside their labels."""
+    rows = []
+    for position in range(count):
+        image, labels = stream[position]
+        pixels = _pixels(image)
+        marks = labels.numpy()
+        rows.append({"training crop": pixels, "labels": overlaid(pixels, marks, classes)})
+    grid(rows, classes, file, width=240)
+
+
+@torch.no_grad()
+def side_by_side(
+    networks: Mapping[str, nn.Module],
+    dataset: SegmentationDataset,
+    fabric: Fabric,
+    file: Path,
+    *,
+    count: int = 4,
+) -> None:
+    """Draw image, truth and every network's prediction, for images spread over a data set."""
+    rows = []
+    for index in np.linspace(0, len(dataset) - 1, min(count, len(dataset))).round().astype(int):
+        image, labels = evaluation_transform()(*dataset[int(index)])
+        size = (labels.shape[-2], labels.shape[-1])
+        shown = torch.nn.functional.interpolate(image[None], size, mode="bilinear")[0]
+        row = {"image": _pixels(shown), "truth": coloured(labels.numpy(), dataset.classes)}
+        for name, network in networks.items():
+            network.to(fabric.device).eval()
+            # A copy each: a network may change its input in place.
+            predicted = predict(network, image[None].to(fabric.device, copy=True), size, dataset.classes.void)[0]
+            row[name] = coloured(predicted.cpu().numpy(), dataset.classes)
+        rows.append(row)
+    grid(rows, dataset.classes, file)
+
+
+def _pixels(image: torch.Tensor) -> Pixels:
+    """Return a normalised image (3, H, W) as pixels (H, W, 3)."""
+    pixels: Pixels = denormalise(image).permute(1, 2, 0).numpy()
+    return pixels

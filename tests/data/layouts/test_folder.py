@@ -1,0 +1,122 @@
+"""Folders as people have them: flat ones, test images without labels, further keys, annotations of other programs."""
+
+import json
+import logging
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from segdistill.data import open_dataset, open_layout
+from segdistill.data.statistics.repeats import repeated_images
+from segdistill.errors import UserError
+
+
+@pytest.fixture
+def flat(tmp_path: Path, write) -> Path:
+    root = tmp_path / "flat"
+    for i in range(10):
+        write(root / f"images/{i}.png", np.full((6, 8, 3), i, np.uint8))
+        write(root / f"labels/{i}.png", i % 2)
+    return root
+
+
+def names(root: Path, share: float) -> dict[str, list[str]]:
+    return {split.name: [path.stem for path in split.images] for split in open_layout("folder", root, share).splits}
+
+
+def test_a_flat_folder_is_split_alike_each_time(flat: Path) -> None:
+    found = names(flat, 0.7)
+    assert found == names(flat, 0.7)
+    assert (len(found["train"]), len(found["val"])) == (7, 3)
+    assert sorted(found["train"] + found["val"]) == [str(i) for i in range(10)]
+    assert found["val"] != ["7", "8", "9"]  # not the last ones, which are often of one kind
+    data = open_dataset("folder", flat, "val", share=0.7)
+    for i in range(3):
+        image, labels = data[i]
+        assert labels.unique().tolist() == [int(image[0, 0, 0]) % 2]  # its own mask
+
+
+def test_each_split_has_an_image(flat: Path) -> None:
+    assert len(names(flat, 0.01)["train"]) == 1
+    assert len(names(flat, 0.99)["val"]) == 1
+
+
+def test_a_flat_folder_without_a_share_says_what_to_give(flat: Path) -> None:
+    with pytest.raises(UserError, match=r"holds images/ and labels/ without train/ and val/; give data\.split=0\.9"):
+        open_layout("folder", flat)
+    assert len(names(flat, 0.9)["train"]) == 9
+
+
+def test_a_share_where_there_are_splits_is_an_error(folder: Path, camvid: Path) -> None:
+    with pytest.raises(
+        UserError, match=r"data\.split=0\.9 splits a flat folder, and '.*images' has splits; leave data"
+    ):
+        open_layout("folder", folder, 0.9)
+    with pytest.raises(UserError, match=r"data\.split=0\.9 splits a flat folder, and dataset 'camvid' has splits"):
+        open_layout("camvid", camvid, 0.9)
+
+
+def test_test_images_without_labels_are_for_predict(folder: Path, write, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "segdistill")
+    write(folder / "images/test/a.png", np.zeros((6, 8, 3), np.uint8))
+    for _ in range(2):
+        assert [split.name for split in open_layout("folder", folder).splits] == ["train", "val"]
+    assert len([line for line in caplog.messages if "has no labels: it is left to `segdistill predict`" in line]) == 1
+    write(folder / "labels/test/a.png", 0)
+    open_layout.__globals__["folder"]._is_labelled.cache_clear()
+    assert [split.name for split in open_layout("folder", folder).splits] == ["train", "val", "test"]
+
+
+def test_further_keys_are_named_and_passed_over(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "segdistill")
+    described = {"classes": ["a", "b", "c"], "name": "mine", "split": "train", "license": "CC0"}
+    (folder / "classes.json").write_text(json.dumps(described))
+    for _ in range(2):
+        assert open_layout("folder", folder).classes.names == ("a", "b", "c")
+    assert [line for line in caplog.messages if "further keys" in line] == [
+        f"'{folder / 'classes.json'}' has further keys, which are passed over: name, split, license"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"), [("pallete", "palette"), ("ignore_idx", "ignore_index"), ("clases", "classes")]
+)
+def test_a_key_near_a_known_one_is_an_error(folder: Path, key: str, meant: str) -> None:
+    (folder / "classes.json").write_text(json.dumps({"classes": ["a", "b", "c"], key: 3}))
+    with pytest.raises(UserError, match=f"unknown key '{key}'; did you mean '{meant}'"):
+        open_layout("folder", folder)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("annotations/instances.json", '{"images": [], "annotations": [], "categories": []}', "COCO .*annToMask"),
+        ("labels/train/a.txt", "0 0.1 0.1 0.2 0.2 0.3 0.3", r"YOLO annotations \(labels/train/a\.txt\).* polygon"),
+        ("annotations.xml", "<?xml?>\n<annotations>\n</annotations>", "CVAT annotations .*'Segmentation mask 1.1'"),
+        ("images/train/a.json", '{"shapes": []}', r"labelme annotations .* labelme2voc\.py"),
+    ],
+)
+def test_annotations_of_other_programs_say_how_to_get_masks(
+    tmp_path: Path, write, file: str, content: str, message: str
+) -> None:
+    write(tmp_path / "images/train/a.png", np.zeros((6, 8, 3), np.uint8))
+    write(tmp_path / "images/val/a.png", np.zeros((6, 8, 3), np.uint8))
+    (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / file).write_text(content)
+    with pytest.raises(UserError, match=message):
+        open_layout("folder", tmp_path)
+    write(tmp_path / "labels/train/a.png", 0)  # the masks are there
+    write(tmp_path / "labels/val/a.png", 0)
+    assert len(open_layout("folder", tmp_path).splits) == 2
+
+
+def test_images_of_both_splits_are_found_by_their_content(folder: Path) -> None:
+    train, val = (open_dataset("folder", folder, split) for split in ("train", "val"))
+    assert repeated_images(train, val, range(2)) == ["val0", "val1"]  # images 0 and 1 of the fixture are alike
+    image = folder / "images/val/town/val1.png"
+    image.write_bytes(image.read_bytes()[:-1] + b"x")  # of equal size
+    assert repeated_images(train, val, range(2)) == ["val0"]
+    shutil.copy(folder / "images/train/town/train2.png", image)
+    assert repeated_images(train, val, range(1, 2)) == ["val1"]
