@@ -90,7 +90,7 @@ def test_value_written_out(latent: int | None) -> None:
 def test_objective_written_out(latent: int | None) -> None:
     student, teacher, labels = inputs()
     loss = build(latent)
-    value = loss.own_objective(student, teacher, labels)
+    value = loss.inner_objective(student, teacher, labels)
 
     code = teacher if latent is None else loss.encoder(teacher)
     rng = torch.Generator().manual_seed(3)
@@ -106,7 +106,7 @@ def test_objective_written_out(latent: int | None) -> None:
 def test_the_denoiser_moves_no_code() -> None:
     student, teacher, _ = inputs()
     loss = build(3)
-    loss.own_objective(student, teacher).backward()
+    loss.inner_objective(student, teacher).backward()
     with_both = loss.encoder[0].weight.grad.clone()
     loss.zero_grad()
     F.mse_loss(loss.decoder(loss.encoder(teacher)), teacher).backward()
@@ -123,7 +123,7 @@ def gradients(latent: int | None, *, value: bool, objective: bool) -> dict[str, 
         total = total + loss(student, teacher, labels)
     loss.generator.manual_seed(4)
     if objective:
-        total = total + loss.own_objective(student, teacher, labels)
+        total = total + loss.inner_objective(student, teacher, labels)
     total.backward()
     found = {name: parameter.grad for name, parameter in loss.named_parameters()}
     return {"student": student.grad, "teacher": teacher.grad, **found}
@@ -146,9 +146,9 @@ def test_one_backward_serves_both_and_nothing_leaks(latent: int | None) -> None:
             assert of_objective[name] is None
             torch.testing.assert_close(both, of_value[name])
     loss = build(latent)
-    ids = {id(parameter) for parameter in loss.own_parameters()}
+    ids = {id(parameter) for parameter in loss.inner_parameters()}
     assert {name.partition(".")[0] for name, parameter in loss.named_parameters() if id(parameter) in ids} == own
-    assert {id(p) for group in loss.own_optimizer().param_groups for p in group["params"]} == ids
+    assert {id(p) for group in loss.inner_optimizer().param_groups for p in group["params"]} == ids
 
 
 def test_what_the_student_has_at_void_positions_changes_nothing() -> None:
@@ -166,15 +166,15 @@ def test_its_models_learn_the_teacher() -> None:
     # Six channels of which two tell all, so that a code of two is enough.
     teacher = torch.einsum("dc,nchw->ndhw", torch.randn(6, 2, generator=rng), torch.randn(8, 2, 6, 6, generator=rng))
     loss = build(2)
-    optimizer = loss.own_optimizer()
+    optimizer = loss.inner_optimizer()
     optimizer.param_groups[0]["lr"] = 0.01  # or it would take a thousand steps
     for _ in range(150):
         optimizer.zero_grad()
-        loss.own_objective(None, teacher).backward()
+        loss.inner_objective(None, teacher).backward()
         optimizer.step()
     with torch.no_grad():
         left = F.mse_loss(loss.decoder(loss.encoder(teacher)), teacher) / teacher.square().mean()
-        errors = torch.stack([loss.own_objective(None, teacher) for _ in range(20)])
+        errors = torch.stack([loss.inner_objective(None, teacher) for _ in range(20)])
     assert left < 0.2
     assert errors.mean() < 0.8  # predicting no noise would leave 1, besides the reconstruction
 

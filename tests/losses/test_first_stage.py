@@ -35,14 +35,14 @@ def test_one_backward_serves_both(case: Case) -> None:
     value_of, objective_of, both = (case.build() for _ in range(3))
     value_of(student, teacher, labels).backward()
     alone, student.grad = student.grad.clone(), None
-    objective_of.own_objective(student, teacher, labels).backward()
+    objective_of.inner_objective(student, teacher, labels).backward()
     assert student.grad is None or student.grad.abs().sum() == 0
 
     student.grad = None
-    (both(student, teacher, labels) + both.own_objective(student, teacher, labels)).backward()
+    (both(student, teacher, labels) + both.inner_objective(student, teacher, labels)).backward()
     torch.testing.assert_close(student.grad, alone)
     assert teacher.grad is None
-    own = {id(p) for p in both.own_parameters()}
+    own = {id(p) for p in both.inner_parameters()}
     for parameter, v, o in zip(both.parameters(), gradients(value_of), gradients(objective_of), strict=True):
         ours, others = (o, v) if id(parameter) in own else (v, o)
         assert others is None or others.abs().sum() == 0
@@ -55,10 +55,10 @@ def test_it_learns(case: Case, rng: torch.Generator) -> None:
     teacher = F.interpolate(coarse, 16, mode="bilinear")
     labels = teacher[:, :5].argmax(dim=1)
     loss = case.build()
-    optimizer = loss.own_optimizer()
+    optimizer = loss.inner_optimizer()
     objectives = []
     for _ in range(30):
-        objective = loss.own_objective(None, teacher, labels)
+        objective = loss.inner_objective(None, teacher, labels)
         optimizer.zero_grad()
         objective.backward()
         optimizer.step()
@@ -68,14 +68,14 @@ def test_it_learns(case: Case, rng: torch.Generator) -> None:
 
 def test_the_optimiser_has_the_own_parameters(case: Case) -> None:
     loss = case.build()
-    taught = [p for group in loss.own_optimizer().param_groups for p in group["params"]]
-    assert {id(p) for p in taught} == {id(p) for p in loss.own_parameters()}
+    taught = [p for group in loss.inner_optimizer().param_groups for p in group["params"]]
+    assert {id(p) for p in taught} == {id(p) for p in loss.inner_parameters()}
 
 
 def test_the_value_changes_nothing_of_its_own(case: Case) -> None:
     student, teacher, labels = case.inputs()
     loss = case.build()
-    names = {name for name, p in loss.named_parameters() if id(p) in {id(own) for own in loss.own_parameters()}}
+    names = {name for name, p in loss.named_parameters() if id(p) in {id(own) for own in loss.inner_parameters()}}
     parts = tuple({name.split(".")[0] for name in names})
     before = copy.deepcopy(loss.state_dict())
     loss.train()(student, teacher, labels)
@@ -87,13 +87,13 @@ def test_the_value_changes_nothing_of_its_own(case: Case) -> None:
 def test_the_objective_ignores_autocast_and_keeps_float64(case: Case) -> None:
     _, teacher, labels = case.inputs(torch.bfloat16)
     with torch.autocast("cpu", torch.bfloat16):
-        objective = case.build().own_objective(None, teacher, labels)
+        objective = case.build().inner_objective(None, teacher, labels)
     assert objective.dtype == torch.float32
-    torch.testing.assert_close(objective, case.build().own_objective(None, teacher.float(), labels))
+    torch.testing.assert_close(objective, case.build().inner_objective(None, teacher.float(), labels))
     loss, double = case.build(), case.build()
-    exact = double.own_objective(None, teacher.double(), labels)
+    exact = double.inner_objective(None, teacher.double(), labels)
     assert exact.dtype == torch.float64
-    torch.testing.assert_close(loss.own_objective(None, teacher.float(), labels), exact.float(), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(loss.inner_objective(None, teacher.float(), labels), exact.float(), rtol=1e-4, atol=1e-6)
     for (name, buffer), exact in zip(loss.named_buffers(), double.buffers(), strict=True):
         assert torch.allclose(buffer, exact, atol=1e-6), name  # running statistics are kept in both
 
@@ -101,8 +101,8 @@ def test_the_objective_ignores_autocast_and_keeps_float64(case: Case) -> None:
 def test_nothing_valid_leaves_it_finite(case: Case) -> None:
     _, teacher, labels = case.inputs()
     loss = case.build()
-    loss.own_objective(None, teacher, torch.full_like(labels, 255)).backward()
-    assert all(p.grad.isfinite().all() for p in loss.own_parameters())
+    loss.inner_objective(None, teacher, torch.full_like(labels, 255)).backward()
+    assert all(p.grad.isfinite().all() for p in loss.inner_parameters())
 
 
 @pytest.mark.parametrize("size", [(1, 1), (5, 7), (9, 16)])
@@ -111,7 +111,7 @@ def test_any_size(case: Case, rng: torch.Generator, size: tuple[int, int]) -> No
     labels = torch.randint(0, 5, (2, *size), generator=rng)
     loss = case.build()
     assert loss(student, teacher, labels).isfinite()
-    assert loss.own_objective(None, teacher, labels).isfinite()
+    assert loss.inner_objective(None, teacher, labels).isfinite()
 
 
 def test_its_share_of_the_run_is_no_less_than_nothing(case: Case) -> None:

@@ -114,11 +114,11 @@ def test_what_is_void_is_not_seen(rng: torch.Generator) -> None:
     labels[:, :3, 2:] = 255
     labels[0] = 255
     loss = with_tokens(torch.randn(4, 2, 4, generator=rng))
-    value, objective = loss(student, teacher, labels), loss.own_objective(None, teacher, labels)
+    value, objective = loss(student, teacher, labels), loss.inner_objective(None, teacher, labels)
     void = (labels == 255)[:, None]
     other = [x.masked_fill(void, 7.0) for x in (student, teacher)]
     torch.testing.assert_close(loss(*other, labels), value)
-    torch.testing.assert_close(loss.own_objective(None, other[1], labels), objective)
+    torch.testing.assert_close(loss.inner_objective(None, other[1], labels), objective)
     torch.testing.assert_close(loss(student[1:], teacher[1:], labels[1:]), value)
 
 
@@ -133,11 +133,11 @@ def test_only_blocks_that_hold_anything_count() -> None:
 
 def test_every_level_has_tokens_of_its_own_and_so_has_the_low_pass_map() -> None:
     loss = FreeKD(channels=4, num_classes=3)
-    assert [tuple(p.shape) for p in loss.own_parameters()] == [(4, 6, 4), (3, 4, 1, 1), (3,)]
+    assert [tuple(p.shape) for p in loss.inner_parameters()] == [(4, 6, 4), (3, 4, 1, 1), (3,)]
 
 
 def test_the_optimiser_is_as_published() -> None:
-    (group,) = FreeKD(channels=4, num_classes=3).own_optimizer().param_groups
+    (group,) = FreeKD(channels=4, num_classes=3).inner_optimizer().param_groups
     assert (group["lr"], group["momentum"], group["weight_decay"]) == (0.1, 0.9, 1e-3)
 
 

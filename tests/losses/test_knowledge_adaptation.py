@@ -157,7 +157,7 @@ def test_the_objective_written_out(rng: torch.Generator, size: tuple[int, int]) 
     assert code.shape[2:] == (-(-size[0] // 8), -(-size[1] // 8))
     decoded = loss.decoder(code)[..., : size[0], : size[1]]
     expected = F.mse_loss(decoded, teacher) + 1e-7 * code.abs().sum(dim=(1, 2, 3)).mean()
-    torch.testing.assert_close(loss.own_objective(None, teacher), expected, rtol=1e-7, atol=0)
+    torch.testing.assert_close(loss.inner_objective(None, teacher), expected, rtol=1e-7, atol=0)
 
 
 def test_the_penalty_is_there(rng: torch.Generator) -> None:
@@ -165,7 +165,7 @@ def test_the_penalty_is_there(rng: torch.Generator) -> None:
     loss = small().double().eval()
     code = loss.encoder(teacher.double())
     reconstruction = F.mse_loss(loss.decoder(code)[..., :9, :16], teacher.double())
-    penalty = loss.own_objective(None, teacher.double()) - reconstruction
+    penalty = loss.inner_objective(None, teacher.double()) - reconstruction
     assert penalty.item() == pytest.approx(1e-7 * code.abs().sum().item() / 2)
 
 
@@ -176,16 +176,16 @@ def test_the_autoencoder_normalises_by_the_batch_in_its_own_stage_only(rng: torc
     assert len(norms) == 5
     loss(student, teacher)
     assert {int(m.num_batches_tracked) for m in norms} == {0}
-    loss.own_objective(None, teacher)
+    loss.inner_objective(None, teacher)
     assert {int(m.num_batches_tracked) for m in norms} == {1}
     loss(student, teacher)
-    loss.eval().own_objective(None, teacher)
+    loss.eval().inner_objective(None, teacher)
     assert {int(m.num_batches_tracked) for m in norms} == {1}
 
 
 def test_the_adapter_learns_with_the_student_and_is_not_its_own(rng: torch.Generator) -> None:
     loss = small()
-    own = {id(p) for p in loss.own_parameters()}
+    own = {id(p) for p in loss.inner_parameters()}
     assert [name for name, p in loss.named_parameters() if id(p) not in own] == [
         "adapter.0.weight",
         "adapter.1.weight",
@@ -203,7 +203,7 @@ def test_width_of_the_code(channels: int, given: int | None, width: int) -> None
 
 
 def test_the_optimiser_is_as_published() -> None:
-    (group,) = small().own_optimizer().param_groups
+    (group,) = small().inner_optimizer().param_groups
     assert (group["lr"], group["momentum"], group["weight_decay"]) == (0.1, 0.9, 1e-4)
 
 

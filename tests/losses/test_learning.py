@@ -62,10 +62,10 @@ def remaining(loss: nn.Module, case: Case, distance: Distance = run) -> float:
         with torch.no_grad():  # on a copy, since a loss may remember what it has seen
             return distance(copy.deepcopy(loss), network(images), teacher, labels).item()
 
-    own = loss.own_optimizer() if isinstance(loss, SelfTaught) else None
+    own = loss.inner_optimizer() if isinstance(loss, SelfTaught) else None
     if own is not None and loss.first_stage:
         for _ in range(STEPS):
-            step([own], loss.own_objective(None, teacher, labels))
+            step([own], loss.inner_objective(None, teacher, labels))
     before = measure(untrained)
     taught = {id(p) for group in own.param_groups for p in group["params"]} if own else set()
     others = [parameter for parameter in loss.parameters() if id(parameter) not in taught]
@@ -76,7 +76,7 @@ def remaining(loss: nn.Module, case: Case, distance: Distance = run) -> float:
         features = student(images)
         value = loss(features, teacher, labels)
         if own is not None and not loss.first_stage:
-            value = value + loss.own_objective(features, teacher, labels)
+            value = value + loss.inner_objective(features, teacher, labels)
         step(optimizers, value)
     return measure(student) / min(before, measure(untrained))
 

@@ -85,22 +85,22 @@ def test_the_objective_is_cross_entropy_and_overlap(rng: torch.Generator) -> Non
     a, b = (masks[:, :, 1:].flatten(2) * 1.0).unbind(dim=1)
     dice = 2 * (a * b).sum(dim=1) / ((a * a).sum(dim=1) + (b * b).sum(dim=1))
     expected = F.cross_entropy(masks.sum(dim=1, keepdim=True) * teacher, labels, ignore_index=255) + dice.mean()
-    torch.testing.assert_close(loss.own_objective(None, teacher, labels), expected)
+    torch.testing.assert_close(loss.inner_objective(None, teacher, labels), expected)
     larger = labels.repeat_interleave(2, dim=1).repeat_interleave(2, dim=2)
-    torch.testing.assert_close(loss.own_objective(None, teacher, larger), expected)
+    torch.testing.assert_close(loss.inner_objective(None, teacher, larger), expected)
 
 
 @pytest.mark.parametrize(("num_classes", "probes"), [(None, False), (4, False), (3, True)])
 def test_features_are_classified_by_a_convolution_of_its_own(num_classes: int | None, probes: bool) -> None:
     loss = MasKD(channels=4, num_classes=num_classes)
-    assert [tuple(p.shape) for p in loss.own_parameters()] == [(1, 8, 4), *([(3, 4, 1, 1), (3,)] if probes else [])]
+    assert [tuple(p.shape) for p in loss.inner_parameters()] == [(1, 8, 4), *([(3, 4, 1, 1), (3,)] if probes else [])]
 
 
 def test_features_of_any_scale_are_learned_from_alike(rng: torch.Generator) -> None:
     teacher = torch.rand(2, 4, 3, 3, generator=rng)
     labels = torch.randint(0, 3, (2, 3, 3), generator=rng)
     loss = with_tokens(torch.zeros(2, 4), num_classes=3)
-    objectives = [loss.own_objective(None, scale * teacher, labels) for scale in (1, 100)]
+    objectives = [loss.inner_objective(None, scale * teacher, labels) for scale in (1, 100)]
     torch.testing.assert_close(*objectives, rtol=1e-3, atol=0)
 
 
@@ -117,7 +117,7 @@ def test_equal_masks_overlap_wholly(rng: torch.Generator) -> None:
 
 
 def test_the_optimiser_is_as_published() -> None:
-    (group,) = MasKD(channels=4).own_optimizer().param_groups
+    (group,) = MasKD(channels=4).inner_optimizer().param_groups
     assert (group["lr"], group["momentum"], group["weight_decay"]) == (0.1, 0.9, 1e-3)
 
 
@@ -125,8 +125,8 @@ def test_errors() -> None:
     with pytest.raises(ValueError, match="tokens must be > 0, got 0"):
         MasKD(channels=4, tokens=0)
     maps, labels = torch.zeros(1, 5, 2, 2), torch.zeros(1, 2, 2, dtype=torch.long)
-    for call in (lambda: MasKD(channels=4)(maps, maps, labels), lambda: MasKD(channels=4).own_objective(None, maps)):
+    for call in (lambda: MasKD(channels=4)(maps, maps, labels), lambda: MasKD(channels=4).inner_objective(None, maps)):
         with pytest.raises(ValueError, match=r"teacher must have channels=4, got \(1, 5, 2, 2\)"):
             call()
     with pytest.raises(ValueError, match="needs labels"):
-        MasKD(channels=5).own_objective(None, maps)
+        MasKD(channels=5).inner_objective(None, maps)

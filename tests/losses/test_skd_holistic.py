@@ -51,7 +51,7 @@ def test_means_by_hand() -> None:
     student = torch.tensor([-3.0, 0.0]).view(1, 1, 1, 2)
     teacher = torch.tensor([2.0, 0.5]).view(1, 1, 1, 2)
     assert loss(student, teacher).item() == 1.5
-    assert loss.own_objective(student, teacher).item() == pytest.approx((0 + 0.5) / 2 + (0 + 1) / 2)
+    assert loss.inner_objective(student, teacher).item() == pytest.approx((0 + 0.5) / 2 + (0 + 1) / 2)
 
 
 def test_parameters_at_19_classes() -> None:
@@ -59,7 +59,7 @@ def test_parameters_at_19_classes() -> None:
     convolutions = [64 * (19 * 16 + 1), 128 * (64 * 16 + 1), 256 * (128 * 16 + 1), 512 * (256 * 16 + 1)]
     attention = [2 * c // 8 * (c + 1) + c * (c + 1) + 1 for c in (256, 512)]
     expected = 2 * 19 + sum(convolutions) + sum(attention) + 512 * 16 + 1
-    assert sum(p.numel() for p in SKDHolistic(num_classes=19).own_parameters()) == expected == 3_191_721
+    assert sum(p.numel() for p in SKDHolistic(num_classes=19).inner_parameters()) == expected == 3_191_721
 
 
 def attended(x: Tensor, layer: nn.Module) -> Tensor:
@@ -97,7 +97,7 @@ def test_spectral_norms_are_one() -> None:
     loss = small()
     student, teacher = maps()
     for _ in range(20):
-        loss.own_objective(student, teacher)
+        loss.inner_objective(student, teacher)
     for index in (0, 2, 4, 7):
         largest = torch.linalg.matrix_norm(loss.discriminator.layers[index].weight.flatten(1), 2).item()
         assert largest == pytest.approx(1, abs=0.05)
@@ -111,7 +111,7 @@ def test_only_maps_too_small_are_enlarged(size: tuple[int, int], seen: tuple[int
     student, teacher = maps(*size)
     loss, entered = small(), []
     loss.discriminator.layers.register_forward_pre_hook(lambda _, inputs: entered.append(inputs[0].shape[2:]))
-    (loss(student, teacher) + loss.own_objective(student, teacher)).backward()
+    (loss(student, teacher) + loss.inner_objective(student, teacher)).backward()
     assert set(entered) == {seen}
     assert (student.grad.abs().sum(dim=1) > 0).all()
 
@@ -120,16 +120,16 @@ def test_one_backward_serves_both() -> None:
     student, teacher = maps()
     (from_value,) = torch.autograd.grad(small()(student, teacher), student)
     alone = small()
-    alone.own_objective(student, teacher).backward()
+    alone.inner_objective(student, teacher).backward()
     assert student.grad is None
 
     loss = small()
-    (loss(student, teacher) + loss.own_objective(student, teacher)).backward()
+    (loss(student, teacher) + loss.inner_objective(student, teacher)).backward()
     assert from_value.abs().sum() > 0
     # Biases aside: those of the keys and of the scores cancel.
     assert all(p.grad.abs().sum() > 0 for name, p in alone.named_parameters() if not name.endswith("bias"))
     torch.testing.assert_close(student.grad, from_value, rtol=0, atol=0)
-    for together, expected in zip(loss.own_parameters(), alone.own_parameters(), strict=True):
+    for together, expected in zip(loss.inner_parameters(), alone.inner_parameters(), strict=True):
         torch.testing.assert_close(together.grad, expected.grad, rtol=0, atol=0)
 
 
@@ -139,9 +139,9 @@ def test_only_a_training_objective_moves_the_power_iterations() -> None:
     before = copy.deepcopy(loss.state_dict())
     first, second = loss(student, teacher), loss(student, teacher)
     assert first == second
-    loss.eval().own_objective(student, teacher)
+    loss.eval().inner_objective(student, teacher)
     assert all(tensor.equal(before[name]) for name, tensor in loss.state_dict().items())
-    loss.train().own_objective(student, teacher)
+    loss.train().inner_objective(student, teacher)
     moved = {name for name, tensor in loss.state_dict().items() if not tensor.equal(before[name])}
     assert moved == {name for name, _ in loss.named_buffers()}
 
@@ -160,16 +160,16 @@ def test_what_is_void_does_not_count() -> None:
     labels[0, :3] = 255
     void = (labels == 255)[:, None]
     loss = small().eval()
-    for function in (loss, loss.own_objective):
+    for function in (loss, loss.inner_objective):
         value = function(student, teacher, labels)
         torch.testing.assert_close(function(student + 1e4 * void, teacher - 1e4 * void, labels), value)
         assert value != function(student, teacher)
 
     labels[0] = 255
-    objective = loss.own_objective(student, teacher, labels)
-    torch.testing.assert_close(objective, loss.own_objective(student[1:], teacher[1:], labels[1:]))
-    loss.own_objective(student, teacher, torch.full_like(labels, 255)).backward()
-    assert all((p.grad == 0).all() for p in loss.own_parameters())
+    objective = loss.inner_objective(student, teacher, labels)
+    torch.testing.assert_close(objective, loss.inner_objective(student[1:], teacher[1:], labels[1:]))
+    loss.inner_objective(student, teacher, torch.full_like(labels, 255)).backward()
+    assert all((p.grad == 0).all() for p in loss.inner_parameters())
 
 
 def test_void_is_as_the_border_is() -> None:
@@ -186,13 +186,13 @@ def test_void_is_as_the_border_is() -> None:
 def test_the_discriminator_learns_to_tell_them_apart() -> None:
     student, teacher = maps(classes=3)
     loss = small()
-    optimizer = loss.own_optimizer()
+    optimizer = loss.inner_optimizer()
     assert isinstance(optimizer, torch.optim.Adam)
     assert optimizer.defaults["lr"] == 4e-4
     assert optimizer.defaults["betas"] == (0.9, 0.99)
     for _ in range(10):
         optimizer.zero_grad()
-        objective = loss.own_objective(student, teacher)
+        objective = loss.inner_objective(student, teacher)
         objective.backward()
         optimizer.step()
     assert objective < 1  # of 2, without any difference in scores
@@ -203,22 +203,22 @@ def test_the_discriminator_learns_to_tell_them_apart() -> None:
 def test_the_objective_is_in_the_precision_of_the_discriminator(dtype: torch.dtype) -> None:
     student, teacher = (x.to(dtype) for x in maps())
     with torch.autocast("cpu", torch.bfloat16):
-        objective = small().own_objective(student, teacher)
+        objective = small().inner_objective(student, teacher)
     assert objective.dtype == torch.float32
-    torch.testing.assert_close(objective, small().own_objective(student.float(), teacher.float()))
+    torch.testing.assert_close(objective, small().inner_objective(student.float(), teacher.float()))
 
 
 def test_learns_beside_the_student() -> None:
     assert SKDHolistic.first_stage == 0
     with pytest.raises(ValueError, match="needs its logits, got None"):
-        small().own_objective(None, maps()[1])
+        small().inner_objective(None, maps()[1])
 
 
 def test_errors() -> None:
     with pytest.raises(ValueError, match="num_classes must be > 0, got 0"):
         SKDHolistic(num_classes=0)
     wrong = torch.zeros(1, 4, 8, 8)
-    for function in (small(), small().own_objective):
+    for function in (small(), small().inner_objective):
         with pytest.raises(ValueError, match=r"num_classes=3 channels, got student \(1, 4, 8, 8\)"):
             function(wrong, wrong)
 

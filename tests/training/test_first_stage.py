@@ -30,24 +30,24 @@ class Scale(SelfTaught):
     def forward(self, student: Tensor, teacher: Tensor, labels: Tensor | None = None) -> Tensor:
         return (student - self.mean.detach()).square().mean()
 
-    def own_parameters(self) -> Iterator[nn.Parameter]:
+    def inner_parameters(self) -> Iterator[nn.Parameter]:
         yield self.mean
 
-    def own_objective(self, student: Tensor | None, teacher: Tensor, labels: Tensor | None = None) -> Tensor:
+    def inner_objective(self, student: Tensor | None, teacher: Tensor, labels: Tensor | None = None) -> Tensor:
         assert (student is None) == (self.first_stage > 0)
         return (teacher.detach().mean() - self.mean).square()
 
-    def own_optimizer(self) -> torch.optim.Optimizer:
+    def inner_optimizer(self) -> torch.optim.Optimizer:
         return torch.optim.SGD([self.mean], lr=0.05)
 
 
 class Broken(Scale):
-    def own_objective(self, student: Tensor | None, teacher: Tensor, labels: Tensor | None = None) -> Tensor:
-        return super().own_objective(student, teacher, labels) * float("nan")
+    def inner_objective(self, student: Tensor | None, teacher: Tensor, labels: Tensor | None = None) -> Tensor:
+        return super().inner_objective(student, teacher, labels) * float("nan")
 
 
 class Linear(Scale):
-    def own_objective(self, student: Tensor | None, teacher: Tensor, labels: Tensor | None = None) -> Tensor:
+    def inner_objective(self, student: Tensor | None, teacher: Tensor, labels: Tensor | None = None) -> Tensor:
         return teacher.detach().mean() - self.mean
 
 

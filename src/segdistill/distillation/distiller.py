@@ -231,7 +231,7 @@ class Distiller(nn.Module):
 
     def main_parameters(self) -> list[nn.Parameter]:
         """Return what the student's optimiser trains: all parameters but those with an objective of their own."""
-        own = {id(parameter) for loss in self._self_taught().values() for parameter in loss.own_parameters()}
+        own = {id(parameter) for loss in self._self_taught().values() for parameter in loss.inner_parameters()}
         return [parameter for parameter in self.parameters() if id(parameter) not in own]
 
     def own_optimizers(self, *, first_stage: bool = False) -> dict[str, torch.optim.Optimizer]:
@@ -241,7 +241,7 @@ class Distiller(nn.Module):
             first_stage: Those of parts that learn before the student, instead of those that learn beside it.
         """
         return {
-            name: loss.own_optimizer()
+            name: loss.inner_optimizer()
             for name, loss in self._self_taught().items()
             if bool(loss.first_stage) == first_stage
         }
@@ -274,7 +274,7 @@ class Distiller(nn.Module):
         """Freeze the parts that learned before the student; call it before wrapping in DDP."""
         for loss in self._self_taught().values():
             if loss.first_stage:
-                for parameter in loss.own_parameters():
+                for parameter in loss.inner_parameters():
                     parameter.requires_grad_(False)
 
     def _label_views(self, labels: Tensor, teacher: dict[str, Tensor]) -> dict[str | None, Tensor | None]:

@@ -194,7 +194,7 @@ class Term(nn.Module):
         taught = self.self_taught
         if taught is None or taught.first_stage or not self.training:
             return value, None
-        return value, taught.own_objective(*packed, labels)
+        return value, taught.inner_objective(*packed, labels)
 
     def count(
         self, teacher: Mapping[str, Tensor], labels: Mapping[str | None, Tensor | None], ignore_index: int
@@ -224,7 +224,7 @@ class Term(nn.Module):
     def first_stage(self, teacher: dict[str, Tensor], labels: Tensor | None) -> Tensor:
         """Return the objective of parts that learn before the student."""
         assert self.self_taught is not None
-        return self.self_taught.own_objective(
+        return self.self_taught.inner_objective(
             None, self._packed([teacher[name] for name in self.teacher_names]), labels
         )
 

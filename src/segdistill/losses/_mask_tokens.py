@@ -55,17 +55,17 @@ class MaskTokens(SelfTaught):
         if num_classes is not None and num_classes != channels:
             self.probe = nn.Conv2d(channels, num_classes, 1)
 
-    def own_parameters(self) -> Iterator[nn.Parameter]:
+    def inner_parameters(self) -> Iterator[nn.Parameter]:
         """Yield the tokens and the 1x1 convolution: all there is."""
         return self.parameters()
 
-    def own_objective(self, student: Tensor | None, teacher: Tensor, labels: Tensor | None = None) -> Tensor:
+    def inner_objective(self, student: Tensor | None, teacher: Tensor, labels: Tensor | None = None) -> Tensor:
         """Return the objective of the first stage, a scalar; the student is not looked at."""
         return _first_stage(None, teacher, labels, loss=self)
 
-    def own_optimizer(self) -> torch.optim.Optimizer:
+    def inner_optimizer(self) -> torch.optim.Optimizer:
         """Return SGD as in MasKD's released code; its polynomial decay is left to the caller."""
-        return torch.optim.SGD(self.own_parameters(), lr=0.1, momentum=0.9, weight_decay=1e-3)
+        return torch.optim.SGD(self.inner_parameters(), lr=0.1, momentum=0.9, weight_decay=1e-3)
 
     def masked(self, teacher: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
         """Return the map under its masks, of the same shape, and how much these overlap, a scalar.

@@ -32,8 +32,8 @@ class DiffKD(SelfTaught):
 
     P is a 1x1 convolution with batch normalisation, :math:`Z` the teacher's features, or with ``latent_channels`` their
     code in a linear autoencoder. Denoiser and autoencoder are models of the teacher: they learn beside the student from
-    :meth:`own_objective` alone. From the value they would learn to make up for the student, and were their objective a
-    part of the value, its weight would decide how fast they learn. The other layers learn from the value.
+    :meth:`inner_objective` alone. From the value they would learn to make up for the student, and were their objective
+    a part of the value, its weight would decide how fast they learn. The other layers learn from the value.
 
     The student's void positions are zero before all layers, so what it has there counts nowhere. The convolutions see
     across the edge of what is void, and batch normalisation, always by the batch, sees all positions.
@@ -104,7 +104,7 @@ class DiffKD(SelfTaught):
         """
         return _distance(student, teacher, labels, loss=self)
 
-    def own_objective(self, student: Tensor | None, teacher: Tensor, labels: Tensor | None = None) -> Tensor:
+    def inner_objective(self, student: Tensor | None, teacher: Tensor, labels: Tensor | None = None) -> Tensor:
         """Return the mean squared errors of the predicted noise and of the reconstructed features, added up.
 
         Args:
@@ -114,14 +114,14 @@ class DiffKD(SelfTaught):
         """
         return _model_error(teacher, teacher, loss=self)
 
-    def own_parameters(self) -> Iterator[nn.Parameter]:
+    def inner_parameters(self) -> Iterator[nn.Parameter]:
         """Yield the parameters of denoiser and autoencoder."""
         for part in (self.denoiser, self.encoder, self.decoder):
             yield from part.parameters()
 
-    def own_optimizer(self) -> torch.optim.Optimizer:
+    def inner_optimizer(self) -> torch.optim.Optimizer:
         """Return Adam with learning rate 1e-3, whatever the scale of the features: a choice made here."""
-        return torch.optim.Adam(self.own_parameters(), lr=1e-3)
+        return torch.optim.Adam(self.inner_parameters(), lr=1e-3)
 
     def _random(self, function: Callable[..., Tensor], *arguments: object, device: torch.device) -> Tensor:
         """Random numbers on ``device``, made where the generator is if there is one."""

@@ -92,7 +92,7 @@ class KnowledgeAdaptation(SelfTaught):
         self.train()
 
     def train(self, mode: bool = True) -> Self:
-        """Set the mode; the autoencoder normalises by the batch in :meth:`own_objective` only."""
+        """Set the mode; the autoencoder normalises by the batch in :meth:`inner_objective` only."""
         super().train(mode)
         self.encoder.eval()
         self.decoder.eval()
@@ -111,12 +111,12 @@ class KnowledgeAdaptation(SelfTaught):
         """
         return _knowledge_adaptation(student, teacher, labels, loss=self)
 
-    def own_parameters(self) -> Iterator[nn.Parameter]:
+    def inner_parameters(self) -> Iterator[nn.Parameter]:
         """Yield the autoencoder's parameters; the adapter learns from the value."""
         yield from self.encoder.parameters()
         yield from self.decoder.parameters()
 
-    def own_objective(self, student: Tensor | None, teacher: Tensor, labels: Tensor | None = None) -> Tensor:
+    def inner_objective(self, student: Tensor | None, teacher: Tensor, labels: Tensor | None = None) -> Tensor:
         """Return the autoencoder's objective, a scalar; neither the student nor the labels are looked at."""
         for part in (self.encoder, self.decoder):
             part.train(self.training)
@@ -124,9 +124,9 @@ class KnowledgeAdaptation(SelfTaught):
         self.train(self.training)
         return objective
 
-    def own_optimizer(self) -> torch.optim.Optimizer:
+    def inner_optimizer(self) -> torch.optim.Optimizer:
         """Return SGD with the paper's learning rate and weight decay, and torchdistill's momentum."""
-        return torch.optim.SGD(self.own_parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4)
+        return torch.optim.SGD(self.inner_parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4)
 
 
 def _normalised(convolution: nn.Conv2d | nn.ConvTranspose2d) -> nn.Sequential:

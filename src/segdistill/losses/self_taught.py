@@ -11,9 +11,9 @@ class SelfTaught(nn.Module):
 
     They learn beside the student, at every step (a discriminator), or before it (mask tokens, an autoencoder): for a
     share ``first_stage`` of the run's steps, after which they are frozen. A :class:`segdistill.Distiller` adds
-    :meth:`own_objective` to its total; the value of the loss sends these parts no gradient, and the objective sends
+    :meth:`inner_objective` to its total; the value of the loss sends these parts no gradient, and the objective sends
     the student none, so one ``backward()`` serves both. Other parts, such as an adapter that learns from the loss's
-    value as the student does, are not among :meth:`own_parameters`.
+    value as the student does, are not among :meth:`inner_parameters`.
 
     Attributes:
         first_stage: The share of the run's steps, counted from its number of student steps, that the parts learn
@@ -22,11 +22,11 @@ class SelfTaught(nn.Module):
 
     first_stage: float = 0.0
 
-    def own_parameters(self) -> Iterator[nn.Parameter]:
-        """Yield the parameters that only :meth:`own_objective` trains."""
+    def inner_parameters(self) -> Iterator[nn.Parameter]:
+        """Yield the parameters that only :meth:`inner_objective` trains."""
         raise NotImplementedError
 
-    def own_objective(self, student: Tensor | None, teacher: Tensor, labels: Tensor | None = None) -> Tensor:
+    def inner_objective(self, student: Tensor | None, teacher: Tensor, labels: Tensor | None = None) -> Tensor:
         """Return the scalar that the parts minimise.
 
         Args:
@@ -36,6 +36,6 @@ class SelfTaught(nn.Module):
         """
         raise NotImplementedError
 
-    def own_optimizer(self) -> torch.optim.Optimizer:
-        """Return a new optimiser for :meth:`own_parameters`, with the settings of the paper."""
+    def inner_optimizer(self) -> torch.optim.Optimizer:
+        """Return a new optimizer for :meth:`inner_parameters`, with the settings of the paper."""
         raise NotImplementedError

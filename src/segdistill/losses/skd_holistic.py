@@ -15,7 +15,7 @@ from segdistill.losses.self_taught import SelfTaught
 class SKDHolistic(SelfTaught):
     r"""Adversarial distillation of whole logit maps; the discriminator D is inside and learns beside the student.
 
-    The student minimises the first, the discriminator the second (:meth:`own_objective`), means over images and the
+    The student minimises the first, the discriminator the second (:meth:`inner_objective`), means over images and the
     positions of D's scores:
 
     .. math:: -\overline{D(z^S)} \qquad \overline{\max(0, 1 - D(z^T))} + \overline{\max(0, 1 + D(z^S))}
@@ -32,8 +32,9 @@ class SKDHolistic(SelfTaught):
       all of them).
     * Void positions are left out of these statistics and zero after them, as the border is; images without a valid one
       are left out of the means. D's convolutions see across the edge of what is void.
-    * Only :meth:`own_objective` in training mode moves the power iterations of the spectral norms, so the value leaves
-      no trace and does not depend on how often it was asked for (released: every call moves them, in eval mode too).
+    * Only :meth:`inner_objective` in training mode moves the power iterations of the spectral norms, so the value
+      leaves no trace and does not depend on how often it was asked for (released: every call moves them, in eval mode
+      too).
 
     Args:
         num_classes: Channels of the logits.
@@ -69,7 +70,7 @@ class SKDHolistic(SelfTaught):
         """
         return _deception(student, teacher, labels, loss=self)
 
-    def own_objective(self, student: Tensor | None, teacher: Tensor, labels: Tensor | None = None) -> Tensor:
+    def inner_objective(self, student: Tensor | None, teacher: Tensor, labels: Tensor | None = None) -> Tensor:
         """Return the discriminator's hinge loss, a scalar; it sends the student no gradient.
 
         Args:
@@ -81,16 +82,16 @@ class SKDHolistic(SelfTaught):
             ValueError: Without a student, if the shapes differ or the channels are not num_classes.
         """
         if student is None:
-            raise ValueError("the discriminator learns beside the student: own_objective needs its logits, got None")
+            raise ValueError("the discriminator learns beside the student: inner_objective needs its logits, got None")
         return _discrimination(student.detach(), teacher, labels, loss=self)
 
-    def own_parameters(self) -> Iterator[nn.Parameter]:
+    def inner_parameters(self) -> Iterator[nn.Parameter]:
         """Yield the discriminator's parameters."""
         return self.discriminator.parameters()
 
-    def own_optimizer(self) -> torch.optim.Optimizer:
+    def inner_optimizer(self) -> torch.optim.Optimizer:
         """Return Adam with learning rate 4e-4 and betas (0.9, 0.99), those of the CIRKD code base."""
-        return torch.optim.Adam(self.own_parameters(), lr=4e-4, betas=(0.9, 0.99))
+        return torch.optim.Adam(self.inner_parameters(), lr=4e-4, betas=(0.9, 0.99))
 
 
 @loss_function

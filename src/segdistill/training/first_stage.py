@@ -116,7 +116,7 @@ class FirstStage:
     def _check_finite(self, objective: torch.Tensor, step: int) -> None:
         """Refuse a step before it reaches the losses' parts, and name the first term to blame."""
         own = {
-            name: gradients(term.self_taught.own_parameters())
+            name: gradients(term.self_taught.inner_parameters())
             for name, term in self.distiller.terms.items()
             if isinstance(term, Term) and term.self_taught is not None and term.self_taught.first_stage
         }
