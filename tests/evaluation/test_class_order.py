@@ -92,7 +92,7 @@ def test_each_of_several_teachers_is_put_in_order_and_so_are_their_features(tmp_
     images = torch.randn(1, 3, 16, 16)
     with torch.no_grad():
         read = FeatureReader(teacher.eval(), ["a.logits", "bb.logits"], images)(images)
-        one, two = (read_output(models.load(tmp_path / name, trust=True)[0](images)).logits for name in ("a", "bb"))
+        one, two = (read_output(models.load(tmp_path / name, trust=True)(images)).logits for name in ("a", "bb"))
     torch.testing.assert_close(read["a.logits"], one[:, TO_HERE])
     torch.testing.assert_close(read["bb.logits"], two[:, [1, 2, 0]])
 

@@ -55,12 +55,12 @@ def folder(student: tuple[nn.Module, Path], tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("which", ["", "student.safetensors", "student.json"])
 def test_round_trip(folder: Path, network: nn.Module, which: str) -> None:
-    loaded, meta = models.load(folder / which)
+    loaded, description = models.load(folder / which), models.read_description(folder / which)
     images = torch.randn(1, 3, 64, 64)
     with torch.no_grad():
         assert torch.equal(loaded(images).logits, network(images).logits)
     assert not loaded.training
-    assert meta == {
+    assert description == {
         "model": NAME,
         "num_classes": 3,
         "options": OPTIONS,
@@ -90,7 +90,7 @@ def test_a_wrapped_module_is_saved_under_its_own_keys(tmp_path: Path) -> None:
     models.save_student(network, tmp_path, name=name, num_classes=3)
     Net(3).load_state_dict(load_file(tmp_path / "student.safetensors"))  # strict: without this package
     images = torch.randn(1, 3, 8, 8)
-    assert torch.equal(models.load(tmp_path, trust=True)[0](images).logits, network(images).logits)
+    assert torch.equal(models.load(tmp_path, trust=True)(images).logits, network(images).logits)
 
 
 def test_what_is_missing_or_corrupt(folder: Path) -> None:

@@ -72,7 +72,7 @@ def test_step_one_logs_every_terms_share_of_the_gradient(tmp_path: Path, console
 
 def test_the_students_file_gives_the_scored_network(tmp_path: Path, console: Console) -> None:
     run_student(alone_recipe(tiny()), tmp_path / "run", console=console, label="student alone")
-    network, description = models.load(tmp_path / "run", trust=True)
+    network, description = models.load(tmp_path / "run", trust=True), models.read_description(tmp_path / "run")
     best = torch.load(tmp_path / "run/checkpoints/best.pt", weights_only=True)["student"]
     again = models.build("tests.networks:small", 10)
     again.load_state_dict(best)
@@ -143,8 +143,8 @@ def test_only_the_missing_part_of_a_run_is_made_up(tmp_path: Path, console: Cons
 
 def test_student_alone_and_distilled_begin_with_the_same_weights(tmp_path: Path, console: Console) -> None:
     distill(tiny("train.learning_rate=1e-12", "train.momentum=0"), tmp_path / "run", console=console)
-    distilled = models.load(tmp_path / "run", trust=True)[0].state_dict()
-    alone = models.load(tmp_path / "run/alone", trust=True)[0].state_dict()
+    distilled = models.load(tmp_path / "run", trust=True).state_dict()
+    alone = models.load(tmp_path / "run/alone", trust=True).state_dict()
     torch.testing.assert_close(distilled["network.stem.weight"], alone["network.stem.weight"], rtol=1e-6, atol=1e-6)
 
 

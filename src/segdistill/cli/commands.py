@@ -93,7 +93,7 @@ def evaluate(folder: Path, changes: Sequence[str], *, trust: bool) -> None:
     from segdistill.training.build import build_dataset, final_split
     from segdistill.training.train import make_fabric
 
-    network, description = models.load(folder, trust=trust)
+    network, description = models.load(folder, trust=trust), models.read_description(folder)
     split = split or final_split(recipe.data)
     dataset = build_dataset(recipe.data, split)
     if len(dataset.classes) != description["num_classes"]:

@@ -22,7 +22,7 @@ def check_network(network: object, role: str) -> nn.Module:
     """
     if not isinstance(network, nn.Module):
         raise UserError(
-            f"the {role} must be an nn.Module, got {_shown(network)}; models.load(FOLDER)[0] reads one from a run's "
+            f"the {role} must be an nn.Module, got {_shown(network)}; models.load(FOLDER) reads one from a run's "
             "folder, models.build(NAME, num_classes, weights=FILE) builds one by name"
         )
     return network

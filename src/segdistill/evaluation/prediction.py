@@ -41,7 +41,7 @@ def predict_files(run: Path, images: Sequence[Path], out: Path, *, trust: bool =
             picture does or outside ``out``.
     """
     files = pictures_in(images, out)
-    network, description = models.load(run, trust=trust)
+    network, description = models.load(run, trust=trust), models.read_description(run)
     check_loaded(network, f"{run}: the student's")
     network.to("cuda" if torch.cuda.is_available() else "cpu")
     device = next(network.parameters()).device

@@ -11,7 +11,7 @@ from segdistill.models.names import check_name, licence, names
 
 if TYPE_CHECKING:
     from segdistill.models.builder import build
-    from segdistill.models.student_files import load, save_student
+    from segdistill.models.student_files import load, read_description, save_student
     from segdistill.models.weights import LoadReport, load_weights
     from segdistill.models.wrapper import wrap
 
@@ -23,6 +23,7 @@ __all__ = [
     "load",
     "load_weights",
     "names",
+    "read_description",
     "save_student",
     "wrap",
 ]
@@ -32,6 +33,7 @@ _HOME = {
     "build": "builder",
     "load": "student_files",
     "load_weights": "weights",
+    "read_description": "student_files",
     "save_student": "student_files",
     "wrap": "wrapper",
 }

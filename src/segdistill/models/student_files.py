@@ -1,4 +1,4 @@
-"""A student's file: ``student.safetensors`` beside ``student.json``, which says how to build the network."""
+"""A student on disk: its weights, ``student.safetensors``, and how to build the network, ``student.json``."""
 
 import json
 import math
@@ -33,17 +33,17 @@ def save_student(
 ) -> None:
     """Write ``student.safetensors`` and ``student.json`` into ``folder``, each atomically.
 
-    The keys are those of the network's ``state_dict()``, or of the module inside
-    :func:`segdistill.models.wrap`, so they load into that module without this package.
+    The keys are those of the network's ``state_dict()``, or of the module inside :func:`segdistill.models.wrap`: the
+    weights load into that module without this package.
 
     Args:
         network: The network, built by ``build(name, num_classes, **options)``.
         folder: Created if needed.
         name, num_classes, options: How to build the network.
         classes: The classes' names, in order.
-        mean, std: What RGB images in 0..1 are normalised with before :func:`load`'s network sees them. What the
-            network inside expects, to which it converts them, is written as ``network_mean`` and ``network_std``.
-        extra: More entries for ``student.json``; whatever JSON can hold.
+        mean, std: How RGB images in 0..1 are normalized for the network that :func:`load` returns. The network
+            converts them to what the module inside it expects, written as ``network_mean`` and ``network_std``.
+        extra: More entries for ``student.json``, of values that JSON can hold.
     """
     inner = network.network if isinstance(network, Wrapped) else network
     # A copy of each, because safetensors refuses tensors that share memory.
@@ -65,18 +65,17 @@ def save_student(
     write_text(folder / "student.json", json.dumps(spec, indent=2) + "\n")
 
 
-def load(path: str | Path, *, trust: bool = False) -> tuple[nn.Module, dict[str, Any]]:
-    """Build a student from its file, in eval mode, and return it with the content of ``student.json``.
+def load(path: str | Path, *, trust: bool = False) -> nn.Module:
+    """Return the student of a run's folder, in eval mode; :func:`read_description` gives its classes.
 
     Args:
-        path: The folder, or either of the two files in it.
-        trust: Import what the file names, where its network is ``package.module:callable``: that runs code.
+        path: The folder, or either of the student's two files in it.
+        trust: Import the code that the file names, where its network is ``package.module:callable``.
 
     Raises:
-        UserError: It names code, and is not trusted; a file is missing or corrupt, or the two do not belong together.
+        UserError: The file names code and is not trusted; a file is missing or corrupt; the two files do not match.
     """
-    path = Path(path)
-    description = (path / "student.json") if path.is_dir() else path.with_suffix(".json")
+    description = _description_file(path)
     weights = description.with_suffix(".safetensors")
     spec = read_description(description)
     if is_import_path(spec["model"]) and not trust:
@@ -95,15 +94,19 @@ def load(path: str | Path, *, trust: bool = False) -> tuple[nn.Module, dict[str,
     if not weights.is_file():
         raise UserError(f"{weights} does not exist; {REMEDY}")
     load_weights(network, weights, strict=True)
-    return network.eval(), spec
+    return network.eval()
 
 
-def read_description(description: Path) -> dict[str, Any]:
-    """Return the content of a ``student.json``.
+def read_description(path: str | Path) -> dict[str, Any]:
+    """Return the content of a run's ``student.json``: how to build the network, its classes and their colors.
+
+    Args:
+        path: As for :func:`load`.
 
     Raises:
         UserError: It is missing or malformed.
     """
+    description = _description_file(path)
     if not description.is_file():
         raise UserError(f"{description} does not exist; it says how to build the student; {REMEDY}")
     try:
@@ -126,6 +129,11 @@ def read_description(description: Path) -> dict[str, Any]:
     return spec
 
 
+def _description_file(path: str | Path) -> Path:
+    path = Path(path)
+    return path / "student.json" if path.is_dir() else path.with_suffix(".json")
+
+
 def _all(kind: Callable[[object], bool]) -> Callable[[object], bool]:
     return lambda value: isinstance(value, list) and all(kind(each) for each in value)
 
@@ -138,7 +146,7 @@ def _is_color(value: object) -> bool:
     return isinstance(value, list) and len(value) == 3 and all(type(each) is int and 0 <= each < 256 for each in value)
 
 
-# What student.json holds: what it must be, and whether it is.
+# The fields of student.json: the expected value in words, and its check.
 FIELDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "model": ("a name", lambda value: isinstance(value, str)),
     "num_classes": ("a whole number, 1 or more", lambda value: type(value) is int and value > 0),
