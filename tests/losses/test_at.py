@@ -4,14 +4,38 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from torch import Tensor
 
 from segdistill.losses import AT, at
 from tests.losses.case import Case
+from tests.losses.references import batch, same_value_and_gradient
 
 CASES = [
     Case("AT"),
     Case("AT", {"p": 1}),
 ]  # rows of the contract test
+
+
+def literal(student: Tensor, teacher: Tensor, labels: Tensor, p: float) -> Tensor:
+    """The mean over images of the mean over valid positions of (q_S - q_T)^2."""
+
+    def attention(features: Tensor) -> Tensor:
+        strength = torch.stack([sum(x.abs() ** p for x in vector) / len(vector) for vector in features.T])
+        return strength / strength.square().sum().sqrt()
+
+    distances = []
+    for s, t, valid in zip(student, teacher, labels != 255, strict=True):
+        if valid.any():
+            distances.append((attention(s[:, valid]) - attention(t[:, valid])).square().mean())
+    return torch.stack(distances).mean()
+
+
+@pytest.mark.parametrize("p", [1.0, 2.0, 3.0])
+def test_is_the_equation_taken_literally(p: float) -> None:
+    student, teacher, labels = batch(5, 7)
+    same_value_and_gradient(
+        lambda: at(student, teacher, labels, p=p), lambda: literal(student, teacher, labels, p), [student]
+    )
 
 
 def test_two_positions_by_hand() -> None:

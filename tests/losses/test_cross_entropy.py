@@ -9,6 +9,33 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from segdistill.losses import CrossEntropy, cross_entropy
+from tests.losses.references import batch, same_value_and_gradient
+
+
+def literal(logits: Tensor, labels: Tensor) -> Tensor:
+    """Pixel by pixel of the labels, the scores taken from the four logits around it."""
+    (h, w), (height, width) = logits.shape[2:], labels.shape[1:]
+    values = []
+    for n, i, j in (labels != 255).nonzero().tolist():
+        y, x = i * (h - 1) / (height - 1), j * (w - 1) / (width - 1)  # corners on corners
+        top, left = min(int(y), h - 2), min(int(x), w - 2)
+        scores = sum(
+            (1 - abs(y - row)) * (1 - abs(x - column)) * logits[n, :, row, column]
+            for row in (top, top + 1)
+            for column in (left, left + 1)
+        )
+        values.append(scores.exp().sum().log() - scores[labels[n, i, j]])
+    return sum(values) / len(values)
+
+
+@pytest.mark.parametrize("aux_weight", [0.4, 2.0])
+def test_is_the_equation_taken_literally(aux_weight: float) -> None:
+    (logits, _, _), (aux, _, _), (_, _, labels) = batch(), batch(size=(2, 3)), batch(size=(7, 9))
+    same_value_and_gradient(
+        lambda: cross_entropy((logits, aux), None, labels, aux_weight=aux_weight),
+        lambda: literal(logits, labels) + aux_weight * literal(aux, labels),
+        [logits, aux],
+    )
 
 
 def test_by_hand() -> None:

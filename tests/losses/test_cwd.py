@@ -1,17 +1,41 @@
 """cwd: a number by hand, the released codes' numbers, then properties of its own."""
 
+import itertools
 import math
 from collections.abc import Callable
 
 import pytest
 import torch
+from torch import Tensor
 
 from segdistill.losses import CWD, cwd
 from tests.losses.case import Case
+from tests.losses.references import batch, same_value_and_gradient
 
 CASES = [
     Case("CWD"),
 ]  # rows of the contract test
+
+
+def literal(student: Tensor, teacher: Tensor, labels: Tensor, temperature: float) -> Tensor:
+    """Return the mean of T^2 KL(q || p), image by image and channel by channel, over the valid positions."""
+    divergences = []
+    for n, c in itertools.product(range(len(labels)), range(student.shape[1])):
+        valid = labels[n] != 255
+        if valid.any():
+            p, q = (torch.softmax(x[n, c][valid] / temperature, dim=0) for x in (student, teacher))
+            divergences.append(temperature**2 * (q * (q / p).log()).sum())
+    return torch.stack(divergences).mean()
+
+
+@pytest.mark.parametrize("temperature", [1.0, 4.0])
+def test_is_the_equation_taken_literally(temperature: float) -> None:
+    student, teacher, labels = batch()
+    same_value_and_gradient(
+        lambda: cwd(student, teacher, labels, temperature=temperature),
+        lambda: literal(student, teacher, labels, temperature),
+        [student],
+    )
 
 
 def test_two_positions_by_hand() -> None:

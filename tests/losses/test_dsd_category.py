@@ -1,19 +1,54 @@
 """dsd_category: a number by hand, the released code's numbers, then properties of its own."""
 
+import itertools
 import math
 from collections.abc import Callable
 
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from segdistill.losses import DSDCategory, dsd_category
 from tests.losses.case import Case
+from tests.losses.references import batch, same_value_and_gradient
 
 CASES = [
     Case("DSDCategory"),
     Case("DSDCategory", {"temperature": 1.0, "pool": 1}),
 ]  # rows of the contract test
+
+
+def literal(student: Tensor, teacher: Tensor, labels: Tensor, temperature: float, pool: int) -> Tensor:
+    """The overlap of every two classes, image by image, on the means of the valid positions of every cell."""
+    _, classes, height, width = student.shape
+    squares = []
+    for n, valid in enumerate(labels != 255):
+        corners = itertools.product(range(0, height, pool), range(0, width, pool))
+        windows = [(slice(y, y + pool), slice(x, x + pool)) for y, x in corners]
+        cells = [(window, valid[window]) for window in windows if valid[window].any()]
+        if cells:
+            p, q = (
+                [
+                    torch.softmax(torch.stack([z[n, c][w][v].mean() for w, v in cells]) / temperature, dim=0)
+                    for c in range(classes)
+                ]
+                for z in (student, teacher)
+            )
+            pairs = itertools.product(range(classes), repeat=2)
+            squares.extend(((p[i] * p[j]).sum() - (q[i] * q[j]).sum()) ** 2 for i, j in pairs)
+    return torch.stack(squares).mean()
+
+
+@pytest.mark.parametrize(("temperature", "pool"), [(4.0, 2), (1.0, 1), (1.0, 3)])
+def test_is_the_equation_taken_literally(temperature: float, pool: int) -> None:
+    student, teacher, labels = batch()
+    same_value_and_gradient(
+        lambda: dsd_category(student, teacher, labels, temperature=temperature, pool=pool),
+        lambda: literal(student, teacher, labels, temperature, pool),
+        [student],
+        relative=1e-8,
+    )
 
 
 def test_two_positions_by_hand() -> None:

@@ -1,5 +1,6 @@
 """dsd_pixel: a number by hand, the released code's numbers, then properties of its own."""
 
+import itertools
 from collections.abc import Callable
 
 import pytest
@@ -8,6 +9,7 @@ from torch import Tensor
 
 from segdistill.losses import DSDCategory, DSDPixel, dsd_pixel
 from tests.losses.case import Case
+from tests.losses.references import batch, same_value_and_gradient
 
 CASES = [
     Case("DSDPixel", maps=True),
@@ -22,6 +24,31 @@ def maps(rng: torch.Generator) -> tuple[Maps, Maps]:
     student = tuple(torch.randn(2, d, 3, 4, generator=rng, requires_grad=True) for d in (5, 6, 5))
     teacher = tuple(torch.randn(2, d, 3, 4, generator=rng) for d in (5, 9, 5))
     return student, teacher
+
+
+def literal(student: Maps, teacher: Maps, labels: Tensor) -> Tensor:
+    """Every pair of maps, image by image."""
+
+    def direction(vector: Tensor) -> Tensor:
+        return vector / vector.square().sum().sqrt()
+
+    distances = []
+    for n, valid in enumerate(labels != 255):
+        if valid.any():
+            ours, theirs = (
+                [direction(x[n][:, valid].square().mean(dim=0)) for x in maps] for maps in (student, teacher)
+            )
+            for a, b in itertools.combinations(range(len(student)), 2):
+                s, t = (direction(q[b] - q[a]) for q in (ours, theirs))
+                distances.append((s - t).square().mean())
+    return torch.stack(distances).mean()
+
+
+def test_is_the_equation_taken_literally() -> None:
+    students, teachers, labels = zip(*(batch(*channels) for channels in ((5, 5), (4, 7), (6, 6))), strict=True)
+    same_value_and_gradient(
+        lambda: dsd_pixel(students, teachers, labels[0]), lambda: literal(students, teachers, labels[0]), students
+    )
 
 
 def test_two_positions_by_hand() -> None:

@@ -5,13 +5,32 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from segdistill.losses import FitNet, fitnet
 from tests.losses.case import Case
+from tests.losses.references import batch, same_value_and_gradient
 
 CASES = [
     Case("FitNet"),
 ]  # rows of the contract test
+
+
+def literal(student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
+    """The squared difference of every channel at every valid position."""
+    squares = [
+        (student[n, c, y, x] - teacher[n, c, y, x]) ** 2
+        for n, y, x in (labels != 255).nonzero().tolist()
+        for c in range(student.shape[1])
+    ]
+    return sum(squares) / len(squares)
+
+
+def test_is_the_equation_taken_literally() -> None:
+    student, teacher, labels = batch()
+    same_value_and_gradient(
+        lambda: fitnet(student, teacher, labels), lambda: literal(student, teacher, labels), [student]
+    )
 
 
 def test_two_positions_by_hand() -> None:

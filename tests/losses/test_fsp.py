@@ -1,5 +1,6 @@
 """fsp: a number by hand, the released code's numbers, then properties of its own."""
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from segdistill.losses import FSP, fsp
 from tests.losses.case import Case
+from tests.losses.references import batch, same_value_and_gradient
 
 CASES = [
     Case("FSP", maps=True),
@@ -19,6 +21,43 @@ CASES = [
 def maps(rng: torch.Generator, *shapes: tuple[int, ...]) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
     student, teacher = ([torch.randn(shape, generator=rng) for shape in shapes] for _ in range(2))
     return tuple(student), tuple(teacher)
+
+
+def literal(student: tuple[Tensor, ...], teacher: tuple[Tensor, ...], labels: Tensor) -> Tensor:
+    """The products of every two channels of consecutive maps; the larger map has cells of ``labels``' size / size."""
+
+    def cells(maps: Tensor, n: int, size: tuple[int, int]) -> dict[tuple[int, int], Tensor]:
+        """The mean of the valid positions of every cell that has any, when the map is cut into ``size`` cells."""
+        (height, width), down = maps.shape[2:], labels.shape[1] // maps.shape[2]
+        valid = labels[n, ::down, ::down] != 255
+        found = {}
+        for y, x in itertools.product(range(size[0]), range(size[1])):
+            rows, columns = height // size[0], width // size[1]
+            window = (slice(y * rows, (y + 1) * rows), slice(x * columns, (x + 1) * columns))
+            if valid[window].any():
+                found[y, x] = maps[n, :, *window][:, valid[window]].mean(dim=1)
+        return found
+
+    def products(first: Tensor, second: Tensor, n: int) -> Tensor | None:
+        size = (min(first.shape[2], second.shape[2]), min(first.shape[3], second.shape[3]))
+        a, b = cells(first, n, size), cells(second, n, size)
+        both = [place for place in a if place in b]
+        return sum(torch.outer(a[place], b[place]) for place in both) / len(both) if both else None
+
+    total = 0
+    for layer in range(len(student) - 1):
+        pairs = [[products(*maps[layer : layer + 2], n) for maps in (student, teacher)] for n in range(len(labels))]
+        squares = [(ours - theirs).square().mean() for ours, theirs in pairs if ours is not None]
+        total = total + torch.stack(squares).mean()
+    return total
+
+
+def test_is_the_equation_taken_literally() -> None:
+    drawn = [batch(d, d, size=size) for d, size in ((3, (4, 6)), (5, (4, 6)), (4, (2, 3)))]
+    students, teachers, labels = zip(*drawn, strict=True)
+    same_value_and_gradient(
+        lambda: fsp(students, teachers, labels[0]), lambda: literal(students, teachers, labels[0]), students
+    )
 
 
 def test_one_channel_by_hand() -> None:

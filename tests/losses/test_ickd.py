@@ -10,10 +10,32 @@ from torch import Tensor
 
 from segdistill.losses import ICKD, ickd
 from tests.losses.case import Case
+from tests.losses.references import batch, same_value_and_gradient
 
 CASES = [
     Case("ICKD"),
 ]  # rows of the contract test
+
+
+def literal(student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
+    """The correlations of every two channels, each row divided by its length, image by image."""
+
+    def rows(features: Tensor) -> Tensor:
+        products = [[(a * b).sum() for b in features] for a in features]
+        return torch.stack([torch.stack(row) / sum(x**2 for x in row).sqrt() for row in products])
+
+    distances = []
+    for s, t, valid in zip(student, teacher, labels != 255, strict=True):
+        if valid.any():
+            distances.append((rows(s[:, valid]) - rows(t[:, valid])).square().sum() / len(s))
+    return torch.stack(distances).mean()
+
+
+def test_is_the_equation_taken_literally() -> None:
+    student, teacher, labels = batch()
+    same_value_and_gradient(
+        lambda: ickd(student, teacher, labels), lambda: literal(student, teacher, labels), [student]
+    )
 
 
 def test_two_channels_by_hand() -> None:

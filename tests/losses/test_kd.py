@@ -9,10 +9,30 @@ from torch import Tensor
 
 from segdistill.losses import KD, kd
 from tests.losses.case import Case
+from tests.losses.references import batch, same_value_and_gradient
 
 CASES = [
     Case("KD", {"temperature": 2.0}),
 ]  # rows of the contract test
+
+
+def literal(student: Tensor, teacher: Tensor, labels: Tensor, temperature: float) -> Tensor:
+    """Return the mean of T^2 KL(q || p), pixel by pixel."""
+    divergences = []
+    for n, y, x in (labels != 255).nonzero().tolist():
+        p, q = (torch.softmax(z[n, :, y, x] / temperature, dim=0) for z in (student, teacher))
+        divergences.append(temperature**2 * (q * (q / p).log()).sum())
+    return torch.stack(divergences).mean()
+
+
+@pytest.mark.parametrize("temperature", [1.0, 3.0])
+def test_is_the_equation_taken_literally(temperature: float) -> None:
+    student, teacher, labels = batch()
+    same_value_and_gradient(
+        lambda: kd(student, teacher, labels, temperature=temperature),
+        lambda: literal(student, teacher, labels, temperature),
+        [student],
+    )
 
 
 def test_two_classes_by_hand() -> None:

@@ -1,5 +1,6 @@
 """rkd: a triangle by hand, the released code's numbers, then properties of its own."""
 
+import itertools
 from collections.abc import Callable
 
 import pytest
@@ -8,11 +9,49 @@ from torch import Tensor
 
 from segdistill.losses import RKD, rkd
 from tests.losses.case import Case
+from tests.losses.references import batch, same_value_and_gradient
 
 CASES = [
     Case("RKD", images=4),
     Case("RKD", {"distance": 1.0, "angle": 2.0}, images=4),
 ]  # rows of the contract test
+
+
+def literal(student: Tensor, teacher: Tensor, labels: Tensor, distance: float, angle: float) -> Tensor:
+    """Every two and every three embeddings, an embedding being the mean over an image's valid positions."""
+
+    def huber(a: Tensor, b: Tensor) -> Tensor:
+        apart = (a - b).abs()
+        return apart - 0.5 if apart > 1 else apart**2 / 2
+
+    def embeddings(features: Tensor) -> list[Tensor]:
+        return [x[:, valid].mean(dim=1) for x, valid in zip(features, labels != 255, strict=True) if valid.any()]
+
+    def distances(x: list[Tensor]) -> dict[tuple[int, ...], Tensor]:
+        apart = {(i, j): (x[i] - x[j]).square().sum().sqrt() for i, j in itertools.permutations(range(len(x)), 2)}
+        return {pair: d / (sum(apart.values()) / len(apart)) for pair, d in apart.items()}
+
+    def cosines(x: list[Tensor]) -> dict[tuple[int, ...], Tensor]:
+        def direction(i: int, j: int) -> Tensor:
+            return (x[j] - x[i]) / (x[j] - x[i]).square().sum().sqrt()
+
+        triples = itertools.product(range(len(x)), repeat=3)
+        return {(i, j, k): direction(i, j) @ direction(i, k) for i, j, k in triples if i not in (j, k)}
+
+    s, t = embeddings(student), embeddings(teacher)
+    (ours, theirs), (our_angles, their_angles) = ([f(x) for x in (s, t)] for f in (distances, cosines))
+    pairs = sum(huber(ours[pair], theirs[pair]) for pair in ours) / len(s) ** 2
+    triples = sum(huber(our_angles[triple], their_angles[triple]) for triple in our_angles) / len(s) ** 3
+    return distance * pairs + angle * triples
+
+
+def test_is_the_equation_taken_literally() -> None:
+    student, teacher, labels = batch(5, 7, images=5)
+    same_value_and_gradient(
+        lambda: rkd(student, teacher, labels, distance=3.0, angle=7.0),
+        lambda: literal(student, teacher, labels, 3.0, 7.0),
+        [student],
+    )
 
 
 def test_triangles_by_hand() -> None:

@@ -5,13 +5,34 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from torch import Tensor
 
 from segdistill.losses import SP, sp
 from tests.losses.case import Case
+from tests.losses.references import batch, same_value_and_gradient
 
 CASES = [
     Case("SP", images=3),
 ]  # rows of the contract test
+
+
+def literal(student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
+    """The similarities of every two images with a valid position, each row divided by its length."""
+    images = [n for n in range(len(labels)) if (labels[n] != 255).any()]
+
+    def rows(features: Tensor) -> Tensor:
+        products = [
+            [(features[i] * features[j])[:, (labels[i] != 255) & (labels[j] != 255)].sum() for j in images]
+            for i in images
+        ]
+        return torch.stack([torch.stack(row) / sum(x**2 for x in row).sqrt() for row in products])
+
+    return (rows(student) - rows(teacher)).square().sum() / len(images) ** 2
+
+
+def test_is_the_equation_taken_literally() -> None:
+    student, teacher, labels = batch(5, 7, images=5)
+    same_value_and_gradient(lambda: sp(student, teacher, labels), lambda: literal(student, teacher, labels), [student])
 
 
 def test_two_images_by_hand() -> None:
