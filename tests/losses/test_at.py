@@ -17,7 +17,7 @@ CASES = [
 
 
 def literal(student: Tensor, teacher: Tensor, labels: Tensor, p: float) -> Tensor:
-    """The mean over images of the mean over valid positions of (q_S - q_T)^2."""
+    """Return the mean over images of the mean over valid positions of (q_S - q_T)^2."""
 
     def attention(features: Tensor) -> Tensor:
         strength = torch.stack([sum(x.abs() ** p for x in vector) / len(vector) for vector in features.T])

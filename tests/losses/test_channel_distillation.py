@@ -16,7 +16,7 @@ CASES = [
 
 
 def literal(student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
-    """The squared difference of the means over valid positions, image by image and channel by channel."""
+    """Return the mean squared difference of the means over valid positions, image by image and channel by channel."""
     squares = []
     for s, t, valid in zip(student, teacher, labels != 255, strict=True):
         for c in range(len(s)):

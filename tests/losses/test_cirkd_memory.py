@@ -14,6 +14,7 @@ from torch import Tensor
 from segdistill.losses import CIRKDMemory, _ops
 from segdistill.losses.cirkd_memory import _enqueue
 from tests.losses.case import Case
+from tests.losses.references import batch, same_value_and_gradient
 
 CASES = [
     Case("CIRKDMemory", {"num_classes": 5, "channels": 6, "pixel_size": 40, "region_size": 3, "region_contrast": 5}),
@@ -30,6 +31,30 @@ def small(**kwargs: Any) -> CIRKDMemory:
 def colours(labels: Tensor, channels: int = 4) -> Tensor:
     """Teacher features in which a position's direction is its class."""
     return F.one_hot(labels.where(labels != 255, 3), channels).permute(0, 3, 1, 2).float()
+
+
+def literal(student: Tensor, teacher: Tensor, labels: Tensor, queues: list[Tensor], temperature: float) -> Tensor:
+    """Compare every valid position with every entry of every queue (classes, size, channels)."""
+    divergences = []
+    for n, y, x in ((labels != 255) & (labels < len(queues[0]))).nonzero().tolist():
+        s, t = (f[n, :, y, x] / f[n, :, y, x].square().sum().sqrt() for f in (student, teacher))
+        for queue in queues:
+            entries = queue.flatten(0, 1)
+            p, q = (torch.softmax(torch.stack([v @ f for v in entries]) / temperature, dim=0) for f in (s, t))
+            divergences.append((q * (q / p).log()).sum())
+    return sum(divergences) / (len(divergences) / len(queues))
+
+
+@pytest.mark.parametrize("at_a_time", [_ops.SIMILARITIES_AT_A_TIME, 100])
+def test_is_the_equation_taken_literally(monkeypatch: pytest.MonkeyPatch, at_a_time: int) -> None:
+    monkeypatch.setattr(_ops, "SIMILARITIES_AT_A_TIME", at_a_time)
+    student, teacher, labels = batch(4, 4)  # of five classes, the last two do not count
+    loss = small(pixel_size=7, region_size=5).double().eval()  # it compares with all entries, and none enters
+    same_value_and_gradient(
+        lambda: loss(student, teacher, labels),
+        lambda: literal(student, teacher, labels, [loss.pixel_queue, loss.region_queue], 0.1),
+        [student],
+    )
 
 
 @pytest.mark.parametrize("which", ["pixel", "region"])
@@ -178,7 +203,7 @@ def one_process(rank: int, file: str) -> None:
     """One image here, two there; leave what the queues hold beside ``file``."""
     dist.init_process_group("gloo", init_method=f"file://{file}", rank=rank, world_size=2)
     torch.manual_seed(rank)  # the processes draw different numbers
-    teacher, labels = batch()
+    teacher, labels = shared_batch()
     own = slice(0, 1) if rank == 0 else slice(1, 3)
     loss = small()
     for queue in (loss.pixel_queue, loss.region_queue):
@@ -188,7 +213,7 @@ def one_process(rank: int, file: str) -> None:
     dist.destroy_process_group()
 
 
-def batch() -> tuple[Tensor, Tensor]:
+def shared_batch() -> tuple[Tensor, Tensor]:
     rng = torch.Generator().manual_seed(0)
     labels = torch.randint(0, 3, (3, 4, 4), generator=rng)
     labels[0, labels[0] == 1] = 255  # the first process has nothing of class 1
@@ -201,7 +226,7 @@ def test_processes_share_what_enters(tmp_path: Path) -> None:
     alone = small()
     for queue in (alone.pixel_queue, alone.region_queue):
         queue.zero_()
-    teacher, labels = batch()
+    teacher, labels = shared_batch()
     alone(teacher, teacher, labels)
     for name, value in alone.state_dict().items():
         assert first[name].equal(second[name])

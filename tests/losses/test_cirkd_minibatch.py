@@ -19,7 +19,7 @@ CASES = [
 
 
 def literal(student: Tensor, teacher: Tensor, labels: Tensor, temperature: float) -> Tensor:
-    """Every ordered pair of images with a valid position, with the maps of all similarities."""
+    """Compare every ordered pair of images with a valid position, with the maps of all similarities."""
     chosen = [i for i in range(len(labels)) if (labels[i] != 255).any()]
     s, t = ({i: F.normalize(x[i][:, labels[i] != 255], dim=0) for i in chosen} for x in (student, teacher))
     pairs = []

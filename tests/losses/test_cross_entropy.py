@@ -13,7 +13,7 @@ from tests.losses.references import batch, same_value_and_gradient
 
 
 def literal(logits: Tensor, labels: Tensor) -> Tensor:
-    """Pixel by pixel of the labels, the scores taken from the four logits around it."""
+    """Return the mean, pixel by pixel of the labels; its scores come from the four logits around it."""
     (h, w), (height, width) = logits.shape[2:], labels.shape[1:]
     values = []
     for n, i, j in (labels != 255).nonzero().tolist():

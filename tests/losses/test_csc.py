@@ -14,7 +14,7 @@ CASES = [
 
 
 def literal(student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
-    """The products of every two valid positions, image by image and channel by channel."""
+    """Compare the products of every two valid positions, image by image and channel by channel."""
     distances = []
     for n, valid in enumerate(labels != 255):
         for c in range(student.shape[1]):

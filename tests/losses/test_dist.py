@@ -16,7 +16,7 @@ CASES = [
 
 
 def literal(student: Tensor, teacher: Tensor, labels: Tensor, inter: float, intra: float, temperature: float) -> Tensor:
-    """Pearson's correlation of every row and every column of the (pixels, classes) probabilities."""
+    """Correlate every row and every column of the (pixels, classes) probabilities."""
 
     def distance(a: Tensor, b: Tensor) -> Tensor:
         a, b = a - a.mean(), b - b.mean()

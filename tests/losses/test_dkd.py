@@ -19,7 +19,7 @@ CASES = [
 def literal(
     student: Tensor, teacher: Tensor, labels: Tensor, target: float, others: float, temperature: float
 ) -> Tensor:
-    """Pixel by pixel and class by class."""
+    """Return the mean, pixel by pixel and class by class."""
     values = []
     for n, i, j in (labels != 255).nonzero().tolist():
         y = labels[n, i, j].item()

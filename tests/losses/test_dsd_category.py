@@ -20,7 +20,7 @@ CASES = [
 
 
 def literal(student: Tensor, teacher: Tensor, labels: Tensor, temperature: float, pool: int) -> Tensor:
-    """The overlap of every two classes, image by image, on the means of the valid positions of every cell."""
+    """Compare the overlap of every two classes, image by image, on the means of the valid positions of every cell."""
     _, classes, height, width = student.shape
     squares = []
     for n, valid in enumerate(labels != 255):

@@ -27,7 +27,7 @@ def maps(rng: torch.Generator) -> tuple[Maps, Maps]:
 
 
 def literal(student: Maps, teacher: Maps, labels: Tensor) -> Tensor:
-    """Every pair of maps, image by image."""
+    """Compare every pair of maps, image by image."""
 
     def direction(vector: Tensor) -> Tensor:
         return vector / vector.square().sum().sqrt()

@@ -17,7 +17,7 @@ CASES = [
 
 
 def literal(student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
-    """The squared difference of every channel at every valid position."""
+    """Return the mean squared difference of every channel at every valid position."""
     squares = [
         (student[n, c, y, x] - teacher[n, c, y, x]) ** 2
         for n, y, x in (labels != 255).nonzero().tolist()

@@ -24,10 +24,10 @@ def maps(rng: torch.Generator, *shapes: tuple[int, ...]) -> tuple[tuple[Tensor, 
 
 
 def literal(student: tuple[Tensor, ...], teacher: tuple[Tensor, ...], labels: Tensor) -> Tensor:
-    """The products of every two channels of consecutive maps; the larger map has cells of ``labels``' size / size."""
+    """Compare the products of every two channels of consecutive maps; the larger map is pooled to the smaller."""
 
     def cells(maps: Tensor, n: int, size: tuple[int, int]) -> dict[tuple[int, int], Tensor]:
-        """The mean of the valid positions of every cell that has any, when the map is cut into ``size`` cells."""
+        """Return the mean of the valid positions of every cell that has any, of ``size`` cells."""
         (height, width), down = maps.shape[2:], labels.shape[1] // maps.shape[2]
         valid = labels[n, ::down, ::down] != 255
         found = {}

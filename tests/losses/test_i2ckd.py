@@ -17,7 +17,7 @@ CASES = [
 
 
 def literal(student: Tensor, teacher: Tensor, labels: Tensor, margin: float) -> Tensor:
-    """Eq. 1-3, class by class."""
+    """Evaluate Eq. 1-3, class by class."""
     present = [c for c in labels.unique().tolist() if c != 255]
 
     def prototype(features: Tensor, c: int) -> Tensor:  # Eq. 1

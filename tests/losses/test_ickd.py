@@ -18,7 +18,7 @@ CASES = [
 
 
 def literal(student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
-    """The correlations of every two channels, each row divided by its length, image by image."""
+    """Compare the correlations of every two channels, each row divided by its length, image by image."""
 
     def rows(features: Tensor) -> Tensor:
         products = [[(a * b).sum() for b in features] for a in features]

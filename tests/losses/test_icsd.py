@@ -18,7 +18,7 @@ CASES = [
 
 
 def literal(student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
-    """Eq. 2-4: the divergence of every two classes' distributions over the valid positions, image by image."""
+    """Evaluate Eq. 2-4: the divergence of every two classes' distributions over the valid positions, image by image."""
     squares = []
     for n, valid in enumerate(labels != 255):
         if valid.any():
@@ -31,7 +31,7 @@ def literal(student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
 
 
 def literal_release(student: Tensor, teacher: Tensor) -> Tensor:
-    """The released code's computation, entry by entry."""
+    """Compute what the released code does, entry by entry."""
     n, c, _, width = student.shape
 
     def matrix(z: Tensor) -> list[Tensor]:

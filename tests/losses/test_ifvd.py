@@ -18,7 +18,7 @@ CASES = [
 
 
 def literal(student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
-    """Position by position."""
+    """Compare position by position."""
 
     def similarity(features: Tensor, n: int, y: int, x: int) -> Tensor:
         center = features[n, :, labels[n] == labels[n, y, x]].mean(dim=1)

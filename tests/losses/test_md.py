@@ -17,7 +17,7 @@ CASES = [
 
 
 def literal(student: Tensor, teacher: Tensor, labels: Tensor, zero: float, first: float) -> Tensor:
-    """Every pixel with every one of its neighbors."""
+    """Compare every pixel with every one of its neighbors."""
     _, _, h, w = student.shape
 
     def consistency(p: Tensor, n: int, y: int, x: int) -> Tensor:

@@ -16,7 +16,7 @@ CASES = [
 
 
 def literal(student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
-    """The kernel of every two channels, one by one."""
+    """Compute the kernel of every two channels, one by one."""
 
     def kernels(a: Tensor, b: Tensor) -> Tensor:
         pairs = [((x @ y) / (x.norm() * y.norm())) ** 2 for x in a for y in b]

@@ -11,6 +11,7 @@ from torch import Tensor
 from segdistill.losses import OFD
 from segdistill.losses.ofd import margin_of_batch_norm
 from tests.losses.case import Case
+from tests.losses.references import batch, batch_normalized, same_value_and_gradient
 
 CASES = [
     Case(
@@ -22,6 +23,7 @@ CASES = [
     ),
 ]  # rows of the contract test
 
+Maps = tuple[Tensor, ...]
 Golden = Callable[[str], dict[str, Tensor]]
 
 
@@ -31,6 +33,35 @@ def one_map(channels: int = 3, **kwargs: Any) -> OFD:
     torch.nn.init.eye_(loss.layers[0].connector.linear.weight)
     loss.layers[0].connector.norm.eps = 1e-12
     return loss.eval()
+
+
+def literal(student: Maps, teacher: Maps, labels: Tensor, state: dict[str, Tensor], margins: list[Tensor]) -> Tensor:
+    """Compare map by map, position by position and channel by channel."""
+    places = (labels != 255).nonzero().tolist()
+    images = len({n for n, _, _ in places})
+    total = 0
+    for level, (maps, targets, margin) in enumerate(zip(student, teacher, margins, strict=True), start=1):
+        layer = f"layers.{level - 1}.connector"
+        connected = torch.stack([state[f"{layer}.linear.weight"] @ maps[n, :, y, x] for n, y, x in places])
+        connected = batch_normalized(connected, state[f"{layer}.norm.weight"], state[f"{layer}.norm.bias"])
+        for s, (n, y, x) in zip(connected, places, strict=True):
+            for c in range(len(s)):
+                t = max(targets[n, c, y, x], margin[c])
+                if s[c] > t or t > 0:
+                    total = total + 2.0 ** (level - len(student)) * (s[c] - t) ** 2
+    return total / images
+
+
+def test_is_the_equation_taken_literally() -> None:
+    drawn = [batch(*channels) for channels in ((3, 4), (4, 5), (2, 3))]
+    students, teachers, labels = zip(*drawn, strict=True)
+    margins = [-torch.rand(t.shape[1], generator=torch.Generator().manual_seed(1)).double() for t in teachers]
+    loss = OFD(student_channels=(3, 4, 2), teacher_channels=(4, 5, 3), margin=margins).double()
+    same_value_and_gradient(
+        lambda: loss(students, teachers, labels[0]),
+        lambda: literal(students, teachers, labels[0], dict(loss.named_parameters()), margins),
+        [*students, *loss.parameters()],
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """reviewkd: a number by hand, the released code's numbers, the poolings taken literally."""
 
+import itertools
 from collections.abc import Callable
 
 import pytest
@@ -10,6 +11,7 @@ from torch import Tensor
 from segdistill.losses import ReviewKD
 from segdistill.losses.reviewkd import _hierarchical
 from tests.losses.case import Case
+from tests.losses.references import batch, same_value_and_gradient
 
 CASES = [
     Case(
@@ -22,11 +24,64 @@ CASES = [
     ),
 ]  # rows of the contract test
 
+Maps = tuple[Tensor, ...]
 Golden = Callable[[str], dict[str, Tensor]]
 
 
 def everywhere(maps: Tensor) -> Tensor:
     return torch.ones_like(maps[:, 0], dtype=torch.bool)
+
+
+def literal(student: Maps, teacher: Maps, labels: Maps, state: dict[str, Tensor]) -> Tensor:
+    """Fuse from the deepest map up, then compare the means of every cell, pooling by pooling."""
+
+    def layer(x: Tensor, name: str) -> Tensor:
+        weight = state[f"{name}.0.weight"]
+        x = F.conv2d(x, weight, padding=weight.shape[2] // 2)
+        return F.batch_norm(x, None, None, state[f"{name}.1.weight"], state[f"{name}.1.bias"], training=True)
+
+    def cells(maps: Tensor, valid: Tensor, rows: int, columns: int) -> list[Tensor]:
+        """Return the mean of the valid positions of every cell that has any."""
+        _, height, width = valid.shape
+        means = []
+        for n, i, j in itertools.product(range(len(maps)), range(rows), range(columns)):
+            window = (
+                slice(i * height // rows, -(-(i + 1) * height // rows)),
+                slice(j * width // columns, -(-(j + 1) * width // columns)),
+            )
+            if valid[n][window].any():
+                means.append(maps[n, :, *window][:, valid[n][window]].mean(dim=1))
+        return means
+
+    total, deeper = 0, None
+    for number in reversed(range(len(student))):
+        valid = labels[number] != 255
+        x = layer(student[number] * valid[:, None], f"fusions.{number}.enter")
+        if deeper is not None:
+            (down, across) = (x.shape[2] // deeper.shape[2], x.shape[3] // deeper.shape[3])
+            deeper = deeper.repeat_interleave(down, dim=2).repeat_interleave(across, dim=3)
+            name = f"fusions.{number}.attention.0"
+            scores = F.conv2d(torch.cat([x, deeper], dim=1), state[f"{name}.weight"], state[f"{name}.bias"]).sigmoid()
+            x = scores[:, :1] * x + scores[:, 1:] * deeper
+        deeper, fused = x, layer(x, f"fusions.{number}.leave")
+        sizes = [valid.shape[1:], *((side, side) for side in (4, 2, 1) if side < min(valid.shape[1:]))]
+        weights = [2.0**-k for k in range(len(sizes))]
+        for weight, size in zip(weights, sizes, strict=True):
+            pairs = zip(*(cells(maps, valid, *size) for maps in (fused, teacher[number])), strict=True)
+            total = total + weight / sum(weights) * torch.stack([(s - t).square().mean() for s, t in pairs]).mean()
+    return total
+
+
+def test_is_the_equation_taken_literally() -> None:
+    drawn = [batch(*channels, size=size) for *channels, size in ((3, 4, (6, 10)), (4, 5, (3, 5)))]
+    students, teachers, labels = zip(*drawn, strict=True)
+    labels = labels[0], labels[0][:, ::2, ::2]
+    loss = ReviewKD(student_channels=(3, 4), teacher_channels=(4, 5), width=3).double()
+    same_value_and_gradient(
+        lambda: loss(students, teachers, labels[0]),
+        lambda: literal(students, teachers, labels, dict(loss.named_parameters())),
+        [*students, *loss.parameters()],
+    )
 
 
 def test_two_by_two_by_hand() -> None:

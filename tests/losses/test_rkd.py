@@ -18,7 +18,7 @@ CASES = [
 
 
 def literal(student: Tensor, teacher: Tensor, labels: Tensor, distance: float, angle: float) -> Tensor:
-    """Every two and every three embeddings, an embedding being the mean over an image's valid positions."""
+    """Compare every two and every three embeddings; an embedding is the mean over an image's valid positions."""
 
     def huber(a: Tensor, b: Tensor) -> Tensor:
         apart = (a - b).abs()

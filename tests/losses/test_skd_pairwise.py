@@ -18,7 +18,7 @@ CASES = [
 
 
 def literal(student: Tensor, teacher: Tensor, labels: Tensor, pool: int) -> Tensor:
-    """Every two cells of an image, a cell being the maximum of its valid positions."""
+    """Compare every two cells of an image; a cell is the maximum of its valid positions."""
     height, width = labels.shape[1:]
 
     def cosine(a: Tensor, b: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ CASES = [
 
 
 def literal(student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
-    """The similarities of every two images with a valid position, each row divided by its length."""
+    """Compare the similarities of every two images with a valid position, each row divided by its length."""
     images = [n for n in range(len(labels)) if (labels[n] != 255).any()]
 
     def rows(features: Tensor) -> Tensor:
