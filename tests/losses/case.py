@@ -26,10 +26,13 @@ class Case:
     three: dict[str, Any] = field(
         default_factory=lambda: {"teacher_channels": 3}
     )  # how to say: a teacher of 3 channels
+    device: str = "cpu"
+    dtype: torch.dtype = torch.float32  # of inputs that a test gives no other
+    backend: str = "eager"  # of torch.compile
 
     def build(self, **more: Any) -> nn.Module:
         torch.manual_seed(0)  # the same parameters and memory each time
-        loss = getattr(losses, self.module)(**self.kwargs | more)
+        loss = getattr(losses, self.module)(**self.kwargs | more).to(self.device)
         return OnMaps(loss) if self.maps else loss
 
     @property
@@ -41,10 +44,11 @@ class Case:
         function = getattr(losses, self.card.name)
         return OnMaps(function) if self.maps else function
 
-    def inputs(self, dtype: torch.dtype = torch.float32, size: int = 8) -> tuple[Tensor, Tensor, Tensor]:
+    def inputs(self, dtype: torch.dtype | None = None, size: int = 8) -> tuple[Tensor, Tensor, Tensor]:
         rng = torch.Generator().manual_seed(0)
-        student, teacher = torch.randn(2, self.images, 6, size, size, generator=rng, dtype=torch.float64).to(dtype)
-        labels = torch.randint(0, 5, (self.images, 2 * size, 2 * size), generator=rng)
+        pair = torch.randn(2, self.images, 6, size, size, generator=rng, dtype=torch.float64)
+        student, teacher = pair.to(self.device, dtype or self.dtype)
+        labels = torch.randint(0, 5, (self.images, 2 * size, 2 * size), generator=rng).to(self.device)
         return student.requires_grad_(), teacher.requires_grad_(), labels
 
 

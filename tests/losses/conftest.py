@@ -1,6 +1,7 @@
-"""Comparison with the reference numbers."""
+"""Where and how the contract is tested, and the comparison with the reference numbers."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -8,6 +9,27 @@ from torch import Tensor
 
 Loss = Callable[..., Tensor]
 Golden = Callable[[str], dict[str, Tensor]]
+
+DTYPES = ("float32", "float64", "bfloat16")  # float16 needs a loss scale, and has a test with scales
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the axes of tests/losses/test_contract.py."""
+    group = parser.getgroup("contract of the losses")
+    group.addoption("--device", default="cpu", help="Device of the losses and their inputs, such as cuda.")
+    group.addoption("--dtype", default="float32", choices=DTYPES, help="Type of the inputs.")
+    group.addoption("--compile", default="eager", metavar="BACKEND", help="Backend of torch.compile, such as inductor.")
+
+
+@pytest.fixture(scope="session")
+def where(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Device, dtype and compiler backend from the command line, as fields of a Case."""
+    # Pytest reads these options only where its arguments include this folder.
+    return {
+        "device": request.config.getoption("--device", "cpu"),
+        "dtype": getattr(torch, request.config.getoption("--dtype", "float32")),
+        "backend": request.config.getoption("--compile", "eager"),
+    }
 
 
 @pytest.fixture

@@ -1,7 +1,14 @@
-"""What every loss promises. Each loss brings its rows, CASES, in its own test file."""
+"""What every loss promises. Each loss brings its rows, CASES, in its own test file.
+
+    pytest tests/losses/test_contract.py --device cuda --dtype bfloat16 --compile inductor
+
+runs the same tests on another device, with inputs of another type, with another backend of torch.compile.
+"""
 
 import copy
 import inspect
+from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -15,8 +22,8 @@ HALF, QUARTER = 8, 4  # columns of the labels, and of the maps, in the left half
 
 
 @pytest.fixture(params=cases(), ids=name_of)
-def case(request: pytest.FixtureRequest) -> Case:
-    return request.param
+def case(request: pytest.FixtureRequest, where: dict[str, Any]) -> Case:
+    return replace(request.param, **where)
 
 
 def test_table_catalogue_and_public_names_agree() -> None:
@@ -137,7 +144,7 @@ def test_finite_for_large_logits(case: Case) -> None:
 
 def test_autocast_changes_nothing(case: Case) -> None:
     student, teacher, labels = case.inputs(torch.bfloat16)
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast(torch.device(case.device).type, torch.bfloat16):
         value = run(case.build(), student, teacher, labels)
     assert value.dtype == torch.float32
     torch.testing.assert_close(value, run(case.build(), student.float(), teacher.float(), labels))
@@ -217,5 +224,5 @@ def test_compiles(case: Case) -> None:
     torch.compiler.reset()
     student, teacher, labels = case.inputs()
     expected = run(case.build(), student, teacher, labels)
-    compiled = torch.compile(case.build(), backend="eager")
+    compiled = torch.compile(case.build(), backend=case.backend)
     torch.testing.assert_close(run(compiled, student, teacher, labels), expected)
