@@ -106,7 +106,7 @@ def cost(name: str, batch: int, rounds: int) -> dict[str, float]:
     term = build_terms(load("quickstart", ["method=none", f"terms.{name}={{}}"]).term_settings, pair)[name]
     card = BY_NAME[name]
     ours, theirs = maps(card, batch, STUDENT, learns=True), maps(card, batch, TEACHER, learns=False)
-    term.wire({key: x.shape for key, x in ours.items()}, {key: x.shape for key, x in theirs.items()})
+    term = term.wire({key: x.shape for key, x in ours.items()}, {key: x.shape for key, x in theirs.items()})
     labels = scene_labels(batch, "cpu") if term.labels or card.labels == "required" else None
     term.train()
 

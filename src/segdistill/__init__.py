@@ -8,15 +8,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
-__all__ = ["Distiller", "Ensemble", "Term", "losses", "models", "schedules"]
+__all__ = ["Distiller", "Ensemble", "Term", "losses", "method_terms", "models", "schedules"]
 
 if TYPE_CHECKING:
     from segdistill import losses, models, schedules
     from segdistill.distillation.distiller import Distiller
     from segdistill.distillation.ensemble import Ensemble
+    from segdistill.distillation.methods import method_terms
     from segdistill.distillation.term import Term
 
-_HOME = {"Distiller": "distillation.distiller", "Ensemble": "distillation.ensemble", "Term": "distillation.term"}
+_HOME = {
+    "Distiller": "distillation.distiller",
+    "Ensemble": "distillation.ensemble",
+    "Term": "distillation.term",
+    "method_terms": "distillation.methods",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -1,4 +1,4 @@
-"""What a segmentation network returns, whatever library it comes from."""
+"""The outputs of segmentation networks, from any library, and of the Distiller."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -13,7 +13,7 @@ class SegOutput(NamedTuple):
 
     Attributes:
         logits: Shape (N, C, h, w) at the network's own resolution, or (N, C) for classification.
-        aux: Logits of an auxiliary head, used in training only; None where there is no such head.
+        aux: Logits of an auxiliary head, used in training only; None without such a head.
     """
 
     logits: Tensor
@@ -24,7 +24,7 @@ def read_output(output: object) -> SegOutput:
     """Read a network's output: a tensor, a mapping with ``"out"``, or an object with ``.logits``.
 
     Raises:
-        UserError: For anything else.
+        UserError: Anything else.
     """
     if isinstance(output, SegOutput):
         return output
@@ -42,22 +42,22 @@ def read_output(output: object) -> SegOutput:
 
 
 class DistillerOutput(NamedTuple):
-    """What one step of a :class:`segdistill.Distiller` gives.
+    """The values of one step of a :class:`segdistill.Distiller`.
 
     Attributes:
         total: The weighted sum of the terms, a scalar; call ``backward()`` on it.
         terms: Every term's value before its weight, by name; ``"task"`` among them.
         weights: The weights of this step, by name.
         gradients: The norm of each unweighted term's gradient at the student, by name; empty unless measured.
-        own: The objectives of parts that learn beside the student (a discriminator), by term; they are in the total
-            with weight 1 and send the student no gradient.
+        inner_objectives: The objectives of a loss's parts that learn next to the student (a discriminator), by term.
+            They are in the total with weight 1 and send no gradient to the student.
     """
 
     total: Tensor
     terms: dict[str, Tensor]
     weights: dict[str, float]
     gradients: dict[str, float]
-    own: dict[str, Tensor]
+    inner_objectives: dict[str, Tensor]
 
     @property
     def gradient_shares(self) -> dict[str, float]:

@@ -139,7 +139,8 @@ def test_a_probe_of_the_size_that_a_network_takes() -> None:
 
 @pytest.mark.parametrize("weight", [2, 2.0, np.float32(2), torch.tensor(2.0), schedules.linear(2.0, 0.0)])
 def test_a_weight_may_be_any_number_or_schedule(weight: object) -> None:
-    assert Term(losses.KD(), weight=weight).weight_at(0.0) == 2.0
+    shapes = {"logits": torch.Size((1, 4, 8, 8))}
+    assert Term(losses.KD(), weight=weight).wire(shapes, shapes).weight_at(0.0) == 2.0
 
 
 def test_one_output_is_well_where_a_task_of_ones_own_reads_it() -> None:

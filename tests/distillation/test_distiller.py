@@ -256,7 +256,7 @@ def test_the_student_is_as_it_was_when_the_distiller_is_gone(batch) -> None:
         (lambda: Term(losses.KD(), weight="0.2"), "'auto:SHARE' as in 'auto:0.2', got '0.2'"),
         (
             lambda: Term(losses.KD(), on=["head", "logits"], adapter=nn.Identity()),
-            "2 features need as many adapters, got 1",
+            "on names 2 features, so adapter must be 2 modules, got 1",
         ),
     ],
 )
@@ -288,16 +288,47 @@ def test_functions_are_wired_as_their_modules() -> None:
     assert not Term(losses.cross_entropy, labels="valid").needs_teacher
 
 
-def test_a_term_belongs_to_one_distiller() -> None:
-    term = Term(losses.KD())
-    distiller(kd=term)
-    with pytest.raises(UserError, match="belongs to another Distiller"):
-        distiller(kd=term)
+def test_a_term_is_a_declaration_that_several_distillers_may_use(batch) -> None:
+    terms = {"f": Term(losses.FitNet(), on="head", weight="auto:0.2"), "task": Term(losses.CrossEntropy(), labels=None)}
+    before = {name: dict(vars(term)) for name, term in terms.items()}
+    first, second = Distiller(WithAux(), sequential(width=12), terms), Distiller(WithAux(), sequential(width=12), terms)
+    first(*batch)
+    assert {name: vars(term) for name, term in terms.items()} == before
+    assert first.terms["f"].adapters[0] is not second.terms["f"].adapters[0]
+    assert (int(first.terms["f"].weight.count), int(second.terms["f"].weight.count)) == (1, 0)
+    assert copy.deepcopy(terms["f"]).loss is not terms["f"].loss
+
+
+def test_the_keys_of_the_state_stay_so_that_old_checkpoints_load() -> None:
+    judge = Judge()
+    joined = Distiller(
+        nn.Sequential(nn.Conv2d(3, 6, 3, stride=4), nn.Conv2d(6, 4, 1)),
+        nn.Sequential(nn.Conv2d(3, 5, 3, stride=4), nn.Conv2d(5, 4, 1)),
+        {
+            "fitnet": Term(losses.FitNet(), on="0", weight="auto:0.2"),
+            "maskd": Term(losses.MasKD(channels=5, num_classes=4), on="0"),
+            "judge": Term(judge),
+        },
+    )
+    assert list(joined.state_dict()) == [
+        "student.0.weight",
+        "student.0.bias",
+        "student.1.weight",
+        "student.1.bias",
+        "terms.fitnet.weight.total",
+        "terms.fitnet.weight.count",
+        "terms.fitnet.adapters.0.weight",
+        "terms.maskd.loss.tokens",
+        "terms.maskd.loss.probe.weight",
+        "terms.maskd.loss.probe.bias",
+        "terms.maskd.adapters.0.weight",
+        "terms.judge.loss.direction",
+    ]
 
 
 def test_an_error_of_a_loss_names_its_term(batch) -> None:
     with pytest.raises(UserError, match="term 'mine': this loss needs labels"):
-        distiller(mine=Term(losses.GSKD(), on="head"))(*batch)
+        distiller(mine=Term(losses.GSKD(), labels=None))(*batch)
 
 
 def test_teacher_correct_needs_a_teacher() -> None:
@@ -351,23 +382,24 @@ def test_a_part_with_an_objective_of_its_own_learns_from_that_alone(batch) -> No
     out.total.backward()
     ours, theirs = joined.student(images).detach(), joined.teacher(images)
     torch.testing.assert_close(judge.direction.grad, (ours - theirs).mean((0, 2, 3))[:, None, None] / 4)
-    torch.testing.assert_close(out.total, out.terms["task"] + 7 * out.terms["judge"] + out.own["judge"])
-    assert set(joined.own_optimizers()) == {"judge"}
-    assert judge.direction not in set(joined.main_parameters())
-    assert len(joined.main_parameters()) == len(list(joined.parameters())) - 1
+    torch.testing.assert_close(out.total, out.terms["task"] + 7 * out.terms["judge"] + out.inner_objectives["judge"])
+    assert set(joined.inner_optimizers()) == {"judge"}
+    assert judge.direction not in set(joined.student_parameters())
+    assert len(joined.student_parameters()) == len(list(joined.parameters())) - 1
 
 
 def test_no_objective_of_its_own_in_evaluation_or_before_a_first_stage_ends(batch) -> None:
     judge = Judge()
     joined = distiller(judge=Term(judge))
-    assert joined.eval()(*batch).own == {}
-    assert joined.first_stage_share == 0
+    assert joined.eval()(*batch).inner_objectives == {}
+    assert joined.first_stage is None
     judge.first_stage = 0.25
-    assert joined.train()(*batch).own == {}
-    assert joined.first_stage_share == 0.25
-    assert joined.own_optimizers() == {}
-    assert set(joined.own_optimizers(first_stage=True)) == {"judge"}
-    joined.finish_first_stage()
+    assert joined.train()(*batch).inner_objectives == {}
+    assert joined.first_stage.share == 0.25
+    assert joined.inner_optimizers() == {}
+    assert set(joined.first_stage.optimizers()) == {"judge"}
+    assert joined.first_stage.parameters() == {"judge": [judge.direction]}
+    joined.first_stage.finish()
     assert not judge.direction.requires_grad
 
 
@@ -458,12 +490,13 @@ def test_what_parts_add_is_the_value_of_the_whole_step(rng: torch.Generator) -> 
     expected = joined(images, labels)
     torch.testing.assert_close(whole.terms["kd"], expected.terms["kd"])
     # A loss that says nothing of its mean: parts count alike, and so do the objectives of a loss's own parts.
-    for name, values in (("terms", whole.terms), ("own", whole.own)):
+    for name, values in (("terms", whole.terms), ("inner_objectives", whole.inner_objectives)):
         torch.testing.assert_close(
             values["judge"], (getattr(outs[0], name)["judge"] + getattr(outs[1], name)["judge"]) / 2
         )
     torch.testing.assert_close(
-        whole.total, whole.terms["task"] + whole.terms["kd"] + 2 * whole.terms["judge"] + whole.own["judge"]
+        whole.total,
+        whole.terms["task"] + whole.terms["kd"] + 2 * whole.terms["judge"] + whole.inner_objectives["judge"],
     )
     assert whole.terms["kd"].requires_grad
     assert whole.terms["kd"].grad_fn is None

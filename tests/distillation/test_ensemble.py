@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from segdistill import Distiller, Ensemble, Term, losses
-from segdistill.distillation.facts import NetworkPair
-from segdistill.distillation.term import FeatureNames
+from segdistill.distillation.facts import Asked, NetworkPair
+from segdistill.distillation.feature_names import FeatureNames
 from segdistill.errors import UserError
 from tests.networks import WithAux, sequential
 
@@ -34,9 +34,13 @@ def test_one_teacher_teaches_as_it_would_alone(teachers: int, named: str | None)
     torch.manual_seed(0)
     student, teacher = sequential().eval(), sequential(width=12)
     chosen = {"kd": losses.KD(), "cwd": losses.CWD(), "icsd": losses.ICSD(), "ickd": losses.ICKD()}
-    alone = Distiller(student, teacher, {name: Term(loss) for name, loss in chosen.items()}).eval()(IMAGES, LABELS)
+    alone = Distiller(student, teacher, {name: Term(loss, on="logits") for name, loss in chosen.items()}).eval()(
+        IMAGES, LABELS
+    )
     same = [copy.deepcopy(teacher) for _ in range(teachers)]
-    among = Distiller(student, same, {name: Term(loss, teacher=named) for name, loss in chosen.items()}).eval()
+    among = Distiller(
+        student, same, {name: Term(loss, on="logits", teacher=named) for name, loss in chosen.items()}
+    ).eval()
     for name, value in among(IMAGES, LABELS).terms.items():
         torch.testing.assert_close(value, alone.terms[name])
 
@@ -75,10 +79,10 @@ def test_a_term_learns_from_the_teacher_it_names() -> None:
 
 def test_what_cannot_be_is_said() -> None:
     with pytest.raises(
-        UserError, match="term 'at': there are several teachers; say whose 'head' with teacher='big' or"
+        UserError, match="term 'at': there are several teachers; name one, to compare with its 'head': teacher='big' or"
     ):
         Distiller(sequential(), two(), {"at": Term(losses.AT(), on="head")})
-    with pytest.raises(UserError, match="say whose 'neither.head'"):
+    with pytest.raises(UserError, match="to compare with its 'neither.head'"):
         Distiller(sequential(), two(), {"at": Term(losses.AT(), on="head", teacher="neither")})
     with pytest.raises(UserError, match="no teacher is given"):
         Distiller(sequential(), [])
@@ -109,5 +113,7 @@ def test_a_module_list_is_a_list_too() -> None:
 def test_the_classifier_is_that_of_the_teacher_a_term_names() -> None:
     members = two()
     pair = NetworkPair(sequential(), Ensemble(members), 4, torch.zeros(1, 3, 32, 32))
-    assert pair.fact("classifier", FeatureNames.of("head", "big")) is members["big"].classify
-    assert pair.fact("classifier", FeatureNames.of("head", "other")) is members["other"].classifier
+    asked = {name: Asked(frozenset({"classifier"}), FeatureNames.of("head", name)) for name in members}
+    facts = pair.facts(asked)
+    assert facts["big"]["classifier"] is members["big"].classify
+    assert facts["other"]["classifier"] is members["other"].classifier

@@ -68,7 +68,7 @@ def test_the_task_counts_the_pixels_of_the_labels(rng: torch.Generator) -> None:
     values = [cross_entropy((logits[part], aux[part]), None, labels[part]) for part in PARTS]
     expected = sum(count * value for count, value in zip(counts, values, strict=True)) / sum(counts)
     torch.testing.assert_close(cross_entropy((logits, aux), None, labels), expected)
-    term = Term(cross_entropy, labels="valid")
+    term = Term(cross_entropy).as_task().wire({"logits": logits.shape}, {})
     assert [int(term.count({}, {"valid": labels[part]}, 255)) for part in PARTS] == counts
 
 
@@ -79,5 +79,6 @@ def test_of_several_maps_the_coarsest_counts(rng: torch.Generator) -> None:
     labels[0, 1, 1] = labels[1, 2, 2] = 0  # the first image's one pixel is not seen at half the size
     second = [tuple(x[1:] for x in side) for side in (student, teacher)]
     torch.testing.assert_close(fsp(student, teacher, labels), fsp(*second, labels[1:]))
-    term = Term(fsp, on=["fine", "coarse"], labels="valid")
+    shapes = {name: x.shape for name, x in zip(("fine", "coarse"), teacher, strict=True)}
+    term = Term(fsp, on=["fine", "coarse"], labels="valid").wire(shapes, shapes)
     assert int(term.count(dict(zip(("fine", "coarse"), teacher, strict=True)), {"valid": labels}, 255)) == 1

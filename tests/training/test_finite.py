@@ -299,7 +299,7 @@ def test_what_is_wrong_on_another_process_is_blamed_here_too() -> None:
     out = DistillerOutput(fine, {"task": fine, "kd": fine}, {}, {}, {"kd": fine})
     assert blame_forward(out, TwoProcesses([0, 0, 0, 0])) is None
     assert blame_forward(out, TwoProcesses([0, 1, 0, 1])) == ("kd", "term 'kd' is not finite")
-    assert blame_forward(out, TwoProcesses([0, 0, 1, 1])) == ("kd", "the own objective of term 'kd' is not finite")
+    assert blame_forward(out, TwoProcesses([0, 0, 1, 1])) == ("kd", "the inner objective of term 'kd' is not finite")
     assert blame_forward(out, TwoProcesses([0, 0, 0, 1])) == ("NAME", "the total loss is not finite")
     ours = out._replace(terms={"task": fine, "kd": fine * float("inf")})
     assert blame_forward(ours, TwoProcesses([0, 0, 0, 0])) == ("kd", "term 'kd' is inf")

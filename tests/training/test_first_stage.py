@@ -92,13 +92,13 @@ def test_a_stopped_run_goes_on_to_the_same_weights(
 ) -> None:
     distill(recipe(share, "Scale", *more), tmp_path / "whole", console=console)
     if share:
-        taken = first_stage.FirstStage._take_step
+        taken = first_stage.FirstStageTraining._take_step
 
         def interrupted(*arguments: object) -> Tensor:
             signal.raise_signal(signal.SIGINT)
             return taken(*arguments)
 
-        monkeypatch.setattr(first_stage.FirstStage, "_take_step", interrupted)
+        monkeypatch.setattr(first_stage.FirstStageTraining, "_take_step", interrupted)
         with pytest.raises(Stopped):
             distill(recipe(share, "Scale", *more), tmp_path / "parts", console=console)
         monkeypatch.undo()
@@ -111,7 +111,7 @@ def test_a_stopped_run_goes_on_to_the_same_weights(
 
 
 def test_an_objective_that_is_not_finite_is_named(tmp_path: Path, console: Console) -> None:
-    with pytest.raises(UserError, match="own objective of term 'mine' is nan at step 1 of the first stage; change"):
+    with pytest.raises(UserError, match="inner objective of term 'mine' is nan at step 1 of the first stage; change"):
         distill(recipe(0.5, "Broken"), tmp_path / "a", console=console)
 
 
@@ -120,15 +120,15 @@ def test_following_the_advice_on_an_unreadable_stage(
 ) -> None:
     distill(recipe(1.0), tmp_path / "whole", console=console)
     folder = tmp_path / "parts"
-    taken = first_stage.FirstStage._take_step
+    taken = first_stage.FirstStageTraining._take_step
 
-    def failing(self: first_stage.FirstStage, optimizers: object, parts: object, step: int) -> Tensor:
+    def failing(self: first_stage.FirstStageTraining, optimizers: object, parts: object, step: int) -> Tensor:
         if step == 4:
             raise KeyboardInterrupt  # as a process that is killed
         return taken(self, optimizers, parts, step)
 
     with monkeypatch.context() as patch:
-        patch.setattr(first_stage.FirstStage, "_take_step", failing)
+        patch.setattr(first_stage.FirstStageTraining, "_take_step", failing)
         with pytest.raises(KeyboardInterrupt):
             distill(recipe(1.0), folder, console=console)
     file = folder / "checkpoints/first_stage.pt"

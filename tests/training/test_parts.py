@@ -12,8 +12,8 @@ from torch import nn
 from segdistill.catalogue.cards import LOSS_CARDS, LossCard
 from segdistill.data import Scenes
 from segdistill.distillation.build import build_terms
-from segdistill.distillation.facts import NetworkPair
-from segdistill.distillation.term import FeatureNames
+from segdistill.distillation.facts import Asked, NetworkPair
+from segdistill.distillation.feature_names import FeatureNames
 from segdistill.errors import UserError
 from segdistill.evaluation.cost import count_flops, count_parameters
 from segdistill.evaluation.scoring import Score, evaluate, predict
@@ -171,14 +171,41 @@ def pair() -> NetworkPair:
 
 def test_what_a_loss_must_know_of_the_networks_is_filled_in() -> None:
     networks = pair()
-    head = FeatureNames.of("head")
-    assert networks.fact("student_channels", head) == 128
-    assert networks.fact("channels", FeatureNames.of("stage4")) == 320
-    assert networks.fact("teacher_channels", FeatureNames.of(["stage1", "head"])) == (24, 128)
-    assert networks.fact("num_classes", head) == 10
-    assert networks.fact("classifier", head).out_channels == 10
-    with pytest.raises(UserError, match="needs a teacher"):
-        NetworkPair(networks.student, None, 10, networks.probe).fact("channels", head)
+
+    def asked(fact: str, on: str | list[str]) -> Asked:
+        return Asked(frozenset({fact}), FeatureNames.of(on))
+
+    facts = networks.facts(
+        {
+            "a": asked("student_channels", "head"),
+            "b": asked("channels", "stage4"),
+            "c": asked("teacher_channels", ["stage1", "head"]),
+            "d": asked("num_classes", "head"),
+            "e": asked("classifier", "head"),
+        }
+    )
+    assert facts.pop("e")["classifier"].out_channels == 10
+    assert facts == {
+        "a": {"student_channels": 128},
+        "b": {"channels": 320},
+        "c": {"teacher_channels": (24, 128)},
+        "d": {"num_classes": 10},
+    }
+    by_logits = NetworkPair(networks.student, networks.teacher).facts({"d": asked("num_classes", "head")})
+    assert by_logits == {"d": {"num_classes": 10}}
+    alone = NetworkPair(networks.student, None, 10, networks.probe)
+    with pytest.raises(UserError, match="term 'b': this loss needs a teacher"):
+        alone.facts({"b": asked("channels", "head")})
+    with pytest.raises(UserError, match="term 'task': this loss needs a teacher"):
+        networks.facts({"task": asked("channels", "head")})
+
+
+def test_facts_of_all_terms_take_one_pass_of_each_network() -> None:
+    networks, passes = pair(), []
+    for network in (networks.student, networks.teacher):
+        network.register_forward_hook(lambda module, *_: passes.append(module))
+    build_terms(tiny("method=kd", "terms.crd={}", "terms.ofd={}", "terms.reviewkd={}").term_settings, networks)
+    assert passes == [networks.student, networks.teacher]
 
 
 def test_several_optimisers_share_one_scale() -> None:

@@ -140,12 +140,12 @@ def measure(recipe: Recipe) -> Cost:
 
 def _first_stage_seconds(distiller: Distiller, images: Tensor, labels: Tensor, fabric: Fabric) -> float:
     """Return the seconds of the first stage for each of the student's steps."""
-    if not distiller.first_stage_share:
+    if distiller.first_stage is None:
         return 0.0
     began = _now(fabric)
     with fabric.autocast():
-        torch.autograd.backward(distiller.first_stage(images.to(fabric.device), labels.to(fabric.device)))
-    return distiller.first_stage_share * (_now(fabric) - began)
+        torch.autograd.backward(distiller.first_stage.objective(images.to(fabric.device), labels.to(fabric.device)))
+    return distiller.first_stage.share * (_now(fabric) - began)
 
 
 @torch.no_grad()

@@ -1,7 +1,7 @@
-"""From a term's words to the loss and the Term they name; what is wrong of the words alone needs no network."""
+"""Build Terms from their settings, as a recipe or a method gives them."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass
 from functools import partial
 from inspect import signature
 from typing import Any
@@ -11,78 +11,119 @@ from torch import nn
 from segdistill import losses, schedules
 from segdistill.catalogue.cards import loss_card
 from segdistill.catalogue.terms import TERM_KEYS
-from segdistill.distillation.facts import FACTS, NetworkPair
-from segdistill.distillation.term import Feature, FeatureNames, Term
+from segdistill.distillation.facts import FACTS, Asked, NetworkPair
+from segdistill.distillation.feature_names import Feature, FeatureNames
+from segdistill.distillation.guards import named
+from segdistill.distillation.term import Term
 from segdistill.errors import UserError
 from segdistill.losses._checks import check_all, checks_of
 from segdistill.schedules import Schedule
 from segdistill.system.importing import import_callable
 
 Settings = Mapping[str, Any]
-"""One term as a recipe has it: loss, on, labels, teacher, weight, and the hyper-parameters of its loss."""
+"""One completed term: its loss and feature, the hyper-parameters of the loss; labels, teacher and weight if given."""
 
 
 def check_terms(terms: Mapping[str, Settings]) -> None:
-    """Check what can be wrong of terms without networks: hyper-parameters, weights, labels, a loss of one's own.
+    """Check everything about terms that needs no network: hyper-parameters, weights, labels, a user's own loss.
 
     Raises:
-        UserError: The first thing that is wrong; names the term.
+        UserError: The first mistake; names the term.
     """
     for name, term in terms.items():
-        try:
-            Term(nn.Identity(), on=_features(term), labels=term["labels"], weight=_weight(term))
-            make = _maker(term)
+        with named(name):
+            draft = _Draft.of(term)
+            draft.term(nn.Identity())
             if ":" not in term["loss"]:
-                check_all(checks_of(make), _hyperparameters(term))
-        except (TypeError, ValueError) as error:
-            raise UserError(f"term '{name}': {error}") from None
+                check_all(checks_of(draft.maker), draft.arguments)
 
 
 def build_terms(terms: Mapping[str, Settings], pair: NetworkPair) -> dict[str, Term]:
-    """Build every term; what a loss needs to know of the networks is asked of the pair, for the task of the student.
+    """Build every term. Facts about the networks that losses ask for are filled in; ``task`` has no teacher.
+
+    Losses with parameters are built in the order of the terms, so equal seeds give equal parameters.
 
     Raises:
         UserError: A hyper-parameter or weight that the loss or schedule refuses; names the term.
     """
-    alone = replace(pair, teacher=None)
-    return {name: _term(name, term, alone if name == "task" else pair) for name, term in terms.items()}
+    drafts = {}
+    for name, term in terms.items():
+        with named(name):
+            drafts[name] = _Draft.of(term)
+            drafts[name].check_number_of_features()
+    facts = pair.facts({name: draft.asked for name, draft in drafts.items()})
+    built = {}
+    for name, draft in drafts.items():
+        with named(name):
+            built[name] = draft.term(draft.loss(facts[name]))
+    return built
 
 
-def _term(name: str, term: Settings, pair: NetworkPair) -> Term:
-    try:
-        on, weight = _features(term), _weight(term)
-        loss = _loss(term, pair, FeatureNames.of(on, term["teacher"]))
-        return Term(loss, on=on, labels=term["labels"], weight=weight, teacher=term["teacher"])
-    except (TypeError, ValueError) as error:
-        raise UserError(f"term '{name}': {error}") from None
+@dataclass(frozen=True)
+class _Draft:
+    """A term whose loss is not built yet.
 
+    Attributes:
+        settings: The term's.
+        maker: The loss's class, or a user's own function or class.
+        on: The features.
+        arguments: The hyper-parameters of the loss.
+    """
 
-def _loss(term: Settings, pair: NetworkPair, features: FeatureNames) -> Any:
-    arguments = _hyperparameters(term)
-    if ":" not in term["loss"] and features.is_single == isinstance(loss_card(term["loss"]).on, tuple):
-        takes = "one feature; give a term to each" if not features.is_single else "a list of features, as in on=[A, B]"
-        raise UserError(f"{term['loss']} takes {takes}; got on={', '.join(features.student)}")
-    make = _maker(term)
-    for fact in FACTS.intersection(signature(make).parameters) - set(arguments):
-        arguments[fact] = pair.fact(fact, features)
-    if next(iter(signature(make).parameters), None) == "student":  # a function that is the loss itself
-        return partial(make, **arguments) if arguments else make
-    made = make(**arguments)
-    if not isinstance(made, nn.Module):
-        raise UserError(
-            f"loss '{term['loss']}' returned {type(made).__name__}; expected a torch.nn.Module, or a function "
-            "(student, teacher, labels) of these names"
+    settings: Settings
+    maker: Any
+    on: Feature | list[Feature]
+    arguments: dict[str, Any]
+
+    @classmethod
+    def of(cls, settings: Settings) -> "_Draft":
+        arguments = {key: value for key, value in settings.items() if key not in TERM_KEYS}
+        return cls(settings, _maker(settings["loss"]), _features(settings["on"]), arguments)
+
+    @property
+    def features(self) -> FeatureNames:
+        return FeatureNames.of(self.on, self.settings.get("teacher"))
+
+    @property
+    def asked(self) -> Asked:
+        """The facts that the loss's constructor asks for and the settings do not give."""
+        return Asked(FACTS.intersection(signature(self.maker).parameters) - set(self.arguments), self.features)
+
+    def check_number_of_features(self) -> None:
+        loss = self.settings["loss"]
+        if ":" not in loss and self.features.is_single == isinstance(loss_card(loss).on, tuple):
+            one = not self.features.is_single
+            takes = "one feature; give a term to each" if one else "a list of features, as in on=[A, B]"
+            raise UserError(f"{loss} takes {takes}; got on={', '.join(self.features.student)}")
+
+    def loss(self, facts: Mapping[str, Any]) -> Any:
+        arguments = {**self.arguments, **facts}
+        if next(iter(signature(self.maker).parameters), None) == "student":  # a function that is the loss itself
+            return partial(self.maker, **arguments) if arguments else self.maker
+        made = self.maker(**arguments)
+        if not isinstance(made, nn.Module):
+            raise UserError(
+                f"loss '{self.settings['loss']}' returned {type(made).__name__}; expected a torch.nn.Module, or a "
+                "function (student, teacher, labels) of these names"
+            )
+        return made
+
+    def term(self, loss: Any) -> Term:
+        settings = self.settings
+        return Term(
+            loss,
+            on=self.on,
+            labels=settings.get("labels"),
+            weight=_weight(settings.get("weight", 1.0)),
+            teacher=settings.get("teacher"),
         )
-    return made
 
 
-def _maker(term: Settings) -> Any:
-    """Return what makes the term's loss: its class, or a function or class of one's own."""
-    name = term["loss"]
+def _maker(name: str) -> Any:
     return import_callable(name, "loss") if ":" in name else getattr(losses, loss_card(name).module)
 
 
-def _features(term: Settings) -> Feature | list[Feature]:
+def _features(on: Any) -> Feature | list[Feature]:
     def one(feature: str | dict[Any, str]) -> Feature:
         if isinstance(feature, str):
             return feature
@@ -90,20 +131,15 @@ def _features(term: Settings) -> Feature | list[Feature]:
             raise UserError("a feature is a name, or {student: NAME, teacher: NAME}")
         return feature["student"], feature["teacher"]
 
-    return [one(feature) for feature in term["on"]] if isinstance(term["on"], list) else one(term["on"])
+    return [one(feature) for feature in on] if isinstance(on, list) else one(on)
 
 
-def _weight(term: Settings) -> float | str | Schedule:
-    if not isinstance(term["weight"], dict):
-        given: float | str = term["weight"]
+def _weight(weight: Any) -> float | str | Schedule:
+    if not isinstance(weight, dict):
+        given: float | str = weight
         return given
-    if len(term["weight"]) != 1:
+    if len(weight) != 1:
         raise UserError("a weight schedule is one key, as in {linear: {start: 0, end: 1}}")
-    ((name, arguments),) = term["weight"].items()
+    ((name, arguments),) = weight.items()
     schedule: Schedule = getattr(schedules, name)(**arguments)
     return schedule
-
-
-def _hyperparameters(term: Settings) -> dict[str, Any]:
-    """Return the keys that go to the loss's constructor."""
-    return {key: value for key, value in term.items() if key not in TERM_KEYS}

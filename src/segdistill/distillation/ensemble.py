@@ -1,4 +1,4 @@
-"""Several teachers as one network: their class probabilities are averaged, their features keep their names."""
+"""Join several teachers into one network: class probabilities are averaged, features keep their names."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -16,22 +16,21 @@ from segdistill.outputs import SegOutput
 
 
 class Ensemble(nn.Module):
-    """Several networks with the same classes as one.
+    """Join several networks with the same classes into one.
 
     Its logits are :math:`\\log \\frac1M \\sum_m \\mathrm{softmax}(z_m)`, whose softmax is the mean of the members'
-    probabilities, plus the mean over members of :math:`\\log \\sum_c \\exp z_{m,c}`, so that losses which read the
-    scores themselves find them at their own level and one member alone is left as it is. They have the first
-    member's resolution (the others are resized, bilinear). A feature of one member is
-    named ``MEMBER.FEATURE``: ``big.head``, ``big.logits``, ``big.backbone.layer4``.
+    probabilities, plus the mean over members of :math:`\\log \\sum_c \\exp z_{m,c}`, so that the scores keep their
+    level and one member alone keeps its logits. The logits have the first member's resolution; the others are resized,
+    bilinear. A feature of one member is ``MEMBER.FEATURE``: ``big.head``, ``big.logits``, ``big.backbone.layer4``.
 
     Args:
         members: The networks by name, or a list, whose names are then ``"teacher0"``, ``"teacher1"``, ...
 
     Raises:
-        UserError: No network, one that is none, or a name with a dot in it.
+        UserError: No network, something that is not a network, or a name with a dot in it.
     """
 
-    runs_members = True  # each with images of its own dtype
+    runs_members = True  # each member gets images in its dtype
 
     def __init__(self, members: Mapping[str, nn.Module] | Sequence[nn.Module] | nn.ModuleDict | nn.ModuleList) -> None:
         super().__init__()
@@ -49,18 +48,18 @@ class Ensemble(nn.Module):
         self.names = tuple(named)
         self.members = nn.ModuleDict(named)
         self._runners = {name: Runner() for name in named}
-        # Every member's logits pass through a module of their own, so that they can be tapped like any feature.
+        # Each member's logits pass through an identity module, so that they can be tapped like any feature.
         self.scores = nn.ModuleDict({name: nn.Identity() for name in named})
         self.roles = self._member_roles()
 
     def _member_roles(self) -> dict[str, str]:
         found: dict[str, str] = {}
         for name, member in self.members.items():
-            own = roles(member)
-            if "head" not in own:
-                with suppress(*FOREIGN):  # a member whose head cannot be named has its other features
-                    own["head"] = f"{classifier_path(member, probe_for(member))}:input"
-            found |= {f"{name}.{role}": f"members.{name}.{tap}" for role, tap in own.items()}
+            published = roles(member)
+            if "head" not in published:
+                with suppress(*FOREIGN):  # a member whose head cannot be named keeps its other features
+                    published["head"] = f"{classifier_path(member, probe_for(member))}:input"
+            found |= {f"{name}.{role}": f"members.{name}.{tap}" for role, tap in published.items()}
             found[f"{name}.logits"] = f"scores.{name}"
         return found
 
@@ -77,7 +76,7 @@ class Ensemble(nn.Module):
                 )
         resized = [_resized(score, first).float() for score in scores.values()]
         averaged = torch.stack([F.log_softmax(score, 1) for score in resized]).logsumexp(0) - math.log(len(resized))
-        # What a softmax over classes takes away is given back: other losses read the scores themselves.
+        # A softmax over classes removes the level of the scores; add it again for losses that read the scores.
         return SegOutput(averaged + torch.stack([score.logsumexp(1, keepdim=True) for score in resized]).mean(0))
 
 

@@ -1,60 +1,104 @@
-"""What a loss may have to know of the networks before it can be built: widths, classes, the teacher's classifier."""
+"""What some losses must know of the networks before they are built: widths, classes, the teacher's classifier."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from segdistill.distillation.ensemble import Ensemble
-from segdistill.distillation.features import FeatureReader, classifier_path, unwrap
-from segdistill.distillation.term import FeatureNames
+from segdistill.distillation.feature_names import FeatureNames
+from segdistill.distillation.features import classifier_path, probe_for, unwrap
+from segdistill.distillation.guards import named
+from segdistill.distillation.probing import read_features
 from segdistill.errors import UserError
 
-FACTS = frozenset({"num_classes", "ignore_index", "channels", "student_channels", "teacher_channels", "classifier"})
-"""Parameters of a loss's constructor that a recipe need not give."""
+TEACHER_WIDTHS = frozenset({"channels", "teacher_channels"})
+FACTS = frozenset({"num_classes", "ignore_index", "student_channels", "classifier"}) | TEACHER_WIDTHS
+"""Parameters of a loss's constructor that are filled in if they are not given."""
+
+Shapes = Mapping[str, torch.Size]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The facts that one loss asks for, by the names of its parameters, and the features that it compares."""
+
+    facts: frozenset[str]
+    features: FeatureNames
 
 
 @dataclass(frozen=True)
 class NetworkPair:
-    """Student and teacher, as the losses between them are built for.
+    """The networks that losses are built for.
 
     Attributes:
         student: The student.
-        teacher: The teacher; None where there is none.
-        num_classes, ignore_index: The data set's.
-        probe: An image batch to look at the features with.
+        teacher: The teacher; None if there is none.
+        num_classes: The data set's; None for the number of the student's logits.
+        probe: An image batch for the forward pass that finds the widths; None for a black image.
+        ignore_index: The label of void pixels.
     """
 
     student: nn.Module
     teacher: nn.Module | None
-    num_classes: int
-    probe: Tensor
+    num_classes: int | None = None
+    probe: Tensor | None = None
     ignore_index: int = 255
 
-    def fact(self, name: str, features: FeatureNames) -> Any:
-        """Return one of :data:`FACTS` for a loss on these features.
+    def facts(self, asked: Mapping[str, Asked]) -> dict[str, dict[str, Any]]:
+        """Return the facts that the terms' losses ask for, by term, from one forward pass of each network.
 
         ``channels`` are the teacher's, to which the student's are adapted. For a loss on several features, widths are
-        a tuple.
+        a tuple. The term ``task`` has no teacher.
 
         Raises:
-            UserError: A feature that the network does not have, or a fact about a teacher where there is none.
+            UserError: A feature that a network does not have, or a fact about a teacher if there is none; it names the
+                term.
         """
-        if name in ("num_classes", "ignore_index"):
-            return getattr(self, name)
-        if name == "student_channels":
-            widths = self._widths(self.student, features.student)
-            return widths[0] if features.is_single else widths
-        if self.teacher is None:
-            raise UserError("this loss needs a teacher, and there is none")
-        if name == "classifier":
-            teacher = unwrap(self.teacher)
-            if isinstance(teacher, Ensemble):
-                teacher = teacher.members[features.teacher[0].partition(".")[0]]
-            return unwrap(teacher).get_submodule(classifier_path(teacher, self.probe))
-        widths = self._widths(self.teacher, features.teacher)
+        student = self._student_shapes(asked)
+        teacher = self._teacher_shapes(asked)
+        found: dict[str, dict[str, Any]] = {}
+        for name, each in asked.items():
+            with named(name):
+                if each.facts & {*TEACHER_WIDTHS, "classifier"} and (self.teacher is None or name == "task"):
+                    raise UserError("this loss needs a teacher, and there is none")
+                found[name] = {fact: self._fact(fact, each.features, student, teacher) for fact in sorted(each.facts)}
+        return found
+
+    def _student_shapes(self, asked: Mapping[str, Asked]) -> Shapes:
+        wanted = {name: each.features.student for name, each in asked.items() if "student_channels" in each.facts}
+        counts_classes = self.num_classes is None and any("num_classes" in each.facts for each in asked.values())
+        return read_features(self.student, "student", wanted, self.probe).shapes if wanted or counts_classes else {}
+
+    def _teacher_shapes(self, asked: Mapping[str, Asked]) -> Shapes:
+        wanted = {
+            name: each.features.teacher
+            for name, each in asked.items()
+            if each.facts & TEACHER_WIDTHS and name != "task"
+        }
+        if self.teacher is None or not wanted:
+            return {}
+        return read_features(self.teacher, "teacher", wanted, self.probe).shapes
+
+    def _fact(self, fact: str, features: FeatureNames, student: Shapes, teacher: Shapes) -> Any:
+        if fact == "ignore_index":
+            return self.ignore_index
+        if fact == "num_classes":
+            return student["logits"][1] if self.num_classes is None else self.num_classes
+        if fact == "classifier":
+            return self._classifier(features)
+        names, shapes = (features.student, student) if fact == "student_channels" else (features.teacher, teacher)
+        widths = tuple(int(shapes[name][1]) for name in names)
         return widths[0] if features.is_single else widths
 
-    def _widths(self, network: nn.Module, names: tuple[str, ...]) -> tuple[int, ...]:
-        shapes = FeatureReader(network, names, self.probe).shapes
-        return tuple(int(shapes[name][1]) for name in names)
+    def _classifier(self, features: FeatureNames) -> nn.Module:
+        assert self.teacher is not None
+        teacher = unwrap(self.teacher)
+        if isinstance(teacher, Ensemble):
+            teacher = teacher.members[features.teacher[0].partition(".")[0]]
+        default = probe_for(teacher)
+        return unwrap(teacher).get_submodule(
+            classifier_path(teacher, default if self.probe is None else self.probe.to(default))
+        )

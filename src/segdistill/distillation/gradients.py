@@ -1,4 +1,4 @@
-"""How hard each term pulls the student: gradient norms, and weights set from them."""
+"""Measure the gradient of each term at the student, and set weights from it."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -14,8 +14,8 @@ from segdistill.errors import UserError
 def gradient_norms(terms: Mapping[str, Tensor], parameters: Iterable[nn.Parameter]) -> dict[str, float]:
     """Return the L2 norm of each unweighted term's gradient with respect to ``parameters``.
 
-    The graph is kept, so ``backward`` can follow. A term without a graph has norm 0. Where there are several
-    processes, the mean over them. Costs one backward pass a term: meant for a run's first steps, not for every one.
+    The graph is kept, so ``backward`` can follow. A term without a graph has norm 0. With several processes, the norm
+    is the mean over them. Each term costs one backward pass, so call this in a few steps only.
     """
     wanted = [parameter for parameter in parameters if parameter.requires_grad]
     norms = {}
@@ -33,7 +33,7 @@ def _norm(value: Tensor, wanted: list[nn.Parameter]) -> float:
 
 
 def _norm_in_half(value: Tensor, wanted: list[nn.Parameter]) -> float:
-    """In float16 small gradients vanish and large ones overflow: measure at the largest scale that fits."""
+    """Measure at the largest scale that fits: in float16 small gradients vanish and large ones overflow."""
     for power in range(24, 0, -4):
         norm = _norm(value.float() * 2.0**power, wanted)
         if math.isfinite(norm):
@@ -42,13 +42,13 @@ def _norm_in_half(value: Tensor, wanted: list[nn.Parameter]) -> float:
 
 
 def _is_half(value: Tensor) -> bool:
-    """Tell whether the pass runs under autocast to float16."""
+    """Return True under autocast to float16."""
     kind = value.device.type
     return torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind) == torch.float16
 
 
 def _mean_over_processes(norms: dict[str, float]) -> dict[str, float]:
-    """Make all processes see the same norms, so that they draw the same conclusions."""
+    """Average the norms over the processes, so that all of them set the same weights."""
     if not (dist.is_available() and dist.is_initialized()) or not norms:
         return norms
     device = torch.device("cuda") if dist.get_backend() == "nccl" else torch.device("cpu")
@@ -58,10 +58,10 @@ def _mean_over_processes(norms: dict[str, float]) -> dict[str, float]:
 
 
 class AutoWeight(nn.Module):
-    """A weight set once, so that a term's gradient is ``share`` times the task's at the student.
+    """Set a weight once, so that a term's gradient is ``share`` times the task's at the student.
 
     It is the mean of ``share * |task gradient| / |term gradient|`` over the first ``STEPS`` steps in which the term
-    has a gradient, kept as a buffer, so that a resumed run goes on with the same weight.
+    has a gradient, kept as a buffer, so that a resumed run has the same weight.
     """
 
     STEPS = 5
@@ -77,14 +77,14 @@ class AutoWeight(nn.Module):
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         super()._load_from_state_dict(*args, **kwargs)
-        self._settled = None  # what is kept here is that of before
+        self._settled = None  # the cached weight is out of date
 
     @classmethod
     def parse(cls, text: str) -> "AutoWeight":
         """Read ``"auto:0.2"``.
 
         Raises:
-            UserError: For any other text.
+            UserError: Any other text.
         """
         kind, _, share = text.partition(":")
         try:
@@ -106,11 +106,11 @@ class AutoWeight(nn.Module):
             return self._settled
         value = float(self.total / self.count.clamp(min=1))
         if self.settled:
-            self._settled = value  # spares a device synchronisation in every later step
+            self._settled = value  # spares a device synchronization in every later step
         return value
 
     def measure(self, task: float, term: float) -> None:
-        """Take in the two gradient norms of one step."""
+        """Count the gradient norms of task and term in one step."""
         if term > 0 and math.isfinite(term) and math.isfinite(task):
             self.total += self.share * task / term
             self.count += 1

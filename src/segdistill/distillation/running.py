@@ -1,4 +1,4 @@
-"""Run somebody's network as it wants to be run, on images that stay as they are."""
+"""Run any network in its own dtype, on images that it does not change."""
 
 from contextlib import nullcontext
 
@@ -11,17 +11,17 @@ HALF = (torch.float16, torch.bfloat16)
 
 
 class Runner:
-    """Runs a network on images that stay the caller's.
+    """Run a network without changing the caller's images.
 
-    A network that changes its input in place (to normalize it, say) is given a copy. Whether it does is seen once for
-    training and once for evaluation, in the first pass of each, on a copy.
+    A network that changes its input in place (to normalize it, for instance) gets a copy. The first pass in training
+    mode and the first in eval mode run on a copy and find out.
     """
 
     def __init__(self) -> None:
         self._changes_input: dict[bool, bool] = {}
 
     def __call__(self, network: nn.Module, images: Tensor) -> SegOutput:
-        """Return the output of ``network``, always the same one, for images (N, 3, H, W)."""
+        """Return the output of ``network`` for images (N, 3, H, W); give the same network in every call."""
         mode = network.training
         is_known = mode in self._changes_input or torch.compiler.is_compiling()
         copies = self._changes_input.get(mode, not is_known)
@@ -34,10 +34,10 @@ class Runner:
 
 
 def run(network: nn.Module, images: Tensor) -> SegOutput:
-    """Return the output of a network, for images in the dtype of its weights.
+    """Return the output of a network for images in the dtype of its weights.
 
-    One in half precision computes as it is, outside autocast. One that runs several networks says ``runs_members`` and
-    does this for each.
+    A network in half precision computes in it, outside autocast. A network with the attribute ``runs_members`` casts
+    the images for each of its members.
     """
     if getattr(network, "runs_members", False) or not images.is_floating_point():
         return read_output(network(images))
@@ -47,5 +47,10 @@ def run(network: nn.Module, images: Tensor) -> SegOutput:
 
 
 def version(tensor: Tensor) -> int | None:
-    """Return how often a tensor was changed in place; None for one of inference mode, which does not know."""
+    """Return how often a tensor was changed in place; None in inference mode, which does not count."""
     return None if tensor.is_inference() else tensor._version
+
+
+def at_least_float32(value: Tensor) -> Tensor:
+    """Return a half-precision tensor in float32, any other as it is."""
+    return value.float() if value.dtype in HALF else value

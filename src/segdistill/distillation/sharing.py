@@ -1,4 +1,4 @@
-"""Which parameters and buffers two networks share: the same tensors, or other ones over the same memory."""
+"""Find the parameters and buffers that two networks share: the same tensors, or others over the same memory."""
 
 from collections import defaultdict
 from itertools import chain
@@ -10,15 +10,15 @@ from torch.nn.parameter import is_lazy
 def shared_tensors(one: nn.Module, other: nn.Module) -> list[tuple[str, str]]:
     """Return the names of every parameter and buffer that two networks share, in ``one`` and in ``other``.
 
-    Two tensors that lie beside each other in one file's memory share nothing; a slice of a tensor shares it.
+    Two tensors next to each other in the memory of one file share nothing; a slice of a tensor shares it.
     """
-    there = defaultdict(list)
+    by_memory = defaultdict(list)
     for name, tensor in _tensors(other):
-        there[_memory(tensor)].append((name, tensor))
+        by_memory[_memory(tensor)].append((name, tensor))
     return [
-        (name, theirs)
+        (name, other_name)
         for name, tensor in _tensors(one)
-        for theirs, candidate in there.get(_memory(tensor), ())
+        for other_name, candidate in by_memory.get(_memory(tensor), ())
         if tensor is candidate or _overlap(tensor, candidate)
     ]
 
@@ -28,7 +28,7 @@ def _tensors(network: nn.Module) -> chain[tuple[str, Tensor]]:
 
 
 def _memory(tensor: Tensor) -> tuple[str, int]:
-    """Return what tells the memory of tensors apart: where it begins, or the tensor itself where it has none yet."""
+    """Return a key of a tensor's memory: its start, or the tensor itself if it has no memory yet."""
     start = 0 if is_lazy(tensor) or tensor.is_meta else tensor.untyped_storage().data_ptr()
     return (str(tensor.device), start) if start else ("", id(tensor))
 
@@ -39,7 +39,7 @@ def _overlap(one: Tensor, other: Tensor) -> bool:
 
 
 def _extent(tensor: Tensor) -> tuple[int, int]:
-    """Return the addresses of a tensor's first byte and of the one behind its last."""
+    """Return the address of a tensor's first byte and that after its last byte."""
     last = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
     first = tensor.data_ptr()
     return first, first + (last + 1) * tensor.element_size()

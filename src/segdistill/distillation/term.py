@@ -2,250 +2,162 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from copy import copy
 from typing import Any, Literal, get_args
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segdistill.catalogue.cards import BY_NAME, LOSS_CARDS, LossCard, MeanOver
+from segdistill.distillation.defaults import Default, Labels, defaults_of
+from segdistill.distillation.feature_names import Feature, FeatureNames
 from segdistill.distillation.gradients import AutoWeight
+from segdistill.distillation.wired import Wire, WiredTerm, adapter_for, adapter_name
 from segdistill.errors import UserError
-from segdistill.losses._ops import call_in_dtype, valid_at
-from segdistill.losses.self_taught import SelfTaught
 from segdistill.schedules import Schedule
 
-Feature = str | tuple[str, str]
-Labels = Literal["valid", "teacher_correct"]
 
+class Term:
+    """One line of the objective: a loss, the features that it compares, its labels and its weight.
 
-@dataclass(frozen=True)
-class FeatureNames:
-    """What ``on`` of a :class:`Term` says, taken apart.
+    Arguments that are not given follow the loss. A loss of this package has the feature, the labels and the weight
+    that ``segdistill losses`` lists, exactly as ``terms.NAME={}`` in a recipe. Any other loss compares the logits, gets
+    no labels and has weight 1.
 
-    Attributes:
-        student, teacher: The features' names in either network, in order.
-        is_single: One feature, which the loss takes as a tensor, instead of a list of them, taken as a tuple.
-    """
-
-    student: tuple[str, ...]
-    teacher: tuple[str, ...]
-    is_single: bool
-
-    @classmethod
-    def of(cls, on: Feature | Sequence[Feature], teacher: str | None = None) -> "FeatureNames":
-        """Read ``on``, with the name of one of several teachers."""
-        is_single = isinstance(on, str | tuple)
-        features: Sequence[Feature] = [on] if isinstance(on, str | tuple) else list(on)
-        member = "" if teacher is None else f"{teacher}."
-        pairs = [(f, f) if isinstance(f, str) else f for f in features]
-        return cls(tuple(ours for ours, _ in pairs), tuple(member + theirs for _, theirs in pairs), is_single)
-
-
-class Term(nn.Module):
-    """One line of the objective.
+    A Term is a declaration: building a :class:`segdistill.Distiller` does not change it. Two Distillers that use one
+    Term share its loss and any adapter that it gives, with their parameters and memories; to train them apart, build
+    the Term twice or copy it with ``copy.deepcopy``.
 
     Args:
-        loss: A function or module ``(student, teacher, labels) -> scalar``; see :mod:`segdistill.losses`.
-        on: The feature it compares: a name, a pair (name in the student, name in the teacher), or a list of
-            these for a loss that takes tuples of maps.
-        labels: ``"valid"`` gives the loss the labels; ``"teacher_correct"`` gives them with every pixel that
-            the teacher (several teachers: all together) gets wrong made void; None gives it none.
-        weight: A number, a schedule (:mod:`segdistill.schedules`), or ``"auto:0.2"``: set once, from the first
+        loss: Any callable ``(student, teacher, labels) -> scalar``: a loss of :mod:`segdistill.losses`, or your own
+            function or module. A Distiller trains the parameters of a module. See :class:`segdistill.losses.Loss` for
+            the attributes that a Term reads from it, all optional.
+        on: The feature to compare: a name, a pair (name in the student, name in the teacher), or a list of these for a
+            loss that takes tuples of maps.
+        labels: ``"valid"`` gives the labels to the loss. ``"teacher_correct"`` gives them with every pixel void that
+            the teacher (of several, their average) gets wrong. None gives no labels.
+        weight: A number, a schedule (:mod:`segdistill.schedules`), or ``"auto:0.2"``: measured once, in the first
             steps, so that the term's gradient at the student is 0.2 times the task's.
-        adapter: A module for the student's feature, instead of the 1x1 convolution that is added where the
-            channels differ and the loss needs them equal. For a list of features, a list of as many.
-        teacher: The name of one of several teachers, whose features these are; by default the logits are those of
-            all teachers together, their class probabilities averaged.
+        adapter: A module applied to the student's feature, instead of the 1x1 convolution that is added if the channels
+            differ and the loss needs them equal. For a list of features, a list with one module each.
+        teacher: The name of one of several teachers, to compare with its features. By default the logits are the
+            average of all teachers.
 
     Raises:
-        UserError: For a loss, features, labels, a weight or an adapter of another form.
+        UserError: A loss, features, labels, a weight or an adapter of another kind.
     """
 
     def __init__(
         self,
         loss: Callable[..., Tensor],
         *,
-        on: Feature | Sequence[Feature] = "logits",
-        labels: Labels | None = None,
-        weight: float | Schedule | str = 1.0,
+        on: Feature | Sequence[Feature] | Default = Default.OF_LOSS,
+        labels: Labels | Default | None = Default.OF_LOSS,
+        weight: float | Schedule | str | Default = Default.OF_LOSS,
         adapter: nn.Module | Sequence[nn.Module] | None = None,
         teacher: str | None = None,
     ) -> None:
-        super().__init__()
-        if labels not in (None, "valid", "teacher_correct"):
-            raise UserError(f"labels is 'valid', 'teacher_correct' or None, got {labels!r}")
         if isinstance(loss, type) or not callable(loss):
             got = f"the class {loss.__name__}; call it: {loss.__name__}(...)" if isinstance(loss, type) else repr(loss)
             raise UserError(f"a Term takes a loss, as in Term(losses.KD()), got {got}")
+        defaults = defaults_of(loss)
+        on = defaults.on if isinstance(on, Default) else on
+        labels = defaults.labels if isinstance(labels, Default) else labels
+        weight = defaults.weight if isinstance(weight, Default) else weight
+        _check_kinds(on, labels, weight, adapter)
         self.loss = loss
+        self.features = FeatureNames.of(on, teacher)
         self.labels = labels
+        self.weight = weight
+        self.adapters = [adapter] if isinstance(adapter, nn.Module) else adapter
+        self.needs_teacher = bool(_trait(loss, "needs_teacher"))
         self.mean_over: MeanOver = _trait(loss, "mean_over")
         if self.mean_over not in get_args(MeanOver):
             raise UserError(f"the loss's mean_over is one of {get_args(MeanOver)}, got {self.mean_over!r}")
-        _check_words(on, weight, adapter)
-        names = FeatureNames.of(on, teacher)
-        self.student_names, self.teacher_names, self.is_single = names.student, names.teacher, names.is_single
-        self.weight = AutoWeight.parse(weight) if isinstance(weight, str) else weight
-        given = [adapter] if isinstance(adapter, nn.Module) else adapter
-        self.adapters = None if given is None else nn.ModuleList(given)
-        if not names.student:
+        count = len(self.features.student)
+        if not count:
             raise UserError("on names no feature; give one, as in on='logits'")
-        if self.adapters is not None and len(self.adapters) != len(names.student):
-            raise UserError(f"{len(names.student)} features need as many adapters, got {len(self.adapters)}")
-        self._is_wired = self._is_task = False
+        if self.adapters is not None and len(self.adapters) != count:
+            raise UserError(f"on names {count} features, so adapter must be {count} modules, got {len(self.adapters)}")
 
-    @property
-    def needs_teacher(self) -> bool:
-        """False for a loss that looks at the student and the labels alone, as the task loss."""
-        return not self._is_task and bool(_trait(self.loss, "needs_teacher"))
-
-    def be_task(self) -> None:
-        """Be the student's own objective: any loss, which is given labels, and None in the teacher's place.
+    def as_task(self) -> "Term":
+        """Return this term as the student's own objective: it gets labels, and None in place of the teacher.
 
         Raises:
-            UserError: One of this package's losses that compare with a teacher.
+            UserError: A loss of this package that compares with a teacher.
         """
         if _is_ours(self.loss) and self.needs_teacher:
             raise UserError("the task is the student's own and this loss needs a teacher; give its term another name")
-        self._is_task = True
-        self.labels = self.labels or "valid"
+        task = copy(self)
+        task.needs_teacher = False
+        task.labels = self.labels or "valid"
+        return task
+
+    def with_aux(self) -> "Term":
+        """Return this term on the logits of both heads, if it is on the logits and its loss takes both."""
+        if not getattr(self.loss, "takes_aux", False) or self.features.student != ("logits",):
+            return self
+        term = copy(self)
+        term.features = FeatureNames.of(["logits", "aux"])
+        return term
 
     @property
     def reads_classes(self) -> bool:
-        """Whether the channels of the logits must be classes, two at least: for a softmax over them, or an argmax."""
+        """True if the logits must have two classes at least, for a softmax over them or an argmax."""
         card = _card_of(self.loss)
-        is_on_logits = any(name.rpartition(".")[2] == "logits" for name in (*self.student_names, *self.teacher_names))
+        names = (*self.features.student, *self.features.teacher)
+        is_on_logits = any(name.rpartition(".")[2] == "logits" for name in names)
         return self.labels == "teacher_correct" or (card is not None and card.needs == ("logits",) and is_on_logits)
 
     @property
     def classifies(self) -> bool:
-        """Whether the loss takes labels that are the indices of the student's outputs: this package's task loss."""
+        """True if the labels must be the indices of the student's outputs, as for cross-entropy."""
         card = _card_of(self.loss)
         return card is not None and not card.teacher
 
-    @property
-    def self_taught(self) -> SelfTaught | None:
-        """The loss, where it has parts that learn from an objective of their own."""
-        return self.loss if isinstance(self.loss, SelfTaught) else None
-
-    def take_in_aux(self) -> None:
-        """Let a loss that also takes an auxiliary head's logits, on ``logits``, have them."""
-        if getattr(self.loss, "takes_aux", False) and self.student_names == ("logits",):
-            self.student_names, self.teacher_names, self.is_single = ("logits", "aux"), ("logits", "aux"), False
-
-    def wire(self, student: dict[str, torch.Size], teacher: dict[str, torch.Size]) -> list["Wire"]:
-        """Decide adapters and resizing from the features' shapes, once; return one line per feature.
-
-        Raises:
-            UserError: Logits with different numbers of classes, a map against a vector, or a Term that already
-                belongs to a Distiller.
-        """
-        if self._is_wired:
-            raise UserError("this Term belongs to another Distiller, with its adapter and weight; make a new one")
-        self._is_wired = True
-        student_shapes = [student[name] for name in self.student_names]
-        if not self.needs_teacher:
-            return [Wire(*pair, "", None) for pair in zip(self.student_names, student_shapes, strict=True)]
-        teacher_shapes = [teacher[name] for name in self.teacher_names]
-        if self.adapters is None:
-            self.adapters = nn.ModuleList(
-                self._adapter(name, ours, theirs)
-                for name, ours, theirs in zip(self.student_names, student_shapes, teacher_shapes, strict=True)
-            )
-        return [
-            Wire(self.student_names[i], student_shapes[i], self.teacher_names[i], teacher_shapes[i],
-                 _name(self.adapters[i]))
-            for i in range(len(student_shapes))
-        ]  # fmt: skip
-
-    def _adapter(self, name: str, ours: torch.Size, theirs: torch.Size) -> nn.Module:
-        if len(ours) != len(theirs):
-            raise UserError(f"feature '{name}' is {tuple(ours)} in the student and {tuple(theirs)} in the teacher")
-        if ours[1] == theirs[1] or not _trait(self.loss, "equal_channels"):
-            return nn.Identity()
-        if name in ("logits", "aux"):
-            raise UserError(
-                f"the student has {ours[1]} classes and the teacher {theirs[1]}; this loss compares class "
-                "scores: give both networks the same classes"
-            )
-        if len(ours) == 2:
-            return nn.Linear(ours[1], theirs[1], bias=False)
-        return nn.Conv2d(ours[1], theirs[1], 1, bias=False)
-
-    def forward(
-        self, student: Mapping[str, Tensor], teacher: Mapping[str, Tensor], labels: Tensor | None
-    ) -> tuple[Tensor, Tensor | None]:
-        """Return the unweighted loss on the named features.
-
-        Returns:
-            The loss and, in training, for parts that learn beside the student, their own objective.
-        """
-        ours = [student[name] for name in self.student_names]
-        if not self.needs_teacher:
-            return self.loss(self._packed(ours), self._packed([None] * len(ours)), labels), None
-        theirs = [teacher[name] for name in self.teacher_names]
-        assert self.adapters is not None, "wire() comes first"
-        adapted = [_adapted(adapter, x) for adapter, x in zip(self.adapters, ours, strict=True)]
-        pairs = [_alike(x, y) for x, y in zip(adapted, theirs, strict=True)]
-        packed = self._packed([x for x, _ in pairs]), self._packed([y for _, y in pairs])
-        value = self.loss(*packed, labels)
-        taught = self.self_taught
-        if taught is None or taught.first_stage or not self.training:
-            return value, None
-        return value, taught.inner_objective(*packed, labels)
-
-    def count(
-        self, teacher: Mapping[str, Tensor], labels: Mapping[str | None, Tensor | None], ignore_index: int
-    ) -> Tensor:
-        """Return what the loss's mean counts in a batch, a whole number; see ``mean_over`` of a LossCard.
+    def wire(self, student: Mapping[str, torch.Size], teacher: Mapping[str, torch.Size]) -> WiredTerm:
+        """Return the module that computes this term between features of these shapes.
 
         Args:
-            teacher: Its features; of several maps the coarsest counts.
-            labels: The labels in each form, ``"valid"`` among them.
-            ignore_index: The label of pixels that do not count.
-        """
-        given = labels["valid"]
-        assert given is not None
-        seen = labels[self.labels]
-        alike = torch.ones((), dtype=torch.long, device=given.device)
-        if self.mean_over == "batch":
-            return alike
-        if self.needs_teacher:
-            like = min((teacher[name] for name in self.teacher_names), key=lambda x: x[0, 0].numel())
-            valid = valid_at(seen, like, ignore_index)
-        elif seen is not None:
-            valid = seen != ignore_index
-        else:
-            return alike
-        return (valid if self.mean_over == "pixels" else valid.reshape(len(valid), -1).any(dim=1)).sum()
+            student, teacher: The shapes of the networks' features, by name.
 
-    def first_stage(self, teacher: dict[str, Tensor], labels: Tensor | None) -> Tensor:
-        """Return the objective of parts that learn before the student."""
-        assert self.self_taught is not None
-        return self.self_taught.inner_objective(
-            None, self._packed([teacher[name] for name in self.teacher_names]), labels
+        Raises:
+            UserError: Logits with different numbers of classes, or a map against a vector.
+        """
+        names, adapters = self.features, None
+        students = [student[name] for name in names.student]
+        if self.needs_teacher:
+            teachers = [teacher[name] for name in names.teacher]
+            equal = bool(_trait(self.loss, "equal_channels"))
+            adapters = self.adapters or [
+                adapter_for(name, *shapes, equal_channels=equal)
+                for name, *shapes in zip(names.student, students, teachers, strict=True)
+            ]
+            columns = zip(names.student, students, names.teacher, teachers, map(adapter_name, adapters), strict=True)
+            wires = [Wire(*row) for row in columns]
+        else:
+            wires = [Wire(name, shape, "", None) for name, shape in zip(names.student, students, strict=True)]
+        return WiredTerm(
+            self.loss,
+            names,
+            labels=self.labels,
+            weight=AutoWeight.parse(self.weight) if isinstance(self.weight, str) else self.weight,
+            adapters=adapters,
+            mean_over=self.mean_over,
+            wires=wires,
         )
 
-    def _packed(self, maps: Sequence[Any]) -> Any:
-        """Return one map as it is, several as a tuple."""
-        return maps[0] if self.is_single else tuple(maps)
 
-    def weight_at(self, progress: float) -> float:
-        """Return the weight at this point of the run, from 0 to 1."""
-        if isinstance(self.weight, AutoWeight):
-            return self.weight.value()
-        return float(self.weight(progress) if callable(self.weight) else self.weight)
-
-
-def _check_words(on: object, weight: object, adapter: object) -> None:
-    """Raise for what a Term cannot use, before it is taken apart."""
+def _check_kinds(on: object, labels: object, weight: object, adapter: object) -> None:
+    if labels not in (None, "valid", "teacher_correct"):
+        raise UserError(f"labels is 'valid', 'teacher_correct' or None, got {labels!r}")
     for feature in on if isinstance(on, Sequence) and not isinstance(on, str | tuple) else [on]:
         names = feature if isinstance(feature, tuple) and len(feature) == 2 else [feature]
         if not all(isinstance(name, str) for name in names):
             raise UserError(f"on names a feature, a pair (student's, teacher's), or a list of these, got {on!r}")
-    if not (isinstance(weight, str) or callable(weight) or _is_number(weight)):
+    if isinstance(weight, str):
+        AutoWeight.parse(weight)
+    elif not (callable(weight) or _is_number(weight)):
         raise UserError(f"a weight is a number, a schedule or 'auto:SHARE' as in 'auto:0.2', got {weight!r}")
     given = adapter if isinstance(adapter, Sequence | nn.ModuleList) and not isinstance(adapter, str) else [adapter]
     if adapter is not None and not all(isinstance(module, nn.Module) for module in given):
@@ -253,27 +165,11 @@ def _check_words(on: object, weight: object, adapter: object) -> None:
 
 
 def _is_number(value: Any) -> bool:
-    """Whether a value is a finite number, of Python, NumPy or a tensor."""
+    """Return True for a finite number, of Python, NumPy or a tensor."""
     try:
         return math.isfinite(value)
     except (TypeError, ValueError):
         return False
-
-
-@dataclass(frozen=True)
-class Wire:
-    """One connection of the wiring table: a feature of the student compared with one of the teacher."""
-
-    student: str
-    student_shape: torch.Size
-    teacher: str
-    teacher_shape: torch.Size | None
-    adapter: str = "-"
-
-    @property
-    def resized(self) -> bool:
-        """True where the student's map is resized to the teacher's."""
-        return self.teacher_shape is not None and self.student_shape[2:] != self.teacher_shape[2:]
 
 
 def _trait(loss: Callable[..., Tensor], name: Literal["needs_teacher", "equal_channels", "mean_over"]) -> Any:
@@ -298,31 +194,3 @@ def _card_of(loss: Callable[..., Tensor]) -> LossCard | None:
 def _is_ours(loss: Callable[..., Tensor]) -> bool:
     """Whether this package has the loss, as a module, a function, or a partial of one."""
     return str(getattr(getattr(loss, "func", loss), "__module__", "")).partition(".")[0] == "segdistill"
-
-
-def _adapted(adapter: nn.Module, x: Tensor) -> Tensor:
-    """Return what the adapter makes of a feature, in the wider of their dtypes where autocast does not choose one."""
-    weight = next(adapter.parameters(), None)
-    chosen = x.dtype != torch.float64 and torch.is_autocast_enabled(x.device.type)
-    if weight is None or weight.dtype == x.dtype or chosen:
-        adapted: Tensor = adapter(x)
-    else:
-        adapted = call_in_dtype(adapter, x.to(torch.promote_types(weight.dtype, x.dtype)))
-    return adapted
-
-
-def _alike(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
-    """Return both in the teacher's size and the wider of their dtypes."""
-    if student.shape[2:] != teacher.shape[2:]:
-        student = F.interpolate(student, teacher.shape[2:], mode="bilinear", align_corners=False)
-    dtype = torch.promote_types(student.dtype, teacher.dtype)
-    return student.to(dtype), teacher.to(dtype)
-
-
-def _name(adapter: nn.Module) -> str:
-    if isinstance(adapter, nn.Identity):
-        return "-"
-    if isinstance(adapter, nn.Conv2d):
-        size = "x".join(str(side) for side in adapter.kernel_size)
-        return f"conv {size} {adapter.in_channels}→{adapter.out_channels}"
-    return type(adapter).__name__

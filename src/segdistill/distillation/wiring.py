@@ -1,4 +1,4 @@
-"""The wiring table: what a Distiller compares with what, through which adapter, with what weight."""
+"""The wiring table of a Distiller: the features that it compares, with adapter, labels and weight."""
 
 from collections.abc import Callable
 
@@ -6,19 +6,19 @@ import torch
 from torch import Tensor, nn
 
 from segdistill.distillation.gradients import AutoWeight
-from segdistill.distillation.term import Term, Wire
+from segdistill.distillation.wired import Wire, WiredTerm
 
 
 class Wiring:
     """The wiring table of a Distiller; ``str()`` gives it as text.
 
     Attributes:
-        rows: (term's name, term, one of its connections).
+        rows: One (term's name, term, wire) for each feature of each term.
     """
 
     HEADER = ("term", "loss", "student", "teacher", "adapter", "resized", "labels", "weight")
 
-    def __init__(self, rows: list[tuple[str, Term, Wire]]) -> None:
+    def __init__(self, rows: list[tuple[str, WiredTerm, Wire]]) -> None:
         self.rows = rows
 
     def cells(self) -> list[tuple[str, ...]]:
@@ -55,7 +55,7 @@ def _function_name(loss: Callable[..., Tensor]) -> str:
     return str(getattr(inner, "__name__", type(inner).__name__))
 
 
-def _weight(term: Term) -> str:
+def _weight(term: WiredTerm) -> str:
     if isinstance(term.weight, AutoWeight):
         return f"auto:{term.weight.share:g}"
     start, end = term.weight_at(0.0), term.weight_at(1.0)

@@ -56,7 +56,7 @@ def blame(
 def blame_forward(out: DistillerOutput, fabric: Fabric) -> tuple[str, str] | None:
     """Return what is not finite in a step's values, on whichever process: the first term, and what it is; or None."""
     named = {f"term '{name}'": (name, value) for name, value in out.terms.items()}
-    named |= {f"the own objective of term '{name}'": (name, value) for name, value in out.own.items()}
+    named |= {f"the inner objective of term '{name}'": (name, value) for name, value in out.inner_objectives.items()}
     named["the total loss"] = ("NAME", out.total)
     wrong = torch.stack([~torch.isfinite(value.detach()).reshape(()) for _, value in named.values()]).float()
     if fabric.world_size > 1:

@@ -10,7 +10,7 @@ import torch
 from lightning_fabric import Fabric
 
 from segdistill.distillation.distiller import Distiller
-from segdistill.distillation.term import Term
+from segdistill.distillation.first_stage import FirstStage
 from segdistill.errors import Stopped, UserError
 from segdistill.evaluation.finite import are_finite
 from segdistill.runs import checkpoint
@@ -24,12 +24,13 @@ from segdistill.training.seeding import seed_step
 
 
 @dataclass(frozen=True)
-class FirstStage:
-    """Teaches the losses' own parts on the teacher's features; the student is not run and loses none of its steps.
+class FirstStageTraining:
+    """Train the losses' parts on the teacher's features; the student is not run and loses none of its steps.
 
     Attributes:
         fabric: The engine.
-        distiller: Whose losses learn; not yet wrapped for several processes.
+        distiller: The Distiller, not yet wrapped for several processes.
+        stage: Its first stage.
         batches: The run's batches from a step on; the stage sees those that the student's first steps will see.
         steps: How many.
         seed: The run's.
@@ -42,6 +43,7 @@ class FirstStage:
 
     fabric: Fabric
     distiller: Distiller
+    stage: FirstStage
     batches: Callable[[int], Iterator[Any]]
     steps: int
     seed: int
@@ -63,7 +65,7 @@ class FirstStage:
             UserError: The objective is not finite.
             Stopped: Ctrl-C, SIGTERM or SIGHUP, after a checkpoint was written.
         """
-        optimizers = self.distiller.own_optimizers(first_stage=True)
+        optimizers = self.stage.optimizers()
         begun = self._resume(optimizers)
         if begun == self.steps:
             return
@@ -102,7 +104,7 @@ class FirstStage:
         for part in parts:
             images, labels = (tensor.to(self.fabric.device, non_blocking=True) for tensor in part)
             with self.fabric.autocast():
-                value = self.distiller.first_stage(images, labels) / len(parts)
+                value = self.stage.objective(images, labels) / len(parts)
             torch.autograd.backward(value)
             objective += value.detach()
         self._check_finite(objective, step + 1)
@@ -115,20 +117,16 @@ class FirstStage:
 
     def _check_finite(self, objective: torch.Tensor, step: int) -> None:
         """Refuse a step before it reaches the losses' parts, and name the first term to blame."""
-        own = {
-            name: gradients(term.self_taught.inner_parameters())
-            for name, term in self.distiller.terms.items()
-            if isinstance(term, Term) and term.self_taught is not None and term.self_taught.first_stage
-        }
-        here = are_finite([objective, *(each for found in own.values() for each in found)])
+        found = {name: gradients(parameters) for name, parameters in self.stage.parameters().items()}
+        here = are_finite([objective, *(each for of_term in found.values() for each in of_term)])
         if not on_any(self.fabric, not here):
             return
-        name = next((name for name, found in own.items() if found and not are_finite(found)), next(iter(own)))
+        name = next((name for name, of_term in found.items() if of_term and not are_finite(of_term)), next(iter(found)))
         value = float(objective)
         what = "has a gradient that is not finite" if math.isfinite(value) else f"is {value}"
         raise UserError(
-            f"the own objective of term '{name}' {what} at step {step} of the first stage; change or remove the term, "
-            "and give another --run-dir"
+            f"the inner objective of term '{name}' {what} at step {step} of the first stage; change or remove the "
+            "term, and give another --run-dir"
         )
 
     def _average(self, optimizer: torch.optim.Optimizer) -> None:

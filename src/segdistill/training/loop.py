@@ -15,6 +15,7 @@ from torch import nn
 
 from segdistill.data import TrainingStream, training_loader
 from segdistill.distillation.distiller import Distiller
+from segdistill.distillation.first_stage import FirstStage
 from segdistill.distillation.parts import Part, whole_step
 from segdistill.errors import Stopped, UserError
 from segdistill.evaluation.finite import not_finite
@@ -27,7 +28,7 @@ from segdistill.runs.records import Metrics
 from segdistill.training.blame import blame
 from segdistill.training.checkpoints import Checkpoints, Progress
 from segdistill.training.console import Narrator
-from segdistill.training.first_stage import FirstStage
+from segdistill.training.first_stage import FirstStageTraining
 from segdistill.training.interrupt import deferred_interrupt, on_any
 from segdistill.training.optimizer import build_optimizers, learning_rate, set_learning_rate, step_together
 from segdistill.training.read_parts import read_parts
@@ -82,13 +83,14 @@ class Training:
             UserError: A term that sends the student no gradient, or a loss that is not finite; both are named.
             Stopped: Ctrl-C, SIGTERM or SIGHUP, after a checkpoint was written.
         """
-        kept, label = self.kept, self.narrator.label
+        kept, label, stage = self.kept, self.narrator.label, self.distiller.first_stage
         if not kept.last.exists():
             if kept.remove_what_is_left():
                 self.narrator.line(f"{label}: no {kept.last} to go on from; begun anew, from step 0")
-            if self.distiller.first_stage_share:
-                self._first_stage().run()
-        self.distiller.finish_first_stage()
+            if stage is not None:
+                self._first_stage(stage).run()
+        if stage is not None:
+            stage.finish()
         optimizers = build_optimizers(self.distiller, self.train)
         progress = kept.resume(optimizers)
         if lost := kept.take_over_best(progress):
@@ -159,12 +161,13 @@ class Training:
         until = {"val": progress.step - (not is_chosen), "first_stage": math.inf}
         return Metrics(self.folder, step=progress.step, tensorboard=self.train.tensorboard, until=until)
 
-    def _first_stage(self) -> FirstStage:
-        return FirstStage(
+    def _first_stage(self, stage: FirstStage) -> FirstStageTraining:
+        return FirstStageTraining(
             fabric=self.fabric,
             distiller=self.distiller,
+            stage=stage,
             batches=self._first_stage_batches,
-            steps=math.ceil(self.distiller.first_stage_share * self.train.iterations),
+            steps=math.ceil(stage.share * self.train.iterations),
             seed=self.seed,
             folder=self.folder,
             narrator=Narrator(self.narrator.console, f"{self.narrator.label}, first stage"),
@@ -299,7 +302,7 @@ class Training:
             "loss": float(out.total.detach()),
             **{name: float(value.detach()) for name, value in out.terms.items()},
         }
-        own = {f"own/{name}": float(value.detach()) for name, value in out.own.items()}
+        own = {f"own/{name}": float(value.detach()) for name, value in out.inner_objectives.items()}
         weights = {f"weight/{name}": weight for name, weight in out.weights.items()}
         rate = learning_rate(self.train, progress.step - 1)
         metrics.log(progress.step, "train", **values, **own, **weights, learning_rate=rate)

@@ -20,8 +20,8 @@ def build_optimizer(parameters: Iterable[nn.Parameter], train: Train) -> torch.o
 
 
 def build_optimizers(distiller: Distiller, train: Train) -> list[torch.optim.Optimizer]:
-    """Return the student's optimiser, then those of the losses' parts that learn beside it."""
-    return [build_optimizer(distiller.main_parameters(), train), *distiller.own_optimizers().values()]
+    """Return the student's optimizer, then those of the losses' parts that learn next to it."""
+    return [build_optimizer(distiller.student_parameters(), train), *distiller.inner_optimizers().values()]
 
 
 def learning_rate(train: Train, step: int) -> float:

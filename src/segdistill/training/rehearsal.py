@@ -46,8 +46,8 @@ class Rehearsal:
         samples = [stream[position] for position in range(min(2, max(1, self.part)))]
         images, labels = (torch.stack(tensors).to(self.fabric.device) for tensors in zip(*samples, strict=True))
         with step_in_a_line(recipe, self.part), self.fabric.autocast():
-            if distiller.first_stage_share:
-                distiller.first_stage(images, labels)
+            if distiller.first_stage is not None:
+                distiller.first_stage.objective(images, labels)
             distiller(images, labels).total.backward()
 
 

@@ -1,0 +1,73 @@
+"""The first stage: some losses have parts that learn from the teacher before the student's first step."""
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from segdistill.distillation.guards import named
+from segdistill.distillation.parts import Part
+from segdistill.distillation.running import at_least_float32
+from segdistill.distillation.wired import WiredTerm
+from segdistill.losses.self_taught import SelfTaught
+
+
+class FirstStage:
+    """Train the parts of losses that learn before the student: mask tokens, an autoencoder.
+
+    ::
+
+        stage = distiller.first_stage
+        if stage is not None:
+            optimizers = stage.optimizers().values()
+            for images, labels in first(batches, math.ceil(stage.share * steps)):
+                stage.objective(images, labels).backward()
+                for optimizer in optimizers:
+                    optimizer.step()
+                    optimizer.zero_grad()
+            stage.finish()
+
+    Args:
+        terms: The terms whose losses have such parts, by name.
+        prepare: Returns the teacher's features and the labels of a batch, as :meth:`segdistill.Distiller.prepare`.
+    """
+
+    def __init__(self, terms: Mapping[str, WiredTerm], prepare: Callable[[Tensor, Tensor], Part]) -> None:
+        self._terms = dict(terms)
+        self._prepare = prepare
+
+    @property
+    def share(self) -> float:
+        """The length of the stage, as a share of the number of the student's steps."""
+        return max(loss.first_stage for loss in self._losses().values())
+
+    def objective(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Return the scalar to minimize; the student is not run.
+
+        Args:
+            images, labels: As for a step of the Distiller.
+        """
+        part = self._prepare(images, labels)
+        objectives = []
+        for name, term in self._terms.items():
+            with named(name):
+                value = term.first_stage_objective(part.teacher, part.labels[term.labels])
+                objectives.append(at_least_float32(value))
+        return torch.stack(objectives).sum()
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """Return a new optimizer for each term's parts, by the term's name, with the settings of its paper."""
+        return {name: loss.inner_optimizer() for name, loss in self._losses().items()}
+
+    def parameters(self) -> dict[str, list[nn.Parameter]]:
+        """Return the parameters that learn, by the term's name."""
+        return {name: list(loss.inner_parameters()) for name, loss in self._losses().items()}
+
+    def finish(self) -> None:
+        """Freeze the parts. Call it after the last step of the stage, before wrapping the Distiller in DDP."""
+        for parameters in self.parameters().values():
+            for parameter in parameters:
+                parameter.requires_grad_(False)
+
+    def _losses(self) -> dict[str, SelfTaught]:
+        return {name: term.self_taught for name, term in self._terms.items() if term.self_taught is not None}

@@ -1,0 +1,42 @@
+"""What surrounds a call of a loss: its errors name the term, its inputs stay as they are, its graph can be kept."""
+
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from segdistill.distillation.running import version
+from segdistill.errors import UserError
+
+
+@contextmanager
+def named(term: str) -> Iterator[None]:
+    """Turn an error into a UserError that names the term."""
+    try:
+        yield
+    except (TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"term '{term}': {error}") from error
+
+
+@contextmanager
+def unchanged(student: Mapping[str, Tensor], teacher: Mapping[str, Tensor], labels: Tensor | None) -> Iterator[None]:
+    """Raise if a loss changes an input in place: other terms and the caller read the same tensors."""
+    given = {"labels": labels, **{f"the student's '{name}'": x for name, x in student.items()}}
+    given |= {f"the teacher's '{name}'": x for name, x in teacher.items()}
+    before = {what: version(tensor) for what, tensor in given.items() if tensor is not None}
+    yield
+    for what, tensor in given.items():
+        if tensor is not None and version(tensor) != before[what]:
+            raise ValueError(f"the loss changes {what} in place, and others need it as it was; let it take a .clone()")
+
+
+@contextmanager
+def uncompiled() -> Iterator[None]:
+    """Run compiled modules as they were before: a compiled graph is not kept, and gradients are measured on it."""
+    if "torch._dynamo" not in sys.modules:  # nothing is compiled, and the import takes seconds
+        yield
+        return
+    with torch.compiler.set_stance("force_eager"):
+        yield
