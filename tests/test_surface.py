@@ -138,7 +138,7 @@ DATA_SETS = "camvid cityscapes voc ade20k folder imagenet hf scenes shapes"
 
 PYTHON = {
     "segdistill": """
-        Distiller Ensemble Term losses models schedules
+        Distiller Ensemble Term losses method_terms models schedules
     """,
     "segdistill.losses": """
         AT CRD CSC CWD DIST DKD FSP GSKD I2CKD ICKD ICSD IFVD KD MD NST OFD RKD SP SRRL AfDCD CIRKDMemory
@@ -148,7 +148,7 @@ PYTHON = {
         skd_pairwise sp sub_image_descriptor_kl
     """,
     "segdistill.models": """
-        LoadReport build check_name licence load load_weights names save_student wrap
+        LoadReport build check_name licence load load_weights names read_description save_student wrap
     """,
     "segdistill.data": """
         DATASETS DATASET_CARDS ClassFrequencies Classes ClassificationDataset DatasetCard ImageDataset LabelReport
