@@ -71,7 +71,6 @@ def test_two_classes_by_hand() -> None:
 @pytest.mark.parametrize(
     ("name", "form"),
     [
-        ("PAPER_icsd_eq2-4_case0", "paper"),
         ("aicsd_icsd_code_case0", "released"),
         ("aicsd_icsd_code_c21_case0", "released"),
     ],

@@ -42,9 +42,7 @@ def test_two_classes_by_hand() -> None:
     assert kd(student, teacher, temperature=2.0).item() == pytest.approx(expected, rel=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("name", "temperature"), [("kd_case1", 1), ("hinton_kd_T4_case0", 4), ("PAPER_aicsd_kd_eq1_T1_case0", 1)]
-)
+@pytest.mark.parametrize(("name", "temperature"), [("kd_case1", 1), ("hinton_kd_T4_case0", 4)])
 def test_golden(agrees_with_golden: Callable[..., None], name: str, temperature: float) -> None:
     agrees_with_golden(name, KD(temperature=temperature))
 
