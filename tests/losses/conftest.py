@@ -1,4 +1,4 @@
-"""Where and how the contract is tested, and the comparison with the reference numbers."""
+"""Where and how the contract is tested, and the comparison with the golden numbers."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""gskd: a number by hand, Algorithm 1 taken literally, reference numbers, sampling, then properties."""
+"""gskd: a number by hand, Algorithm 1 taken literally, golden numbers, sampling, then properties."""
 
 import math
 from collections.abc import Callable
