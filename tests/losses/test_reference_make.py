@@ -103,3 +103,4 @@ def test_what_is_missing_is_named(repos: tuple[Path, Repository]) -> None:
         return x["student_features"].sum()
 
     assert "needs the Python module not_a_module" in one(case(repository, missing), folder, None, None)
+    assert torch.get_default_dtype() == torch.float32

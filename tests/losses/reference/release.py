@@ -70,7 +70,6 @@ class Release:
 def without_cuda(dtype: torch.dtype) -> Iterator[None]:
     """Run in ``dtype`` on the CPU: what moves to CUDA stays, and batch normalization is of one process."""
     before = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)
     real = torch.DoubleTensor if dtype == torch.float64 else torch.FloatTensor
     with (
         mock.patch.object(torch.Tensor, "cuda", lambda self: self),
@@ -78,5 +77,8 @@ def without_cuda(dtype: torch.dtype) -> Iterator[None]:
         mock.patch.object(torch.nn, "SyncBatchNorm", torch.nn.BatchNorm2d),
         mock.patch.object(torch, "FloatTensor", real),
     ):
-        yield
-    torch.set_default_dtype(before)
+        torch.set_default_dtype(dtype)
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(before)
