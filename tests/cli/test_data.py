@@ -77,7 +77,7 @@ def test_classes_of_a_split(monkeypatch, capsys, root: Path) -> None:
     assert found["lamp"] == ["0.500", "2", "rare"]
     assert found["tram"] == ["0.000", "0", "absent"]
     assert list(found).index("road") < list(found).index("car") < list(found).index("lamp")
-    assert "train: 400 labelled pixels in 2 images, 0.00 % of all pixels are void" in said
+    assert "train: 400 labeled pixels in 2 images, 0.00 % of all pixels are void" in said
 
 
 def test_classes_of_a_classification_set(monkeypatch, capsys) -> None:
@@ -135,7 +135,7 @@ def test_a_flat_folder_is_shown_with_the_share_that_its_error_advises(
     assert run(monkeypatch, "data", "folder", root, "data.split=0.9", "split=val") == 0
     out = capsys.readouterr().out
     assert "9 of 10 pairs, by data.split=0.9" in out
-    assert "48 labelled pixels in 1 images" in out
+    assert "48 labeled pixels in 1 images" in out
     for wrong in ("1", "nan", "most"):
         assert run(monkeypatch, "data", "folder", root, f"data.split={wrong}") == 2
         assert f"data.split={wrong} is no share" in capsys.readouterr().err

@@ -1,13 +1,13 @@
 import pytest
 
 from segdistill.data import Classes
-from segdistill.data.classes import colour
+from segdistill.data.classes import color
 from segdistill.data.layouts import camvid, generated
 
 
-def test_generated_colours_are_pascal_vocs() -> None:
-    # The published VOC colour map: background, aeroplane, bicycle, bird ... tv/monitor, void.
-    assert [colour(i) for i in (0, 1, 2, 3, 20, 255)] == [
+def test_generated_colors_are_pascal_vocs() -> None:
+    # The published VOC color map: background, aeroplane, bicycle, bird ... tv/monitor, void.
+    assert [color(i) for i in (0, 1, 2, 3, 20, 255)] == [
         (0, 0, 0),
         (128, 0, 0),
         (0, 128, 0),
@@ -15,10 +15,10 @@ def test_generated_colours_are_pascal_vocs() -> None:
         (0, 64, 128),
         (224, 224, 192),
     ]
-    assert len({colour(i) for i in range(256)}) == 256
+    assert len({color(i) for i in range(256)}) == 256
 
 
 @pytest.mark.parametrize("classes", [camvid.CLASSES, generated.SCENES, Classes(("a", "b", "c"))])
-def test_one_distinct_colour_and_name_per_class(classes: Classes) -> None:
+def test_one_distinct_color_and_name_per_class(classes: Classes) -> None:
     assert len(set(classes.palette)) == len(set(classes.names)) == len(classes)
     assert classes.ignore_index == 255

@@ -3,13 +3,13 @@ import torch
 from torch import Tensor
 from torchvision import tv_tensors
 
-from segdistill.data import denormalise, evaluation_transform, training_transform
+from segdistill.data import denormalize, evaluation_transform, training_transform
 from segdistill.data.transforms import MEAN, SCALES, STD, RandomScaleCrop
 from segdistill.errors import UserError
 
 
 def coded(height: int, width: int) -> tuple[tv_tensors.Image, tv_tensors.Mask]:
-    """Blocks of 8 x 8 pixels; label l = 0..10 has the colour 20 l in every channel."""
+    """Blocks of 8 x 8 pixels; label l = 0..10 has the color 20 l in every channel."""
     rows, columns = torch.arange(height) // 8, torch.arange(width) // 8
     labels = ((rows[:, None] * 3 + columns) % 11).to(torch.uint8)
     return tv_tensors.Image((labels * 20).expand(3, -1, -1).contiguous()), tv_tensors.Mask(labels)
@@ -30,7 +30,7 @@ def test_image_and_labels_stay_together(seed: int, axis: int) -> None:
     images, labels = transform(tv_tensors.Image(ramp.expand(3, -1, -1)), tv_tensors.Mask(ramp))
     assert (images.shape, images.dtype) == ((3, 64, 80), torch.float32)
     assert (labels.shape, labels.dtype) == ((64, 80), torch.int64)
-    off = denormalise(images)[0].long() - labels
+    off = denormalize(images)[0].long() - labels
     assert off.abs().max() <= 1
     assert off.float().mean().abs() <= 0.55  # halving takes the second of two labels, the mean of two pixels
 
@@ -105,7 +105,7 @@ def test_flips_half_of_the_time() -> None:
     assert 70 < flipped < 130
 
 
-def test_normalisation_by_hand() -> None:
+def test_normalization_by_hand() -> None:
     image = tv_tensors.Image(torch.tensor([255, 0, 51], dtype=torch.uint8).view(3, 1, 1))
     labels = tv_tensors.Mask(torch.tensor([[255]], dtype=torch.uint8))
     out, out_labels = evaluation_transform()(image, labels)
@@ -116,11 +116,11 @@ def test_normalisation_by_hand() -> None:
     assert type(out) is type(out_labels) is Tensor
 
 
-def test_denormalise_inverts() -> None:
+def test_denormalize_inverts() -> None:
     image, labels = coded(16, 24)
-    assert torch.equal(denormalise(evaluation_transform()(image, labels)[0]), image)
+    assert torch.equal(denormalize(evaluation_transform()(image, labels)[0]), image)
     batch = torch.zeros(2, 3, 1, 1)
-    assert denormalise(batch)[1].flatten().tolist() == [round(255 * value) for value in MEAN]
+    assert denormalize(batch)[1].flatten().tolist() == [round(255 * value) for value in MEAN]
     assert len(STD) == 3
 
 

@@ -55,7 +55,7 @@ def test_refuses(name: str, message: str) -> None:
         models.check_name(name)
 
 
-def test_licence_notes_say_what_is_not_free() -> None:
-    assert "non-commercial" in models.licence("segformer_b0")
-    assert "non-commercial" in models.licence("unet/mit_b2")
-    assert models.licence("unet/resnet18") == ""
+def test_license_notes_say_what_is_not_free() -> None:
+    assert "non-commercial" in models.license("segformer_b0")
+    assert "non-commercial" in models.license("unet/mit_b2")
+    assert models.license("unet/resnet18") == ""

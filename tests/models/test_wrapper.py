@@ -1,4 +1,4 @@
-"""Anybody's network: every kind of output, its own normalisation, by object or by import path."""
+"""Anybody's network: every kind of output, its own normalization, by object or by import path."""
 
 import json
 import logging
@@ -74,7 +74,7 @@ def test_roles_are_paths_of_the_module() -> None:
         (None, (1.0, 1.0, 1.0)),
     ],
 )
-def test_images_are_converted_to_the_networks_normalisation(mean, std) -> None:
+def test_images_are_converted_to_the_networks_normalization(mean, std) -> None:
     image = torch.rand(2, 3, 5, 6, dtype=torch.float64)
     given = (image - IMAGENET[0]) / IMAGENET[1]
     used_mean = IMAGENET[0] if mean is None else torch.tensor(mean).view(3, 1, 1)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from segdistill.errors import UserError
-from segdistill.reports.summary import Entry, Summary, summarise
+from segdistill.reports.summary import Entry, Summary, summarize
 
 PIXELS = {"pole": 40, "road": 7400, "car": 50, "sky": 2500, "sign": 10}
 RECIPE: dict[str, Any] = {
@@ -35,7 +35,7 @@ def record(folder: Path, name: str, miou: float, seconds: float, **iou: float | 
 
 def summary(folder: Path, methods: list[str], seeds: list[int], **more: Any) -> Summary:
     entries = [Entry(method, seed, folder / f"{method}-s{seed}") for method in methods for seed in seeds]
-    return summarise(entries, RECIPE, PIXELS, **more)
+    return summarize(entries, RECIPE, PIXELS, **more)
 
 
 def rows(compared: Summary, part: str = "table") -> dict[str, dict[str, Any]]:
@@ -101,7 +101,7 @@ def test_what_is_missing_is_named_with_its_reason(three_of_four: Path) -> None:
     entries = [Entry(method, seed, three_of_four / f"{method}-s{seed}") for method in ("none", "kd", "gskd")
                for seed in (0, 1)]  # fmt: skip
     entries[-1] = Entry("gskd", 1, three_of_four / "gskd-s1", "the total loss is nan")
-    compared = summarise(entries, RECIPE, PIXELS)
+    compared = summarize(entries, RECIPE, PIXELS)
     assert compared.missing == ("kd-s0: not begun", "gskd-s0: begun", "gskd-s1: failed: the total loss is nan")
     written = compared.files()
     assert "gskd-s1: failed: the total loss is nan" in written["comparison.md"]

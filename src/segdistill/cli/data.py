@@ -106,9 +106,9 @@ def _count_classes(name: str, root: str | None, split: str, share: float | None)
         group = ("rare" if name in rare else "common") if images else "absent"
         table.add_row(name, f"{100 * found.shares[index]:.3f}", str(images), group)
     console.print(table)
-    labelled = sum(found.counts)
-    void = 100 * found.void / max(1, labelled + found.void)
-    console.print(f"{split}: {labelled} labelled pixels in {len(dataset)} images, {void:.2f} % of all pixels are void")
+    labeled = sum(found.counts)
+    void = 100 * found.void / max(1, labeled + found.void)
+    console.print(f"{split}: {labeled} labeled pixels in {len(dataset)} images, {void:.2f} % of all pixels are void")
 
 
 def _open(name: str, root: str | None, split: str, share: float | None) -> "SegmentationDataset | Any":

@@ -4,7 +4,7 @@ from segdistill.catalogue.cards import LOSS_CARDS
 from segdistill.catalogue.methods import described
 from segdistill.cli.screen import console
 from segdistill.errors import unknown
-from segdistill.models.names import licence, names
+from segdistill.models.names import license, names
 from segdistill.recipes import BUILTIN, METHODS, ROWS, load, tables, to_yaml
 from segdistill.recipes.keys import describe
 from segdistill.reports.screen import screen_table
@@ -65,7 +65,7 @@ def models() -> None:
     """List networks."""
     table = screen_table("model", "what it is", "weights")
     for name, description in names().items():
-        table.add_row(name, description, licence(name))
+        table.add_row(name, description, license(name))
     console.print(table)
     console.print(
         "also: ARCHITECTURE/ENCODER of segmentation-models-pytorch, as in unet/tu-mobilenetv2_035; and "

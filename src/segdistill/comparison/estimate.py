@@ -40,7 +40,7 @@ class Cost:
     """Seconds of one run's parts.
 
     Attributes:
-        step: An optimiser step.
+        step: An optimizer step.
         image: Scoring the student on one image of the validation set.
         teacher_image: The same of the teacher; 0 without one.
         first_stage: All steps that losses' own parts take before the student.

@@ -8,7 +8,7 @@ from segdistill.comparison.plan import Plan, PlannedRun
 from segdistill.comparison.table_files import write_tables
 from segdistill.errors import UserError
 from segdistill.recipes import Recipe
-from segdistill.reports.summary import Entry, PublishedValue, Summary, summarise
+from segdistill.reports.summary import Entry, PublishedValue, Summary, summarize
 from segdistill.runs import lock
 from segdistill.runs.json_files import damaged, read_json
 from segdistill.runs.run_folder import completed, refuse_other
@@ -89,7 +89,7 @@ class Scoreboard:
 
     def summary(self, published: Mapping[str, Sequence[PublishedValue]] | None = None) -> Summary:
         """Return the tables of what there is."""
-        return summarise(
+        return summarize(
             self._entries(),
             _plain(self.shared),
             self.pixels,

@@ -14,7 +14,7 @@ from segdistill.comparison.table_files import write_tables
 from segdistill.errors import UserError
 from segdistill.recipes import alone_recipe
 from segdistill.recipes.schema import Teacher
-from segdistill.reports.summary import Entry, Summary, summarise
+from segdistill.reports.summary import Entry, Summary, summarize
 from segdistill.reports.sweep_tables import SweepTables, Trial, sweep_tables
 from segdistill.reports.table import on_screen
 from segdistill.runs import lock
@@ -202,6 +202,6 @@ def _write_comparison(search: Search, folder: Path, trials: Sequence[Any], probl
         values = ",".join(f"{key}={value}" for key, value in trial.params.items())
         entries.append(Entry(f"{base.label}:{values}", base.seed, folder / name, problems.get(name)))
     pixels = class_pixels(base)
-    summary = summarise(entries, base.model_dump(mode="json"), pixels, teacher=folder / "teacher")
+    summary = summarize(entries, base.model_dump(mode="json"), pixels, teacher=folder / "teacher")
     write_tables(folder / "comparison.json", {"pixels": pixels, **summary.record()}, summary.files())
     return summary

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from segdistill.data.transforms import (
         classification_evaluation_transform,
         classification_training_transform,
-        denormalise,
+        denormalize,
         evaluation_transform,
         training_transform,
     )
@@ -39,7 +39,7 @@ _HOME = {
     "class_frequencies": "statistics.frequencies",
     "classification_evaluation_transform": "transforms",
     "classification_training_transform": "transforms",
-    "denormalise": "transforms",
+    "denormalize": "transforms",
     "evaluation_transform": "transforms",
     "training_transform": "transforms",
 }
@@ -64,7 +64,7 @@ __all__ = [
     "classification_evaluation_transform",
     "classification_training_transform",
     "dataset_card",
-    "denormalise",
+    "denormalize",
     "evaluation_loader",
     "evaluation_transform",
     "open_dataset",

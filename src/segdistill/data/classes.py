@@ -1,8 +1,8 @@
-"""What the label values mean: names, colours and the void label."""
+"""What the label values mean: names, colors and the void label."""
 
 from dataclasses import dataclass
 
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 """Red, green, blue, each 0..255."""
 
 VOID = 255
@@ -15,26 +15,26 @@ class Classes:
 
     Attributes:
         names: One name per class index.
-        palette: One colour per class, for pictures; where none are given, distinct ones for the first 256.
+        palette: One color per class, for pictures; where none are given, distinct ones for the first 256.
         ignore_index: The label of void pixels in the tensors (not necessarily in the files).
         void: Classes that only name what is void: no label has them, no prediction may, no score counts them.
     """
 
     names: tuple[str, ...]
-    palette: tuple[Colour, ...] = ()
+    palette: tuple[Color, ...] = ()
     ignore_index: int = VOID
     void: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.palette:
-            object.__setattr__(self, "palette", tuple(colour(i) for i in range(len(self.names))))
+            object.__setattr__(self, "palette", tuple(color(i) for i in range(len(self.names))))
 
     def __len__(self) -> int:
         return len(self.names)
 
 
-def colour(index: int) -> Colour:
-    """Return Pascal VOC's colour of a class: the bits of ``index`` dealt to red, green and blue from the top.
+def color(index: int) -> Color:
+    """Return Pascal VOC's color of a class: the bits of ``index`` dealt to red, green and blue from the top.
 
     Distinct for every index in 0..255; index 0 is black.
     """

@@ -22,7 +22,7 @@ STD = (0.229, 0.224, 0.225)
 SCALES = tuple(0.5 + step / 10 for step in range(16))  # 0.5, 0.6, ... 2.0
 
 _FILL = {
-    tv_tensors.Image: [round(255 * value) for value in MEAN],  # about 0 after normalisation
+    tv_tensors.Image: [round(255 * value) for value in MEAN],  # about 0 after normalization
     tv_tensors.Mask: VOID,
 }
 
@@ -33,7 +33,7 @@ class RandomScaleCrop(v2.Transform):  # type: ignore[misc]  # torchvision has no
     Done the other way round, which is cheaper: the crop's window in the source is cut first and then resized
     to the crop, so no whole image is ever enlarged. The window has whole source pixels, hence the factor
     that results differs from the one drawn by at most half a source pixel per crop. Images are resized
-    bilinearly (antialiased), labels to the nearest pixel by centers. Padding is the mean colour and void.
+    bilinearly (antialiased), labels to the nearest pixel by centers. Padding is the mean color and void.
 
     Args:
         crop: Height and width in pixels.
@@ -75,25 +75,25 @@ class RandomScaleCrop(v2.Transform):  # type: ignore[misc]  # torchvision has no
 
 
 def training_transform(crop: tuple[int, int], scales: Sequence[float] = SCALES) -> v2.Transform:
-    """Return random scale, crop and horizontal flip, then normalisation.
+    """Return random scale, crop and horizontal flip, then normalization.
 
     Turns a dataset's item into an image, float32 (3, h, w), and its labels, int64 (h, w), with (h, w) =
     ``crop``.
 
     Reference: the protocol of CIRKD (Yang et al., CVPR 2022) as released, https://github.com/winycg/CIRKD:
-    no colour jitter, rotation or blur.
+    no color jitter, rotation or blur.
     """
     return v2.Compose([RandomScaleCrop(crop, scales), v2.RandomHorizontalFlip(0.5), evaluation_transform()])
 
 
 def evaluation_transform() -> v2.Transform:
-    """Return normalisation alone: float32 RGB of zero mean and unit deviation over ImageNet, int64 labels."""
+    """Return normalization alone: float32 RGB of zero mean and unit deviation over ImageNet, int64 labels."""
     dtypes = {tv_tensors.Image: torch.float32, tv_tensors.Mask: torch.int64, "others": None}
     return v2.Compose([v2.ToDtype(dtypes, scale=True), v2.Normalize(MEAN, STD), v2.ToPureTensor()])
 
 
 def classification_training_transform(crop: tuple[int, int], areas: tuple[float, float] = (0.08, 1.0)) -> v2.Transform:
-    """Return a random part of the image, resized to the crop, horizontal flip, then normalisation.
+    """Return a random part of the image, resized to the crop, horizontal flip, then normalization.
 
     Turns an item of a classification set into an image, float32 (3, h, w) with (h, w) = ``crop``, and its class index,
     int64 ().
@@ -109,7 +109,7 @@ def classification_training_transform(crop: tuple[int, int], areas: tuple[float,
 
 
 def classification_evaluation_transform(crop: tuple[int, int]) -> v2.Transform:
-    """Return the image's centre, (h, w) = ``crop``, out of the image at 256/224 of that size, then normalisation.
+    """Return the image's center, (h, w) = ``crop``, out of the image at 256/224 of that size, then normalization.
 
     For a crop of 224x224 the shorter side becomes 256 pixels, as ImageNet is evaluated.
     """
@@ -117,7 +117,7 @@ def classification_evaluation_transform(crop: tuple[int, int]) -> v2.Transform:
     return v2.Compose([resize, v2.CenterCrop(crop), evaluation_transform()])
 
 
-def denormalise(images: Tensor) -> Tensor:
-    """Return normalised images (..., 3, H, W) as uint8 RGB, for pictures."""
+def denormalize(images: Tensor) -> Tensor:
+    """Return normalized images (..., 3, H, W) as uint8 RGB, for pictures."""
     mean, std = (images.new_tensor(values).view(3, 1, 1) for values in (MEAN, STD))
     return ((images * std + mean) * 255).round().clamp(0, 255).to(torch.uint8)

@@ -47,7 +47,7 @@ def predict_files(run: Path, images: Sequence[Path], out: Path, *, trust: bool =
     device = next(network.parameters()).device
     if not description.get("classes"):
         raise UserError(f"{run / 'student.json'} names no classes; it was not written by a run")
-    palette = tuple(tuple(colour) for colour in description.get("palette", ()))
+    palette = tuple(tuple(color) for color in description.get("palette", ()))
     classes = Classes(tuple(description["classes"]), palette, void=tuple(description.get("void", ())))
     for target, file in files.items():
         pixels = read_image(file)
@@ -61,7 +61,7 @@ def predict_files(run: Path, images: Sequence[Path], out: Path, *, trust: bool =
             predict(network, tensor[None].to(device), (height, width), classes.void)[0].cpu().numpy().astype(np.uint8)
         )
         marked = Image.fromarray(labels, mode="P")
-        marked.putpalette([value for colour in classes.palette for value in colour])
+        marked.putpalette([value for color in classes.palette for value in color])
         pictures = (marked, Image.fromarray(overlaid(pixels, labels, classes)))
         for written, picture in zip(results_of(target), pictures, strict=True):
             with replacing(written) as opened:

@@ -39,7 +39,7 @@ class Score:
     Attributes:
         metric: What ``value`` is: mean IoU, or top-1 accuracy.
         value: What networks are compared by.
-        classes: The same by class: IoU, or the share of a class's images that are recognised. None for a class that
+        classes: The same by class: IoU, or the share of a class's images that are recognized. None for a class that
             does not occur: it does not count in a mean. (The CIRKD code counts absent classes as 0.) A class that is
             predicted but does not occur has IoU 0.
         pixel_accuracy: Share of the pixels that are right; None for classification.
@@ -75,7 +75,7 @@ class Score:
 
 
 def scoring_transform(data: Data, task: Task) -> Transform:
-    """Return what images are scored with: whole ones for segmentation, their centre for classification."""
+    """Return what images are scored with: whole ones for segmentation, their center for classification."""
     transform: Transform = (
         classification_evaluation_transform(data.crop) if task == "classification" else evaluation_transform()
     )

@@ -7,7 +7,7 @@ the command line answers ``--help`` and a mistyped name without them.
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from segdistill.models.names import check_name, licence, names
+from segdistill.models.names import check_name, license, names
 
 if TYPE_CHECKING:
     from segdistill.models.builder import build
@@ -19,7 +19,7 @@ __all__ = [
     "LoadReport",
     "build",
     "check_name",
-    "licence",
+    "license",
     "load",
     "load_weights",
     "names",

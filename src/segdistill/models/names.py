@@ -10,7 +10,7 @@ class Paper(NamedTuple):
     """One of the papers' networks: a line about it, and what its published weights may be used for."""
 
     description: str
-    licence: str
+    license: str
 
 
 _TORCHVISION = "torchvision's ImageNet weights: BSD-3-Clause; ImageNet's own terms allow research"
@@ -69,10 +69,10 @@ def check_name(name: str) -> None:
         raise UserError(f"model '{name}' names no encoder; write for instance '{architecture}/resnet18'")
 
 
-def licence(name: str) -> str:
+def license(name: str) -> str:
     """Return what is known about the use of a network's published weights or code; empty where nothing is."""
     if name in PAPERS:
-        return PAPERS[name].licence
+        return PAPERS[name].license
     if "/mit_b" in name:
         return "smp's mit_b encoders: NVIDIA's code and weights, non-commercial; segformer_b0 is free code"
     return ""

@@ -20,7 +20,7 @@ class Segmenter(nn.Module):
         dropout: Probability of dropout before the classifier.
         aux_head: The map before the encoder's last to auxiliary logits; always computed.
         multiple: The encoder needs image sides that are multiples of this. Others are padded with zeros (the
-            mean colour) at the right and bottom, and the logits cropped back; features keep the padding.
+            mean color) at the right and bottom, and the logits cropped back; features keep the padding.
 
     Attributes:
         roles: Where the features are: ``stage1`` (stride 4) .. ``stage4``, and ``head``, the classifier's

@@ -1,4 +1,4 @@
-"""Anybody's network as one that returns SegOutput and takes images as this package normalises them."""
+"""Anybody's network as one that returns SegOutput and takes images as this package normalizes them."""
 
 from collections.abc import Mapping, Sequence
 
@@ -26,8 +26,8 @@ def wrap(
             not changed; it becomes the attribute ``network``.
         roles: Role (``stage1`` .. ``stage4``, ``head``) to tap, as seen from ``module``: ``{"stage4":
             "backbone.layer4"}``. By default those that ``module.roles`` publishes.
-        mean, std: What ``module`` expects RGB images in 0..1 to be normalised with, where that is not
-            ImageNet's; images normalised with ImageNet's are converted.
+        mean, std: What ``module`` expects RGB images in 0..1 to be normalized with, where that is not
+            ImageNet's; images normalized with ImageNet's are converted.
 
     Raises:
         UserError: ``mean`` or ``std`` does not have three values, or a deviation is not positive.
@@ -67,7 +67,7 @@ class Wrapped(nn.Module):
             self.register_buffer("shift", shift[:, None, None], persistent=False)
 
     def forward(self, images: Tensor) -> SegOutput:
-        """Return the network's output for images (N, 3, H, W) normalised with ImageNet's figures."""
+        """Return the network's output for images (N, 3, H, W) normalized with ImageNet's figures."""
         if self.converts:
             images = (images * self.scale + self.shift).to(images.dtype)
         return read_output(self.network(images))

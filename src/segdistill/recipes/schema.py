@@ -76,8 +76,8 @@ class Train(_Strict):
         allow_inf_nan=False,
         description="passes over the training images, instead of iterations; loads as so many iterations, and null",
     )
-    batch_size: PositiveInt = Field(16, description="images an optimiser step, over all devices and accumulation")
-    accumulate: PositiveInt = Field(1, description="forward and backward passes an optimiser step")
+    batch_size: PositiveInt = Field(16, description="images an optimizer step, over all devices and accumulation")
+    accumulate: PositiveInt = Field(1, description="forward and backward passes an optimizer step")
     optimizer: Literal["sgd", "adamw"] = Field("sgd", description="of the student and the losses' adapters")
     learning_rate: PositiveFloat = Field(0.02, description="at its highest, after the warm-up")
     momentum: float = Field(0.9, ge=0, lt=1, description="sgd: share of the last step that the next one keeps")

@@ -18,17 +18,17 @@ END = b"IEND\xaeB`\x82"  # of every PNG
 GAP, TITLE, KEY = 4, 16, 16
 
 
-def coloured(labels: Labels, classes: Classes) -> Pixels:
-    """Return labels (H, W) as colours (H, W, 3); void is black."""
+def colored(labels: Labels, classes: Classes) -> Pixels:
+    """Return labels (H, W) as colors (H, W, 3); void is black."""
     palette = np.zeros((256, 3), np.uint8)
     palette[: len(classes)] = classes.palette
     return palette[np.clip(labels, 0, 255)]
 
 
 def overlaid(image: Pixels, labels: Labels, classes: Classes, opacity: float = 0.5) -> Pixels:
-    """Return an image (H, W, 3) with the labels' colours on top; void is left as it is."""
-    colours = coloured(labels, classes)
-    mixed = (1 - opacity) * image + opacity * colours
+    """Return an image (H, W, 3) with the labels' colors on top; void is left as it is."""
+    colors = colored(labels, classes)
+    mixed = (1 - opacity) * image + opacity * colors
     return np.where((labels == classes.ignore_index)[..., None], image, mixed).astype(np.uint8)
 
 
@@ -54,7 +54,7 @@ def grid(rows: Sequence[Mapping[str, Pixels]], classes: Classes, file: Path, *, 
     for line, entries in enumerate(key_rows):
         top = sheet.height - KEY * (len(key_rows) - line)
         for left, index in entries:
-            draw.rectangle((left, top + 2, left + 11, top + 13), fill=classes.palette[index], outline="grey")
+            draw.rectangle((left, top + 2, left + 11, top + 13), fill=classes.palette[index], outline="gray")
             draw.text((left + 15, top + 2), classes.names[index], fill="black")
     with replacing(file) as opened:
         sheet.save(opened, format="PNG")

@@ -99,7 +99,7 @@ class Summary:
         }
 
 
-def summarise(
+def summarize(
     entries: Sequence[Entry],
     recipe: Record,
     pixels: Mapping[str, int],

@@ -8,9 +8,9 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from segdistill.data import Classes, SegmentationDataset, TrainingStream, denormalise, evaluation_transform
+from segdistill.data import Classes, SegmentationDataset, TrainingStream, denormalize, evaluation_transform
 from segdistill.evaluation.scoring import predict
-from segdistill.reports.drawing import Pixels, coloured, grid, overlaid
+from segdistill.reports.drawing import Pixels, colored, grid, overlaid
 
 
 def training_samples(stream: TrainingStream, classes: Classes, file: Path, *, count: int = 4) -> None:
@@ -39,17 +39,17 @@ def side_by_side(
         image, labels = evaluation_transform()(*dataset[int(index)])
         size = (labels.shape[-2], labels.shape[-1])
         shown = torch.nn.functional.interpolate(image[None], size, mode="bilinear")[0]
-        row = {"image": _pixels(shown), "truth": coloured(labels.numpy(), dataset.classes)}
+        row = {"image": _pixels(shown), "truth": colored(labels.numpy(), dataset.classes)}
         for name, network in networks.items():
             network.to(fabric.device).eval()
             # A copy each: a network may change its input in place.
             predicted = predict(network, image[None].to(fabric.device, copy=True), size, dataset.classes.void)[0]
-            row[name] = coloured(predicted.cpu().numpy(), dataset.classes)
+            row[name] = colored(predicted.cpu().numpy(), dataset.classes)
         rows.append(row)
     grid(rows, dataset.classes, file)
 
 
 def _pixels(image: torch.Tensor) -> Pixels:
-    """Return a normalised image (3, H, W) as pixels (H, W, 3)."""
-    pixels: Pixels = denormalise(image).permute(1, 2, 0).numpy()
+    """Return a normalized image (3, H, W) as pixels (H, W, 3)."""
+    pixels: Pixels = denormalize(image).permute(1, 2, 0).numpy()
     return pixels

@@ -62,7 +62,7 @@ def test_masks_of_any_index_mode(named: Path, mode: str) -> None:
     picture = Image.fromarray(values)
     if mode == "P":
         picture = Image.frombytes("P", (8, 6), values.tobytes())
-        picture.putpalette([200, 0, 0, 0, 200, 0])  # colours must not matter
+        picture.putpalette([200, 0, 0, 0, 200, 0])  # colors must not matter
     path = mask_of(named, 0)
     path.unlink()
     path = path.with_suffix(".tif" if mode == "I" else ".png")  # PNG has no 32 bits
@@ -104,7 +104,7 @@ def test_mask_of_another_size(named: Path, write) -> None:
 
 def test_rgb_mask(named: Path, write) -> None:
     write(mask_of(named, 1), np.full((6, 8, 3), [1, 2, 3], np.uint8))
-    with pytest.raises(UserError, match=r"train1\.png' holds colours \(RGB\), expected one class index"):
+    with pytest.raises(UserError, match=r"train1\.png' holds colors \(RGB\), expected one class index"):
         open_dataset("folder", named)[1]
 
 
@@ -115,27 +115,27 @@ def test_real_rgb_masks(shared: Path, tmp_path: Path) -> None:
             target = tmp_path / kind / split / Path(name).name
             target.parent.mkdir(parents=True)
             target.write_bytes((source / name).read_bytes())
-    with pytest.raises(UserError, match=r'0338\.png. holds colours \(RGB\).* "palette" in classes\.json'):
+    with pytest.raises(UserError, match=r'0338\.png. holds colors \(RGB\).* "palette" in classes\.json'):
         open_dataset("folder", tmp_path)
     with Image.open(tmp_path / "labels/train/0338.png") as picture:
-        colours = np.unique(np.asarray(picture).reshape(-1, 3), axis=0).tolist()
-    names = [f"garment {i}" for i in range(len(colours))]
-    (tmp_path / "classes.json").write_text(json.dumps({"classes": names, "palette": colours}))
+        colors = np.unique(np.asarray(picture).reshape(-1, 3), axis=0).tolist()
+    names = [f"garment {i}" for i in range(len(colors))]
+    (tmp_path / "classes.json").write_text(json.dumps({"classes": names, "palette": colors}))
     data = open_dataset("folder", tmp_path)
-    assert np.unique(data[0][1]).tolist() == list(range(len(colours)))
+    assert np.unique(data[0][1]).tolist() == list(range(len(colors)))
 
 
-def test_palette_turns_colours_into_classes(folder: Path, write) -> None:
-    colours = [[0, 0, 9], [200, 0, 0], [0, 7, 0]]  # a, b, void; not in the order of their codes
-    (folder / "classes.json").write_text(json.dumps({"classes": ["a", "b"], "palette": colours}))
-    rgb = np.array(colours, np.uint8)[RAMP % 3]
+def test_palette_turns_colors_into_classes(folder: Path, write) -> None:
+    colors = [[0, 0, 9], [200, 0, 0], [0, 7, 0]]  # a, b, void; not in the order of their codes
+    (folder / "classes.json").write_text(json.dumps({"classes": ["a", "b"], "palette": colors}))
+    rgb = np.array(colors, np.uint8)[RAMP % 3]
     write(mask_of(folder, 0), rgb)
     rgb = rgb.copy()
     rgb[0, :2] = 1, 2, 3
     write(mask_of(folder, 1), rgb)
     data = open_dataset("folder", folder)
     assert data[0][1].flatten().tolist() == [0, 1, 255] * 16
-    with pytest.raises(UserError, match=r"train1\.png' has colour \[1, 2, 3\] in 2 pixels"):
+    with pytest.raises(UserError, match=r"train1\.png' has color \[1, 2, 3\] in 2 pixels"):
         data[1]
 
 
@@ -168,13 +168,13 @@ def test_damaged_mask_is_named(named: Path) -> None:
 
 @pytest.mark.parametrize("mode", ["L", "LA", "RGBA", "P"])
 def test_other_image_modes_become_rgb(named: Path, mode: str) -> None:
-    grey = np.broadcast_to(RAMP[..., None] * 5, (6, 8, 3))
+    gray = np.broadcast_to(RAMP[..., None] * 5, (6, 8, 3))
     extra = {"transparency": b"\x00\x80"} if mode == "P" else {}
-    Image.fromarray(np.ascontiguousarray(grey)).convert(mode).save(image_of(named, 0), **extra)
+    Image.fromarray(np.ascontiguousarray(gray)).convert(mode).save(image_of(named, 0), **extra)
     image = open_dataset("folder", named)[0][0]
     assert image.shape == (3, 6, 8)
     # "P" reduces to a web palette with steps of 51 and dithers.
-    assert (image.permute(1, 2, 0).numpy().astype(int) - grey).__abs__().max() <= (60 if mode == "P" else 0)
+    assert (image.permute(1, 2, 0).numpy().astype(int) - gray).__abs__().max() <= (60 if mode == "P" else 0)
 
 
 def test_16_bit_image(named: Path) -> None:

@@ -88,7 +88,7 @@ def test_a_mask_that_is_neither_is_named(binary: Path, write) -> None:
     describe(binary, classes=["ground", "building"])
     data = open_dataset("folder", binary)
     write(binary / "labels/train/town/train0.png", OBJECT * 128)
-    with pytest.raises(UserError, match=r"train0\.png' has colour \[128, 128, 128\] in 16 pixels"):
+    with pytest.raises(UserError, match=r"train0\.png' has color \[128, 128, 128\] in 16 pixels"):
         data[0]
 
 

@@ -48,7 +48,7 @@ def test_16_bits_in_several_channels_are_refused_as_in_one(tmp_path: Path, color
     with pytest.raises(UserError, match=r"mask '.*a\.png' has 16 bits in each of several channels \(RGBA?\)"):
         read_mask(path, 4)
     with pytest.raises(UserError, match="16 bits in each"):
-        read_mask(path, 2, colours=((0, 0, 0), (1, 1, 1)))
+        read_mask(path, 2, colors=((0, 0, 0), (1, 1, 1)))
 
 
 @pytest.mark.parametrize("bits", [1, 2, 4, 8])
@@ -180,7 +180,7 @@ def test_colors_beside_a_palette(folder: Path) -> None:
     picture = Image.new("RGB", (8, 6), (9, 8, 7))
     picture.putpixel((0, 0), (1, 2, 3))
     picture.save(labels)
-    message = r'colours \[1, 2, 3\], \[9, 8, 7\] in 48 .* to the end of "classes" and .* to the end of "palette" \(one'
+    message = r'colors \[1, 2, 3\], \[9, 8, 7\] in 48 .* to the end of "classes" and .* to the end of "palette" \(one'
     with pytest.raises(UserError, match=message):
         described(folder, "ab", [[0, 0, 0], [200, 0, 0]])[0]
     data = described(folder, "abcd", [[0, 0, 0], [200, 0, 0], [1, 2, 3], [9, 8, 7]])

@@ -51,8 +51,8 @@ def test_long_tail() -> None:
     assert 0 < report.void / sum(report.pixels) < 0.06
 
 
-def test_brightness_and_colour_do_not_tell_the_class() -> None:
-    """A classifier that knows every class's mean colour is far from enough."""
+def test_brightness_and_color_do_not_tell_the_class() -> None:
+    """A classifier that knows every class's mean color is far from enough."""
     pixels, labels = (np.stack(part) for part in zip(*(Scenes().read(i) for i in range(40)), strict=True))
     means = np.stack([pixels[labels == c].mean(axis=0) for c in range(10)])
     distance = ((pixels[:, ::4, ::4, None] - means) ** 2).sum(-1)

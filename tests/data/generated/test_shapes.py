@@ -47,12 +47,12 @@ def test_any_size_holds_every_shape_whole(size: tuple[int, int]) -> None:
         assert edge.mean() < 0.2
 
 
-def test_colour_does_not_tell_the_class() -> None:
+def test_color_does_not_tell_the_class() -> None:
     data = Shapes()
-    colours = np.stack([data.read_image(i).mean(axis=(0, 1)) for i in range(600)])
+    colors = np.stack([data.read_image(i).mean(axis=(0, 1)) for i in range(600)])
     labels = np.array([data.label(i) for i in range(600)])
-    means = np.stack([colours[labels == c].mean(axis=0) for c in range(6)])
-    nearest = ((colours[:, None] - means) ** 2).sum(-1).argmin(1)
+    means = np.stack([colors[labels == c].mean(axis=0) for c in range(6)])
+    nearest = ((colors[:, None] - means) ** 2).sum(-1).argmin(1)
     assert (nearest == labels).mean() < 0.3
 
 
@@ -62,12 +62,12 @@ def test_a_small_network_learns_it() -> None:
     for inputs, outputs in ((3, 16), (16, 32), (32, 64)):
         layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.BatchNorm2d(outputs), nn.ReLU(), nn.MaxPool2d(2)]
     network = nn.Sequential(*layers, nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Linear(64, 6))
-    optimiser = torch.optim.Adam(network.parameters(), lr=5e-3)
+    optimizer = torch.optim.Adam(network.parameters(), lr=5e-3)
     stream = TrainingStream(Shapes(cache=True), classification_training_transform((32, 32), areas=(0.5, 1)), seed=0)
     for images, labels in training_loader(stream, 32, steps=100):
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         F.cross_entropy(network(images), labels).backward()
-        optimiser.step()
+        optimizer.step()
     network.eval()
     loader = evaluation_loader(Shapes("val"), classification_evaluation_transform((32, 32)), batch_size=60)
     with torch.no_grad():

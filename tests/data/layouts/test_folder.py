@@ -65,7 +65,7 @@ def test_test_images_without_labels_are_for_predict(folder: Path, write, caplog:
         assert [split.name for split in open_layout("folder", folder).splits] == ["train", "val"]
     assert len([line for line in caplog.messages if "has no labels: it is left to `segdistill predict`" in line]) == 1
     write(folder / "labels/test/a.png", 0)
-    open_layout.__globals__["folder"]._is_labelled.cache_clear()
+    open_layout.__globals__["folder"]._is_labeled.cache_clear()
     assert [split.name for split in open_layout("folder", folder).splits] == ["train", "val", "test"]
 
 

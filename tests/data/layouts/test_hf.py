@@ -18,7 +18,7 @@ IMAGE, CLASS = {"_type": "Image"}, {"_type": "ClassLabel", "names": ["cat", "dog
 LENGTHS = {"train": 3, "validation": 2}
 
 
-def grey(value: int) -> Image.Image:
+def gray(value: int) -> Image.Image:
     return Image.fromarray(np.full((4, 6, 3), value, np.uint8))
 
 
@@ -36,7 +36,7 @@ def library(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
 
 @pytest.fixture
 def masks(library: Any) -> Any:
-    """A DatasetDict of images that are ``i`` grey with masks that are ``i`` throughout, and a column of no use."""
+    """A DatasetDict of images that are ``i`` gray with masks that are ``i`` throughout, and a column of no use."""
     features = library.Features(
         {"id": library.Value("string"), "annotation": library.Image(), "photo": library.Image()}
     )
@@ -46,7 +46,7 @@ def masks(library: Any) -> Any:
                 {
                     "id": [f"{split}{i}" for i in range(length)],
                     "annotation": [mask(i) for i in range(length)],
-                    "photo": [grey(i) for i in range(length)],
+                    "photo": [gray(i) for i in range(length)],
                 },
                 features=features,
             )
@@ -57,12 +57,12 @@ def masks(library: Any) -> Any:
 
 @pytest.fixture
 def animals(library: Any) -> Any:
-    """A DatasetDict of images that are ``i`` grey with the class ``i`` modulo 2."""
+    """A DatasetDict of images that are ``i`` gray with the class ``i`` modulo 2."""
     features = library.Features({"image": library.Image(), "label": library.ClassLabel(names=["cat", "dog"])})
     return library.DatasetDict(
         {
             split: library.Dataset.from_dict(
-                {"image": [grey(i) for i in range(length)], "label": [i % 2 for i in range(length)]}, features=features
+                {"image": [gray(i) for i in range(length)], "label": [i % 2 for i in range(length)]}, features=features
             )
             for split, length in LENGTHS.items()
         }
@@ -124,7 +124,7 @@ def test_parquet_as_on_the_hub(masks: Any, tmp_path: Path, name: str) -> None:
 def test_what_is_wrong_with_a_row_is_said(masks: Any, tmp_path: Path) -> None:
     rows = {
         "annotation": [mask(7), Image.new("L", (3, 3)), Image.new("RGB", (6, 4), (1, 2, 3))],
-        "photo": [grey(0)] * 3,
+        "photo": [gray(0)] * 3,
     }
     masks["train"] = masks["train"].from_dict(rows, features=masks["train"].select_columns(list(rows)).features)
     masks.save_to_disk(str(tmp_path))
@@ -134,13 +134,13 @@ def test_what_is_wrong_with_a_row_is_said(masks: Any, tmp_path: Path) -> None:
         data[0]
     with pytest.raises(UserError, match=r"mask 'row 1, .*' is 3x3 but its image 'row 1, column photo .*' is 6x4"):
         data[1]
-    with pytest.raises(UserError, match=r"mask 'row 2, .*' holds colours"):
+    with pytest.raises(UserError, match=r"mask 'row 2, .*' holds colors"):
         data[2]
     assert len(scan_labels(data).problems) == 3
 
 
 def test_empty_and_outside_images(masks: Any, tmp_path: Path) -> None:
-    grey(9).save(tmp_path / "outside.png")
+    gray(9).save(tmp_path / "outside.png")
     photos = [{"bytes": None, "path": str(tmp_path / "outside.png")}, None]
     rows = {"annotation": [mask(), mask()], "photo": photos}
     masks["train"] = masks["train"].from_dict(rows, features=masks["train"].select_columns(list(rows)).features)
@@ -153,7 +153,7 @@ def test_empty_and_outside_images(masks: Any, tmp_path: Path) -> None:
 
 
 def test_a_split_without_labels(library: Any, animals: Any, tmp_path: Path) -> None:
-    rows = {"image": [grey(0)] * 2, "label": [-1, -1]}
+    rows = {"image": [gray(0)] * 2, "label": [-1, -1]}
     animals["test"] = library.Dataset.from_dict(rows, features=animals["train"].features)
     animals.save_to_disk(str(tmp_path))
     assert len(open_dataset("hf", tmp_path, "val")) == 2

@@ -20,7 +20,7 @@ CLASSES = ("n01440764", "n01443537", "n01484850")
 
 @pytest.fixture
 def root(tmp_path: Path, write) -> Path:
-    """Three classes, two images to train on and one to validate; image ``j`` of class ``i`` is ``10 i + j`` grey."""
+    """Three classes, two images to train on and one to validate; image ``j`` of class ``i`` is ``10 i + j`` gray."""
     root = tmp_path / "ILSVRC/Data/CLS-LOC"
     for index, name in reversed(list(enumerate(CLASSES))):
         for image in range(2):

@@ -51,7 +51,7 @@ def test_classes_json(folder: Path) -> None:
     assert layout.classes.palette == ((1, 2, 3), (4, 5, 6))
     assert layout.classes.ignore_index == 255  # in tensors; 0 is what the files hold
     assert layout.void == 0
-    assert layout.colours == ((1, 2, 3), (4, 5, 6), (7, 8, 9))
+    assert layout.colors == ((1, 2, 3), (4, 5, 6), (7, 8, 9))
 
 
 @pytest.mark.parametrize(
@@ -68,10 +68,10 @@ def test_classes_json(folder: Path) -> None:
         ({"classes": [str(i) for i in range(256)]}, "2 to 255 distinct names, got 256"),
         ({"classes": ["a", "b"], "ignore_index": -1}, "label value in 0..65535, got -1"),
         ({"classes": ["a", "b"], "ignore_index": True}, "label value in 0..65535, got True"),
-        ({"classes": ["a", "b"], "palette": [[0, 0, 0]]}, "must be 2 colours .* got 1"),
-        ({"classes": ["a", "b"], "palette": "viridis"}, "must be 2 colours .* got 'viridis'"),
+        ({"classes": ["a", "b"], "palette": [[0, 0, 0]]}, "must be 2 colors .* got 1"),
+        ({"classes": ["a", "b"], "palette": "viridis"}, "must be 2 colors .* got 'viridis'"),
         ({"classes": ["a", "b"], "palette": [[0, 0, 0], [0, 0, 256]]}, r"0..255, got \[0, 0, 256\]"),
-        ({"classes": ["a", "b"], "palette": [[9, 9, 9], [9, 9, 9]]}, "distinct colours"),
+        ({"classes": ["a", "b"], "palette": [[9, 9, 9], [9, 9, 9]]}, "distinct colors"),
     ],
 )
 def test_bad_classes_json(folder: Path, content: object, message: str) -> None:

@@ -114,20 +114,20 @@ def test_two_folders_too_high(root: Path) -> None:
 # Masks that a picture program went over
 
 
-def coloured(values: np.ndarray) -> Image.Image:
+def colored(values: np.ndarray) -> Image.Image:
     return Image.fromarray(np.array([[COLOUR_MAP[value] for value in row] for row in values], np.uint8))
 
 
-def test_vocs_colours_are_read_as_classes(root: Path) -> None:
+def test_vocs_colors_are_read_as_classes(root: Path) -> None:
     values = np.array([[0, 1, 2, 15, 20, 255, *[0] * 16]])
-    coloured(values).save(root / "SegmentationClass/2008_000002.png")
+    colored(values).save(root / "SegmentationClass/2008_000002.png")
     assert open_dataset("voc", root, "val")[0][1].tolist() == values.tolist()
 
 
 def test_a_palette_in_another_order_is_refused(root: Path) -> None:
     values = np.array([[20, 1, 2, 15, 0, 255, *[0] * 16]])
     path = root / "SegmentationClass/2008_000002.png"
-    coloured(values).convert("P", palette=Image.Palette.ADAPTIVE, colors=6).save(path)
+    colored(values).convert("P", palette=Image.Palette.ADAPTIVE, colors=6).save(path)
     with Image.open(path) as picture:
         assert picture.mode == "P"
         assert np.asarray(picture).tolist() != values.tolist()  # the trap: 0..5 in the order of the palette
@@ -135,19 +135,19 @@ def test_a_palette_in_another_order_is_refused(root: Path) -> None:
     message = r"2008_000002.png' has index 0 for \[\d+, \d+, \d+\], the color of (class .*|void); .* save it in RGB"
     with pytest.raises(UserError, match=message):
         open_dataset("voc", root, "val")[0]
-    coloured(values).save(path)
+    colored(values).save(path)
     assert open_dataset("voc", root, "val")[0][1].tolist() == values.tolist()
 
 
-def test_a_palette_of_other_colours_does_not_matter(root: Path) -> None:
+def test_a_palette_of_other_colors_does_not_matter(root: Path) -> None:
     picture = Image.frombytes("P", (22, 1), VALUES.tobytes())
     picture.putpalette([value for index in range(256) for value in (index, index, index)])
     picture.save(root / "SegmentationClass/2008_000002.png")
     assert open_dataset("voc", root, "val")[0][1].tolist() == VALUES.tolist()
 
 
-def test_grey_conversion_is_refused(root: Path) -> None:
-    coloured(np.full((1, 22), 15)).convert("L").save(root / "SegmentationClass/2008_000002.png")
+def test_gray_conversion_is_refused(root: Path) -> None:
+    colored(np.full((1, 22), 15)).convert("L").save(root / "SegmentationClass/2008_000002.png")
     with pytest.raises(UserError, match=r"2008_000002\.png' has label 147 in 22 pixels; expected 0\.\.20, or 255"):
         open_dataset("voc", root, "val")[0]
 
@@ -166,10 +166,10 @@ def test_real_photographs(shared: Path) -> None:
                 assert data[index][1].tolist() == np.asarray(picture).tolist()
 
 
-def test_real_masks_in_other_colours_are_refused(shared: Path) -> None:
+def test_real_masks_in_other_colors_are_refused(shared: Path) -> None:
     data = open_dataset("voc", shared / "layouts/voc_rgb_masks/VOCdevkit/VOC2012", "val")
     with pytest.raises(
-        UserError, match=r"0115\.png' has colours \[128, 0, 192\], .* not among the colours of the classes"
+        UserError, match=r"0115\.png' has colors \[128, 0, 192\], .* not among the colors of the classes"
     ):
         data[0]
     assert len(scan_labels(data).problems) == 8

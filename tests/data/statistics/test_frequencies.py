@@ -35,13 +35,13 @@ def test_a_mask_that_cannot_be_used(named: Path, write) -> None:
 def test_common_and_rare() -> None:
     found = ClassFrequencies(("a", "b", "c", "d"), counts=(9, 900, 10, 81), images=(1, 1, 1, 1), void=9000)
     assert found.order == (1, 3, 2, 0)
-    assert found.common() == ("b", "d", "c")  # c has exactly 1 % of the labelled pixels
+    assert found.common() == ("b", "d", "c")  # c has exactly 1 % of the labeled pixels
     assert found.rare() == ("a",)
     assert found.rare(0.0801) == ("c", "a")
     assert found.common(0.0801) == ("b", "d")
 
 
-def test_nothing_labelled() -> None:
+def test_nothing_labeled() -> None:
     found = ClassFrequencies(("a", "b"), counts=(0, 0), images=(0, 0), void=5)
     assert found.shares == (0.0, 0.0)
     assert found.rare() == ("a", "b")

@@ -38,14 +38,14 @@ def with_black_and_white(layout: Layout) -> Layout:
             return layout
     if 255 not in found:
         return layout
-    given = layout.colours or ()
-    colours = given if {BLACK, WHITE} <= set(given[:2]) else (BLACK, WHITE)
+    given = layout.colors or ()
+    colors = given if {BLACK, WHITE} <= set(given[:2]) else (BLACK, WHITE)
     if layout.void not in (0, 255):
-        colours = (*colours[:2], (layout.void,) * 3)
+        colors = (*colors[:2], (layout.void,) * 3)
     classes = layout.classes or Classes(("class 0", "class 1"))
-    black, white = (classes.names[colours.index(color)] for color in (BLACK, WHITE))
+    black, white = (classes.names[colors.index(color)] for color in (BLACK, WHITE))
     note(layout.place, f"hold 0 and 255, never 1: 0 is read as '{black}' and 255 as '{white}'")
-    return replace(layout, classes=classes, colours=colours, gray_is_color=True)
+    return replace(layout, classes=classes, colors=colors, gray_is_color=True)
 
 
 def _masks(layout: Layout) -> Iterator[Source]:

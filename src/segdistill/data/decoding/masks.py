@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL.ImageFile import ImageFile
 
-from segdistill.data.classes import VOID, Colour
+from segdistill.data.classes import VOID, Color
 from segdistill.data.decoding.colors import classes_of_colors, moved_color, shown
 from segdistill.data.decoding.depth import bits_per_channel, is_inverted, is_signed_byte
 from segdistill.data.decoding.images import Array, Source, opened
@@ -23,7 +23,7 @@ def read_values(path: Source, *, note: Note = unsaid) -> NDArray[np.integer]:
         note: Takes what is worth a line about how it was read.
 
     Raises:
-        UserError: If the file is damaged or holds colours.
+        UserError: If the file is damaged or holds colors.
     """
     with opened(path) as picture:
         return _values(picture, path, note)
@@ -35,42 +35,42 @@ def read_mask(
     *,
     void: int = VOID,
     values: tuple[int, ...] | None = None,
-    colours: tuple[Colour, ...] | None = None,
+    colors: tuple[Color, ...] | None = None,
     has_own_palette: bool = False,
     gray_is_color: bool = False,
     note: Note = unsaid,
 ) -> Array:
     """Return the class index of each pixel, shape (H, W), 255 = void.
 
-    Where ``colours`` is given, RGB masks are read by them. Indexed masks are read by their indices, whatever colors
+    Where ``colors`` is given, RGB masks are read by them. Indexed masks are read by their indices, whatever colors
     their palette shows.
 
     Args:
-        path: The mask: values with 1 to 32 bits, whole floats or a palette, or colours where ``colours`` is given.
+        path: The mask: values with 1 to 32 bits, whole floats or a palette, or colors where ``colors`` is given.
         num_classes: Class indices must be below, or void.
         void: A further value that means void; of masks in colors, the index of the class that does.
         values: The class of each value in the file, 255 = void; None where the values are the class indices.
-        colours: One colour per class, and one more for void.
-        has_own_palette: These colours are the data set's own: an indexed mask that has them at other indices was
+        colors: One color per class, and one more for void.
+        has_own_palette: These colors are the data set's own: an indexed mask that has them at other indices was
             converted, and is refused.
         gray_is_color: Read gray values as colors, too.
         note: Takes what is worth a line about how it was read.
 
     Raises:
-        UserError: If the file is damaged or holds a value or colour that is no class: says which, in how
+        UserError: If the file is damaged or holds a value or color that is no class: says which, in how
             many pixels.
     """
     moved = None
     with opened(path) as picture:
-        if colours and picture.mode in ("RGB", "RGBA"):
+        if colors and picture.mode in ("RGB", "RGBA"):
             _check_storage(picture, path)
-            labels = classes_of_colors(np.array(picture.convert("RGB")), path, num_classes, colours)
+            labels = classes_of_colors(np.array(picture.convert("RGB")), path, num_classes, colors)
             return _without(void, labels)
         found = _values(picture, path, note)
-        if colours and picture.mode == "P":
-            moved = moved_color(picture, found, colours, (VOID, void))
-    if colours and gray_is_color:
-        return _without(void, classes_of_colors(np.stack([found] * 3, axis=-1), path, num_classes, colours))
+        if colors and picture.mode == "P":
+            moved = moved_color(picture, found, colors, (VOID, void))
+    if colors and gray_is_color:
+        return _without(void, classes_of_colors(np.stack([found] * 3, axis=-1), path, num_classes, colors))
     if moved:
         index, color, place = moved
         shown_as = f"{list(color)}, the color of {f'class {place}' if place < num_classes else 'void'}"
@@ -113,7 +113,7 @@ def read_labels(path: Source, num_classes: int, layout: Layout, note: Note = uns
         num_classes,
         void=layout.void,
         values=layout.values,
-        colours=layout.colours,
+        colors=layout.colors,
         has_own_palette=layout.has_own_palette,
         gray_is_color=layout.gray_is_color,
         note=note,
@@ -169,7 +169,7 @@ def _one_channel(values: Array, mode: str, path: Source, note: Note) -> Array:
     own = values[..., :-1] if has_alpha else values
     if mode not in ("LA", "La", "PA", "RGB", "RGBA") or (own != own[..., :1]).any():
         raise UserError(
-            f"mask '{path}' holds colours ({mode}), expected one class index per pixel; "
+            f"mask '{path}' holds colors ({mode}), expected one class index per pixel; "
             "convert the masks or, in a 'folder', give \"palette\" in classes.json"
         )
     if has_alpha and (values[..., -1] != VOID).any():

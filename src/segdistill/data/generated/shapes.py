@@ -12,7 +12,7 @@ LENGTHS = {"train": 600, "val": 120, "test": 120}
 
 
 class Shapes(Generated, ClassificationDataset):
-    """A shape of any size, turn and place, in colours that tell nothing, brighter than its ground, under noise.
+    """A shape of any size, turn and place, in colors that tell nothing, brighter than its ground, under noise.
 
     Args:
         split: "train", "val" or "test"; picture ``i`` of a split is always the same.
@@ -46,9 +46,9 @@ def draw_shape(rng: np.random.Generator, shape: str, size: tuple[int, int]) -> A
     """Draw one shape on a plain ground, uint8 (H, W, 3)."""
     height, width = size
     radius = min(size) * rng.uniform(0.3, 0.45)
-    centre = [rng.uniform(radius, extent - radius) for extent in size]
+    center = [rng.uniform(radius, extent - radius) for extent in size]
     y, x = np.ogrid[:height, :width]
-    down, right = (y + 0.5 - centre[0]) / radius, (x + 0.5 - centre[1]) / radius
+    down, right = (y + 0.5 - center[0]) / radius, (x + 0.5 - center[1]) / radius
     turn = rng.uniform(0, 2 * np.pi)
     inside = _inside(shape, np.cos(turn) * right - np.sin(turn) * down, np.sin(turn) * right + np.cos(turn) * down)
     ground = rng.uniform(0, 120, 3)

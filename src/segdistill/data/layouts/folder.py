@@ -36,9 +36,7 @@ def open_folder(root: Path, share: float | None = None) -> Layout:
         raise UserError(f"data.split={share} splits a flat folder, and '{images}' has splits; leave data.split out")
     else:
         expect(root, "folder", ["images/train", "images/val", "labels/train", "labels/val"])
-        names = [
-            split for split in present(images) if split != "test" or _is_labelled(labels / "test", images / "test")
-        ]
+        names = [split for split in present(images) if split != "test" or _is_labeled(labels / "test", images / "test")]
         splits = tuple(pair(split, images / split, labels / split, deep=True) for split in names)
     description = root / "classes.json"
     return read_classes(description, splits) if description.exists() else Layout("folder", None, splits)
@@ -73,7 +71,7 @@ def _split(pairs: Split, share: float | None, root: Path) -> tuple[Split, ...]:
 
 
 @remember
-def _is_labelled(labels: Path, images: Path) -> bool:
+def _is_labeled(labels: Path, images: Path) -> bool:
     """Tell whether a test split has masks; log it once if it has none."""
     if _has_masks(labels):
         return True
@@ -101,8 +99,8 @@ def read_classes(path: Path, splits: tuple[Split, ...] = ()) -> Layout:
 
     ``classes`` (required) names class 0, 1, ... ``ignore_index`` is the value in the masks that means void besides
     255; it becomes 255 on reading, and a class of that index is neither predicted nor scored. ``palette``, one
-    [red, green, blue] per class, gives the colours of pictures; if the masks are RGB it is also what turns a colour
-    into its class, and one further colour then means void.
+    [red, green, blue] per class, gives the colors of pictures; if the masks are RGB it is also what turns a color
+    into its class, and one further color then means void.
 
     Raises:
         UserError: If the file is not that.
@@ -130,16 +128,16 @@ def read_classes(path: Path, splits: tuple[Split, ...] = ()) -> Layout:
         return Layout("folder", Classes(tuple(names), void=hidden), splits, void=void, has_given_void=given)
     if not isinstance(palette, list) or len(palette) not in (len(names), len(names) + 1):
         raise UserError(
-            f"\"palette\" in '{path}' must be {len(names)} colours (one per class; one more = void), "
+            f"\"palette\" in '{path}' must be {len(names)} colors (one per class; one more = void), "
             f"got {len(palette) if isinstance(palette, list) else repr(palette)}"
         )
-    if bad := [entry for entry in palette if not _is_colour(entry)]:
+    if bad := [entry for entry in palette if not _is_color(entry)]:
         raise UserError(f"\"palette\" in '{path}' must hold [red, green, blue] with 0..255, got {bad[0]!r}")
-    colours = tuple((red, green, blue) for red, green, blue in palette)
-    if len(set(colours)) < len(colours):
-        raise UserError(f"\"palette\" in '{path}' must hold distinct colours, one occurs twice")
-    classes = Classes(tuple(names), colours[: len(names)], void=hidden)
-    return Layout("folder", classes, splits, void=void, colours=colours, has_given_void=given)
+    colors = tuple((red, green, blue) for red, green, blue in palette)
+    if len(set(colors)) < len(colors):
+        raise UserError(f"\"palette\" in '{path}' must hold distinct colors, one occurs twice")
+    classes = Classes(tuple(names), colors[: len(names)], void=hidden)
+    return Layout("folder", classes, splits, void=void, colors=colors, has_given_void=given)
 
 
 @remember
@@ -148,7 +146,7 @@ def _say_marked(path: str) -> None:
     _log.info(f"'{path}' begins with a byte-order mark, which is passed over")
 
 
-def _is_colour(entry: object) -> bool:
+def _is_color(entry: object) -> bool:
     return isinstance(entry, list) and len(entry) == 3 and all(type(v) is int and 0 <= v <= 255 for v in entry)
 
 

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from segdistill.data.classes import VOID, Classes, Colour
+from segdistill.data.classes import VOID, Classes, Color
 from segdistill.errors import unknown
 
 Task = Literal["segmentation", "classification"]
@@ -46,8 +46,8 @@ class Layout:
         task: What the labels are.
         void: The value in the mask files that means void, besides 255.
         values: Where the values in the mask files are not class indices: the class of each value, 255 = void.
-        colours: Where masks may be colours: the colour of each class, and of void if there is one more.
-        has_own_palette: Indexed masks come with these colours at the classes' indices; others were converted.
+        colors: Where masks may be colors: the color of each class, and of void if there is one more.
+        has_own_palette: Indexed masks come with these colors at the classes' indices; others were converted.
         gray_is_color: Gray values are colors, too, as in masks of 0 and 255.
         has_given_void: The data set itself says what ``void`` is, in its classes.json.
     """
@@ -58,7 +58,7 @@ class Layout:
     task: Task = "segmentation"
     void: int = VOID
     values: tuple[int, ...] | None = None
-    colours: tuple[Colour, ...] | None = None
+    colors: tuple[Color, ...] | None = None
     has_own_palette: bool = False
     gray_is_color: bool = False
     has_given_void: bool = False

@@ -10,7 +10,7 @@ from segdistill.errors import UserError
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
 LABEL_SUFFIXES = frozenset({".png", ".bmp", ".tif", ".tiff"})  # JPEG and most WebP files alter class indices
 
-# The folders by which a dataset is recognised where another one was named; the first that fits is offered.
+# The folders by which a dataset is recognized where another one was named; the first that fits is offered.
 _MARKS = {
     "folder": ("images", "labels"),
     "camvid": ("trainannot",),

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from segdistill.data.classes import VOID, Classes, colour
+from segdistill.data.classes import VOID, Classes, color
 from segdistill.data.layouts.layout import DatasetCard, Layout, Split
 from segdistill.data.layouts.pairing import expect, shown
 from segdistill.errors import UserError
@@ -41,12 +41,12 @@ def open_voc(root: Path) -> Layout:
     """Find the images of each list and their masks; :attr:`Split.source` says which list was there.
 
     An augmented list goes with the masks in SegmentationClassAug, if that folder is there; ``train`` and ``val``
-    with the original ones in SegmentationClass, as the CIRKD code base has it. The masks' palette is the colour map
-    of VOC, so masks that were converted to RGB are read by those colours.
+    with the original ones in SegmentationClass, as the CIRKD code base has it. The masks' palette is the color map
+    of VOC, so masks that were converted to RGB are read by those colors.
     """
     expect(root, "voc", ["JPEGImages", "SegmentationClass", "ImageSets/Segmentation"], inside=("*", "VOCdevkit/*"))
     splits = [_split(root, name, path) for name, path in _lists(root / "ImageSets/Segmentation")]
-    return Layout("voc", CLASSES, tuple(splits), colours=(*CLASSES.palette, colour(VOID)), has_own_palette=True)
+    return Layout("voc", CLASSES, tuple(splits), colors=(*CLASSES.palette, color(VOID)), has_own_palette=True)
 
 
 def _lists(folder: Path) -> list[tuple[str, Path]]:
@@ -94,7 +94,7 @@ CARD = DatasetCard(
     terms="the photographs are flickr's, under its terms of use",
     layout="""\
 JPEGImages/*.jpg
-SegmentationClass/*.png                       class indices 0..20, 255 = void, or VOC's colours
+SegmentationClass/*.png                       class indices 0..20, 255 = void, or VOC's colors
 SegmentationClassAug/*.png                    optional, the masks of the augmented list
 ImageSets/Segmentation/train.txt, val.txt     names; train_aug.txt or trainaug.txt goes before train.txt""",
     open=open_voc,

@@ -27,7 +27,7 @@ class ClassFrequencies:
 
     @property
     def shares(self) -> tuple[float, ...]:
-        """Each class's share of what is labelled, in 0..1; void does not count."""
+        """Each class's share of what is labeled, in 0..1; void does not count."""
         total = sum(self.counts)
         return tuple(count / total if total else 0.0 for count in self.counts)
 

@@ -38,5 +38,5 @@ def cirkd(data: str, student: str, *, method: str, methods: Mapping[str, Terms] 
 
 
 def epochs(count: float, *, images: int, batch_size: int) -> int:
-    """Return the optimiser steps of so many passes over the training images."""
+    """Return the optimizer steps of so many passes over the training images."""
     return ceil(count * images / batch_size)

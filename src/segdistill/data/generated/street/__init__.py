@@ -1,14 +1,14 @@
 """Draw a street scene and its labels: where things stand.
 
-Colour alone does not tell a class: walls, cars and clothes share paints; a sky can be as white as a wall, a
-pavement as grey as a road; drainpipes and shop signs belong to buildings, lane marks and shadows to the road.
+Color alone does not tell a class: walls, cars and clothes share paints; a sky can be as white as a wall, a
+pavement as gray as a road; drainpipes and shop signs belong to buildings, lane marks and shadows to the road.
 """
 
 from collections.abc import Callable
 
 import numpy as np
 
-from segdistill.data.classes import VOID, Colour
+from segdistill.data.classes import VOID, Color
 from segdistill.data.decoding.images import Array
 from segdistill.data.generated.street import things
 from segdistill.data.generated.street.camera import (
@@ -54,7 +54,7 @@ def _sky(camera: Camera) -> None:
 def _ground(camera: Camera, kerbs: tuple[float, float], walls: tuple[float, float]) -> None:
     """Pavement everywhere, the road on it, kerbs, marks, repairs and shadows."""
     rng, white = camera.rng, camera.pick(((206, 206, 200),))
-    road, pavement = _grey(rng.uniform(70, 130), rng), _grey(rng.uniform(80, 160), rng)
+    road, pavement = _gray(rng.uniform(70, 130), rng), _gray(rng.uniform(80, 160), rng)
     box = [0, camera.horizon, camera.width, camera.height]
     camera.paint.rectangle(box, fill=pavement)
     camera.mark.rectangle(box, fill=PAVEMENT)
@@ -136,6 +136,6 @@ def _bonnet(camera: Camera) -> None:
     camera.mark.polygon(points, fill=VOID)
 
 
-def _grey(level: float, rng: np.random.Generator) -> Colour:
+def _gray(level: float, rng: np.random.Generator) -> Color:
     red, green, blue = (int(level + shift) for shift in rng.normal(0, 4, 3).tolist())
     return red, green, blue

@@ -1,6 +1,6 @@
-"""The camera: projects metres to pixels, paints the image and the labels together, and spoils the picture.
+"""The camera: projects meters to pixels, paints the image and the labels together, and spoils the picture.
 
-A pinhole camera looks along a straight street: x right, y up, z forward, in metres; y = 0 is the ground.
+A pinhole camera looks along a straight street: x right, y up, z forward, in meters; y = 0 is the ground.
 """
 
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
-from segdistill.data.classes import VOID, Colour
+from segdistill.data.classes import VOID, Color
 from segdistill.data.decoding.images import Array
 from segdistill.data.layouts.generated import SCENES
 
@@ -18,7 +18,7 @@ Span = tuple[float, float]
 SKY, BUILDING, ROAD, PAVEMENT, TREE, CAR, POLE, SIGN, PERSON, BICYCLIST = range(len(SCENES))
 
 # What walls, cars and clothes are painted in.
-PAINTS: tuple[Colour, ...] = (
+PAINTS: tuple[Color, ...] = (
     (170, 66, 56),
     (66, 92, 146),
     (198, 192, 182),
@@ -30,8 +30,8 @@ PAINTS: tuple[Colour, ...] = (
     (136, 86, 64),
     (126, 134, 142),
 )
-LEAVES: tuple[Colour, ...] = ((62, 92, 44), (84, 112, 50), (48, 74, 48), (124, 104, 46), (142, 84, 46))
-SKIES: tuple[Colour, ...] = (
+LEAVES: tuple[Color, ...] = ((62, 92, 44), (84, 112, 50), (48, 74, 48), (124, 104, 46), (142, 84, 46))
+SKIES: tuple[Color, ...] = (
     (128, 168, 214),
     (214, 218, 222),
     (168, 186, 206),
@@ -51,78 +51,78 @@ class Camera:
     def __init__(self, rng: np.random.Generator, height: int, width: int) -> None:
         self.rng = rng
         self.height, self.width = height, width
-        self.centre = width * rng.uniform(0.25, 0.75)  # of the vanishing point
+        self.center = width * rng.uniform(0.25, 0.75)  # of the vanishing point
         self.horizon = height * rng.uniform(0.36, 0.54)
         self.focal = width * rng.uniform(0.75, 1.05)  # pixels
-        self.above = rng.uniform(1.2, 2.0)  # metres above the ground
-        self.sight = rng.uniform(60, 400)  # metres until things fade into the haze
+        self.above = rng.uniform(1.2, 2.0)  # meters above the ground
+        self.sight = rng.uniform(60, 400)  # meters until things fade into the haze
         self.haze = self.pick(SKIES)
         self.image = Image.new("RGB", (width, height), self.haze)
         self.labels = Image.new("L", (width, height), SKY)
         self.paint = ImageDraw.Draw(self.image)
         self.mark = ImageDraw.Draw(self.labels)
 
-    def pick(self, paints: Sequence[Colour]) -> Colour:
+    def pick(self, paints: Sequence[Color]) -> Color:
         """Return one of the paints, slightly changed."""
         base = paints[int(self.rng.integers(len(paints)))]
         red, green, blue = (self.rng.normal(0, 14, 3) + base).clip(0, 255).astype(int).tolist()
         return red, green, blue
 
-    def mixed(self, colour: Colour, part: float) -> Colour:
-        """Return a colour with that part of haze."""
-        red, green, blue = (int(c + (h - c) * part) for c, h in zip(colour, self.haze, strict=True))
+    def mixed(self, color: Color, part: float) -> Color:
+        """Return a color with that part of haze."""
+        red, green, blue = (int(c + (h - c) * part) for c, h in zip(color, self.haze, strict=True))
         return red, green, blue
 
-    def faded(self, colour: Colour, z: float) -> Colour:
-        """Return a colour as it looks from a distance."""
-        return self.mixed(colour, 1 - float(np.exp(-z / self.sight)))
+    def faded(self, color: Color, z: float) -> Color:
+        """Return a color as it looks from a distance."""
+        return self.mixed(color, 1 - float(np.exp(-z / self.sight)))
 
     def at(self, x: float, y: float, z: float) -> tuple[float, float]:
         """Project a point to pixels."""
-        return self.centre + self.focal * x / z, self.horizon + self.focal * (self.above - y) / z
+        return self.center + self.focal * x / z, self.horizon + self.focal * (self.above - y) / z
 
-    # Each of these fills a shape with a colour; without a label it is a detail of what lies under it.
+    # Each of these fills a shape with a color; without a label it is a detail of what lies under it.
 
-    def face(self, corners: Sequence[tuple[float, float, float]], colour: Colour, label: int | None = None) -> None:
+    def face(self, corners: Sequence[tuple[float, float, float]], color: Color, label: int | None = None) -> None:
         """Fill a polygon."""
         points = [self.at(*corner) for corner in corners]
-        self.paint.polygon(points, fill=self.faded(colour, corners[0][2]))
+        self.paint.polygon(points, fill=self.faded(color, corners[0][2]))
         if label is not None:
             self.mark.polygon(points, fill=label)
 
-    def flat(self, corners: Sequence[Span], z: float, colour: Colour, label: int | None = None) -> None:
+    def flat(self, corners: Sequence[Span], z: float, color: Color, label: int | None = None) -> None:
         """Fill a polygon of (x, y) that faces the camera."""
-        self.face([(x, y, z) for x, y in corners], colour, label)
+        self.face([(x, y, z) for x, y in corners], color, label)
 
-    def flank(self, x: float, y: Span, z: Span, colour: Colour, label: int | None = None) -> None:
+    def flank(self, x: float, y: Span, z: Span, color: Color, label: int | None = None) -> None:
         """Fill an upright rectangle along the street."""
-        self.face([(x, y[0], z[0]), (x, y[0], z[1]), (x, y[1], z[1]), (x, y[1], z[0])], colour, label)
+        self.face([(x, y[0], z[0]), (x, y[0], z[1]), (x, y[1], z[1]), (x, y[1], z[0])], color, label)
 
-    def floor(self, x: Span, z: Span, colour: Colour, label: int | None = None) -> None:
+    def floor(self, x: Span, z: Span, color: Color, label: int | None = None) -> None:
         """Fill a rectangle on the ground."""
-        self.face([(x[0], 0, z[0]), (x[1], 0, z[0]), (x[1], 0, z[1]), (x[0], 0, z[1])], colour, label)
+        self.face([(x[0], 0, z[0]), (x[1], 0, z[0]), (x[1], 0, z[1]), (x[0], 0, z[1])], color, label)
 
-    def board(self, x: Span, y: Span, z: float, colour: Colour, label: int | None = None) -> None:
+    def board(self, x: Span, y: Span, z: float, color: Color, label: int | None = None) -> None:
         """Fill an upright rectangle that faces the camera; at least one pixel wide."""
         left, top = self.at(x[0], y[1], z)
         right, bottom = self.at(x[1], y[0], z)
         box = [left, top, max(left, right - 1), max(top, bottom - 1)]  # Pillow paints the last pixel too
-        self.paint.rectangle(box, fill=self.faded(colour, z))
+        self.paint.rectangle(box, fill=self.faded(color, z))
         if label is not None:
             self.mark.rectangle(box, fill=label)
 
-    def disc(self, x: float, y: float, z: float, radius: float, colour: Colour, label: int | None = None) -> None:
+    def disc(self, x: float, y: float, z: float, radius: float, color: Color, label: int | None = None) -> None:
         """Fill a circle that faces the camera."""
         box = [*self.at(x - radius, y + radius, z), *self.at(x + radius, y - radius, z)]
-        self.paint.ellipse(box, fill=self.faded(colour, z))
+        self.paint.ellipse(box, fill=self.faded(color, z))
         if label is not None:
             self.mark.ellipse(box, fill=label)
 
-    def ring(self, x: float, y: float, z: float, radius: float, colour: Colour, label: int) -> None:
+    def ring(self, x: float, y: float, z: float, radius: float, color: Color, label: int) -> None:
         """Draw a circle's rim, 7 cm thick."""
         box = [*self.at(x - radius, y + radius, z), *self.at(x + radius, y - radius, z)]
         thick = max(1, round(self.focal * 0.07 / z))
-        self.paint.ellipse(box, outline=self.faded(colour, z), width=thick)
+        self.paint.ellipse(box, outline=self.faded(color, z), width=thick)
         self.mark.ellipse(box, outline=label, width=thick)
 
     def shadow(self, x: float, z: float, radius: float) -> None:
@@ -160,7 +160,7 @@ class Camera:
         return np.asarray(smooth, dtype=np.float32)
 
 
-def shaded(colour: Colour, factor: float) -> Colour:
-    """Return a colour, darker or brighter by a factor."""
-    red, green, blue = (min(255, int(value * factor)) for value in colour)
+def shaded(color: Color, factor: float) -> Color:
+    """Return a color, darker or brighter by a factor."""
+    red, green, blue = (min(255, int(value * factor)) for value in color)
     return red, green, blue

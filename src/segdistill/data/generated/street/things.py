@@ -1,8 +1,8 @@
-"""What stands in a street: each function draws one thing at ``x`` metres to the right and ``z`` ahead."""
+"""What stands in a street: each function draws one thing at ``x`` meters to the right and ``z`` ahead."""
 
 import numpy as np
 
-from segdistill.data.classes import Colour
+from segdistill.data.classes import Color
 from segdistill.data.generated.street.camera import (
     BICYCLIST,
     BUILDING,
@@ -17,37 +17,37 @@ from segdistill.data.generated.street.camera import (
     shaded,
 )
 
-SKINS: tuple[Colour, ...] = ((224, 182, 150), (176, 124, 92), (98, 66, 50))
-SIGNALS: tuple[Colour, ...] = ((190, 40, 40), (40, 80, 170), (232, 196, 40), (230, 230, 226), (40, 120, 70))
-BLACK: Colour = (32, 32, 34)
-WHITE: Colour = (226, 226, 222)
+SKINS: tuple[Color, ...] = ((224, 182, 150), (176, 124, 92), (98, 66, 50))
+SIGNALS: tuple[Color, ...] = ((190, 40, 40), (40, 80, 170), (232, 196, 40), (230, 230, 226), (40, 120, 70))
+BLACK: Color = (32, 32, 34)
+WHITE: Color = (226, 226, 222)
 
 
 def building(camera: Camera, x: float, z: float, side: int, length: float) -> None:
     """A front along the street with windows, and the end wall that faces the camera."""
     rng, end = camera.rng, z + length
-    storeys = int(rng.integers(1, 5))
-    height = 3.0 * storeys + rng.uniform(0.5, 2.5)
-    colour = camera.pick(PAINTS)
+    floors = int(rng.integers(1, 5))
+    height = 3.0 * floors + rng.uniform(0.5, 2.5)
+    color = camera.pick(PAINTS)
     back = x + side * 9
     corners = [(x, 0), (back, 0), (back, height), (x, height)]
-    camera.flat(corners, z, shaded(colour, rng.uniform(0.6, 1.0)), BUILDING)
-    camera.flank(x, (0, height), (z, end), colour, BUILDING)
+    camera.flat(corners, z, shaded(color, rng.uniform(0.6, 1.0)), BUILDING)
+    camera.flank(x, (0, height), (z, end), color, BUILDING)
     if z > 45:
         return
     for y in np.arange(0.8, height, 0.8).tolist() if z < 16 else ():  # courses of brick
         line = [camera.at(x, y, z), camera.at(x, y, end)]
-        camera.paint.line(line, fill=camera.faded(shaded(colour, 0.9), z))
+        camera.paint.line(line, fill=camera.faded(shaded(color, 0.9), z))
     glass = camera.pick(((58, 66, 78), camera.haze, (40, 44, 50), (226, 200, 130)))
     frame = camera.pick(((214, 210, 204), (70, 62, 56)))
     pitch, tall, shop = rng.uniform(1.8, 3.2), rng.uniform(1.2, 1.9), rng.random() < 0.4
     if shop:  # its sign is part of the building
         camera.flank(x, (2.5, 3.1), (z + 0.4, end - 0.4), camera.pick(SIGNALS))
         camera.flank(x, (0.4, 2.3), (z + 0.6, end - 0.6), glass)
-    for storey in range(int(shop), storeys):
+    for floor_number in range(int(shop), floors):
         for place in np.arange(z + 0.6, end - 1.2, pitch).tolist():
-            door = storey == 0 and rng.random() < 0.25
-            low, high = 0.0 if door else 3.0 * storey + 0.9, 3.0 * storey + 0.9 + tall
+            door = floor_number == 0 and rng.random() < 0.25
+            low, high = 0.0 if door else 3.0 * floor_number + 0.9, 3.0 * floor_number + 0.9 + tall
             if z < 20:
                 camera.flank(x, (max(0, low - 0.1), high + 0.1), (place - 0.1, place + 1.2), frame)
             camera.flank(x, (low, high), (place, place + 1.1), camera.pick(PAINTS) if door else glass)
@@ -73,14 +73,14 @@ def tree(camera: Camera, x: float, z: float) -> None:
 
 def car(camera: Camera, x: float, z: float) -> None:
     """A body and a cabin, seen from behind or in front and from the side that faces the camera."""
-    rng, colour = camera.rng, camera.pick(PAINTS)
+    rng, color = camera.rng, camera.pick(PAINTS)
     half, length = rng.uniform(0.8, 0.95), rng.uniform(3.4, 4.8)
     waist, roof = rng.uniform(0.85, 1.1), rng.uniform(1.4, 1.9)
     glass = camera.pick(((50, 58, 68), camera.haze))
     camera.shadow(x, z + length / 2, half * 1.3)
     toward = -1 if x > 0 else 1
     side, inner, end = x + toward * half, x + toward * (half - 0.12), z + length
-    dark = shaded(colour, 0.75)
+    dark = shaded(color, 0.75)
     camera.flank(side, (0.25, waist), (z, end), dark, CAR)
     camera.flank(inner, (waist, roof), (z + 0.5, end - 0.9), dark, CAR)
     camera.flank(inner, (waist, roof - 0.12), (z + 0.75, end - 1.2), glass)
@@ -88,8 +88,8 @@ def car(camera: Camera, x: float, z: float) -> None:
         camera.flank(side, (0, 0.6), (wheel - 0.3, wheel + 0.3), BLACK, CAR)
     for dx in (-half + 0.05, half - 0.25):
         camera.board((x + dx, x + dx + 0.2), (0, 0.4), z, BLACK, CAR)
-    camera.board((x - half, x + half), (0.25, waist), z, colour, CAR)
-    for margin, paint, label in ((0.0, colour, CAR), (0.12, glass, None)):
+    camera.board((x - half, x + half), (0.25, waist), z, color, CAR)
+    for margin, paint, label in ((0.0, color, CAR), (0.12, glass, None)):
         low, high = half - margin, half - 0.18 - margin
         y0, y1, deep = waist + margin / 2, roof - margin, z + 0.5
         corners = [(x - low, y0, z), (x + low, y0, z), (x + high, y1, deep), (x - high, y1, deep)]
@@ -102,10 +102,10 @@ def car(camera: Camera, x: float, z: float) -> None:
 def lamp(camera: Camera, x: float, z: float, toward: int) -> None:
     """A lamp post, its arm over the road."""
     height, thick = camera.rng.uniform(4.5, 8), camera.rng.uniform(0.04, 0.08)
-    colour = camera.pick(((84, 86, 88), (140, 142, 140), (60, 70, 62)))
-    camera.board((x - thick, x + thick), (0, height), z, colour, POLE)
+    color = camera.pick(((84, 86, 88), (140, 142, 140), (60, 70, 62)))
+    camera.board((x - thick, x + thick), (0, height), z, color, POLE)
     end = x + toward * camera.rng.uniform(0.6, 1.8)
-    camera.board((min(x, end), max(x, end)), (height - 0.1, height), z, colour, POLE)
+    camera.board((min(x, end), max(x, end)), (height - 0.1, height), z, color, POLE)
 
 
 def sign(camera: Camera, x: float, z: float) -> None:
@@ -113,16 +113,16 @@ def sign(camera: Camera, x: float, z: float) -> None:
     rng = camera.rng
     y, size = rng.uniform(2.0, 2.8), rng.uniform(0.32, 0.5)
     camera.board((x - 0.05, x + 0.05), (0, y), z, camera.pick(((120, 122, 122),)), POLE)
-    colour, kind = camera.pick(SIGNALS), int(rng.integers(4))
+    color, kind = camera.pick(SIGNALS), int(rng.integers(4))
     if kind == 0:
-        camera.disc(x, y, z, size, colour, SIGN)
+        camera.disc(x, y, z, size, color, SIGN)
         camera.disc(x, y, z, size * 0.6, WHITE)
     elif kind == 1:
-        for part, paint, label in ((1.0, colour, SIGN), (0.5, WHITE, None)):
+        for part, paint, label in ((1.0, color, SIGN), (0.5, WHITE, None)):
             reach = size * part
             camera.flat([(x - reach, y - reach), (x + reach, y - reach), (x, y + reach)], z, paint, label)
     elif kind == 2:
-        camera.board((x - size, x + size), (y - size, y + size), z, colour, SIGN)
+        camera.board((x - size, x + size), (y - size, y + size), z, color, SIGN)
         camera.board((x - size / 2, x + size / 2), (y - size / 4, y + size / 4), z, WHITE)
     else:
         camera.board((x - 0.24, x + 0.24), (y - 0.6, y + 0.5), z, BLACK, SIGN)
