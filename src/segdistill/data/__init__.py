@@ -1,4 +1,4 @@
-"""Images with labels: class indices, 255 = void, or one class an image. Importing this package imports no torch."""
+"""Images with labels: a class index per pixel (255 = void) or per image. Importing this package does not import torch."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
         training_transform,
     )
 
-# A wrong folder must be answered at once, so whatever needs torch is imported when it is first asked for.
+# A wrong folder is reported at once: modules that need torch are imported on first use.
 _HOME = {
     "ClassFrequencies": "statistics.frequencies",
     "ClassificationDataset": "datasets.base",

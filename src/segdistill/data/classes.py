@@ -1,4 +1,4 @@
-"""What the label values mean: names, colors and the void label."""
+"""Names and colors of classes, and the void label."""
 
 from dataclasses import dataclass
 
@@ -6,18 +6,18 @@ Color = tuple[int, int, int]
 """Red, green, blue, each 0..255."""
 
 VOID = 255
-"""The label of pixels that do not count, in every tensor of this package."""
+"""The label of ignored pixels, in every tensor of this package."""
 
 
 @dataclass(frozen=True)
 class Classes:
-    """The classes of a dataset; class ``i`` is ``names[i]`` and is drawn in ``palette[i]``.
+    """The classes of a data set. Class ``i`` is named ``names[i]`` and drawn in ``palette[i]``.
 
     Attributes:
         names: One name per class index.
-        palette: One color per class, for pictures; where none are given, distinct ones for the first 256.
+        palette: One color per class, for pictures. Defaults to Pascal VOC's colors, distinct for the first 256 classes.
         ignore_index: The label of void pixels in the tensors (not necessarily in the files).
-        void: Classes that only name what is void: no label has them, no prediction may, no score counts them.
+        void: Indices of classes that stand for void. They occur in no label, are never predicted and never scored.
     """
 
     names: tuple[str, ...]
@@ -34,9 +34,10 @@ class Classes:
 
 
 def color(index: int) -> Color:
-    """Return Pascal VOC's color of a class: the bits of ``index`` dealt to red, green and blue from the top.
+    """Return Pascal VOC's color of a class index.
 
-    Distinct for every index in 0..255; index 0 is black.
+    The bits of ``index`` are dealt in turn to red, green and blue, highest bit first. All indices in 0..255 have
+    distinct colors; index 0 is black.
     """
     channels = [0, 0, 0]
     for bit in range(8):

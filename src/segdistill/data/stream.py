@@ -1,6 +1,6 @@
-"""The order of training: what is seen at a position of the run depends on the seed and that position alone.
+"""The order of training data. The item at a position of a run depends only on the seed and that position.
 
-A resumed run, and a run with another number of workers or processes, therefore sees the same data.
+A resumed run, or one with another number of workers or processes, therefore sees the same data.
 """
 
 import random
@@ -19,14 +19,14 @@ from segdistill.errors import UserError
 from segdistill.system.threads import allowed_cores
 
 Transform = Callable[..., tuple[Tensor, Tensor]]
-"""Takes a dataset's image and labels, returns tensors that can be batched."""
+"""Maps an image and its labels to tensors that can be batched."""
 
 
 class TrainingStream(Dataset[tuple[Tensor, Tensor]]):
-    """Item ``p`` is what a run sees at position ``p`` = 0, 1, 2, ... without end.
+    """An endless sequence of training items; item ``p`` is used at position ``p`` of a run.
 
-    Each epoch of ``len(dataset)`` positions is a permutation of the dataset drawn from (seed, epoch); the
-    augmentation is drawn from (seed, p). The global random states are left as they were.
+    Each epoch of ``len(dataset)`` positions is a permutation of the data set drawn from (seed, epoch). Augmentation
+    is drawn from (seed, p). Global random states are unchanged.
     """
 
     def __init__(self, dataset: ImageDataset, transform: Transform, seed: int) -> None:
@@ -35,9 +35,9 @@ class TrainingStream(Dataset[tuple[Tensor, Tensor]]):
         self.seed = seed
 
     def index(self, position: int) -> int:
-        """Return the index in the dataset of what is seen at a position."""
-        epoch, place = divmod(position, len(self.dataset))
-        return int(_permutation(self.seed, epoch, len(self.dataset))[place])
+        """Return the index in the data set of the item at a position."""
+        epoch, offset = divmod(position, len(self.dataset))
+        return int(_permutation(self.seed, epoch, len(self.dataset))[offset])
 
     def __getitem__(self, position: int) -> tuple[Tensor, Tensor]:
         sample = self.dataset[self.index(position)]
@@ -57,21 +57,20 @@ def training_loader(
 ) -> DataLoader[tuple[Tensor, Tensor]]:
     """Return a loader of the steps ``start`` .. ``steps - 1`` of a run.
 
-    Yields images, float32 (B, 3, h, w), and labels, int64 (B, h, w) or, of a classification set, (B,), with
-    B = ``batch_size / world_size``.
-    Step ``s`` of the whole run is made of the positions ``s * batch_size`` up to ``(s + 1) * batch_size``,
-    in order of rank.
+    Yields images, float32 (B, 3, h, w), and labels, int64 (B, h, w) or (B,) for classification, with
+    B = ``batch_size / world_size``. Step ``s`` consists of the positions ``s * batch_size`` up to
+    ``(s + 1) * batch_size``, divided among processes in order of rank.
 
     Args:
         stream: The run's data.
         batch_size: Images per step over all processes.
         steps: Length of the whole run.
-        start: First step, > 0 when a run is resumed.
-        workers: Processes that read ahead; 0 reads in this one.
-        rank, world_size: This process and their number.
+        start: First step; > 0 for a resumed run.
+        workers: Number of loader processes; 0 loads in the current process.
+        rank, world_size: Index of this process and the number of processes.
 
     Raises:
-        UserError: If the batch cannot be shared equally; while iterating, whatever is wrong with a file.
+        UserError: If the batch cannot be divided equally among the processes. Damaged files raise during iteration.
     """
     if batch_size < 1 or batch_size % world_size:
         raise UserError(f"batch size {batch_size} must be a positive multiple of the {world_size} processes")
@@ -88,15 +87,17 @@ def evaluation_loader(
     rank: int = 0,
     world_size: int = 1,
 ) -> DataLoader[tuple[Tensor, Tensor]]:
-    """Return a loader in order: one image at a time, (1, 3, H, W) and (1, H', W'), or batches.
+    """Return a loader that visits the data set in order.
 
-    Process ``rank`` gets items rank, rank + world_size, ...: each item once over all processes, so no image
-    counts twice and the last processes may get one fewer.
+    Yields images (B, 3, H, W) and labels (B, H', W') or (B,), with B = ``batch_size``. Process ``rank`` receives items
+    rank, rank + world_size, ... Each item is visited exactly once over all processes, so some processes may receive
+    one item fewer.
 
     Args:
-        dataset, transform: What to read and how.
-        batch_size: More than 1 needs images of one size, as classification's evaluation transform makes them.
-        workers, rank, world_size: As in :func:`training_loader`.
+        dataset: Items to load.
+        transform: Transform of each item.
+        batch_size: Images per batch. More than 1 requires images of one size, as in classification.
+        workers, rank, world_size: See :func:`training_loader`.
     """
     indices = range(rank, len(dataset), world_size)
     batches = [list(indices[first : first + batch_size]) for first in range(0, len(indices), batch_size)]
@@ -113,7 +114,7 @@ class _Transformed(Dataset[tuple[Tensor, Tensor]]):
 
 
 class _Batches(Sampler[list[int]]):
-    """The positions of each step that belong to one rank."""
+    """The positions of each step assigned to one rank."""
 
     def __init__(self, start: int, steps: int, batch_size: int, rank: int, world_size: int) -> None:
         self.steps = range(start, steps)
@@ -131,7 +132,7 @@ class _Batches(Sampler[list[int]]):
 
 
 class _Loader(DataLoader[tuple[Tensor, Tensor]]):
-    """A DataLoader whose workers' UserErrors stay one line: they arrive wrapped in the worker's traceback."""
+    """A DataLoader that restores one-line UserErrors; torch wraps a worker's error in its traceback."""
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:  # type: ignore[override]
         try:
@@ -152,7 +153,7 @@ def _loader(
         num_workers=min(workers, allowed_cores()),
         persistent_workers=workers > 0,
         pin_memory=torch.cuda.is_available(),
-        generator=torch.Generator(),  # or starting to iterate would draw from the run's own random state
+        generator=torch.Generator(),  # without one, iterating draws from the run's random state
     )
 
 
@@ -163,12 +164,12 @@ def _permutation(seed: int, epoch: int, length: int) -> NDArray[np.int64]:
 
 @contextmanager
 def _random_state(seed: int, position: int) -> Iterator[None]:
-    """Seed every global CPU generator a transform may draw from, and restore it afterwards."""
-    # The 1 keeps augmentation and permutation apart: SeedSequence((seed, e)) serves the epochs.
+    """Seed all global CPU generators that a transform may use, and restore them afterward."""
+    # The 1 makes this sequence independent of the permutations, which use SeedSequence((seed, epoch)).
     derived = int(np.random.SeedSequence((seed, position, 1)).generate_state(1, np.uint64)[0])
     python, legacy_numpy = random.getstate(), np.random.get_state()
     with torch.random.fork_rng(devices=[]):
-        # Not torch.manual_seed: it would also reset the accelerator's generator, under the network's dropout.
+        # torch.manual_seed would also reset the accelerator's generator, which the network's dropout uses.
         torch.default_generator.manual_seed(derived)
         random.seed(derived)
         np.random.seed(derived % 2**32)

@@ -1,7 +1,7 @@
-"""The augmentation of the papers' training protocols, on torchvision.transforms.v2.
+"""Augmentation of the papers' training protocols, built on torchvision.transforms.v2.
 
-Images become RGB floats with the ImageNet mean and standard deviation, as torchvision's and timm's backbones
-expect; CIRKD's released code feeds BGR in 0..255 minus the mean, which goes with its own backbones.
+Images become RGB floats normalized with ImageNet's mean and standard deviation, as torchvision's and timm's backbones
+expect. CIRKD's released code instead uses BGR in 0..255 minus the mean, which matches its own backbones.
 """
 
 from collections.abc import Sequence
@@ -28,16 +28,16 @@ _FILL = {
 
 
 class RandomScaleCrop(v2.Transform):  # type: ignore[misc]  # torchvision has no types
-    """Resize by a random factor, pad right and bottom up to the crop, cut a random crop.
+    """Resize by a random factor, pad right and bottom up to the crop size, and cut a random crop.
 
-    Done the other way round, which is cheaper: the crop's window in the source is cut first and then resized
-    to the crop, so no whole image is ever enlarged. The window has whole source pixels, hence the factor
-    that results differs from the one drawn by at most half a source pixel per crop. Images are resized
-    bilinearly (antialiased), labels to the nearest pixel by centers. Padding is the mean color and void.
+    For speed the window is cut from the source first and then resized, so a whole image is never enlarged. The window
+    has whole source pixels; the actual factor therefore differs from the drawn one by at most half a source pixel per
+    crop. Images are resized bilinearly (antialiased), labels by nearest neighbor between pixel centers. Images are
+    padded with the mean color, labels with void.
 
     Args:
         crop: Height and width in pixels.
-        scales: The factors to draw from, uniformly; they apply to the image's own size.
+        scales: Factors to draw from uniformly, relative to the image's size.
     """
 
     def __init__(self, crop: tuple[int, int], scales: Sequence[float] = SCALES) -> None:
@@ -54,12 +54,12 @@ class RandomScaleCrop(v2.Transform):  # type: ignore[misc]  # torchvision has no
         scale = self.scales[int(torch.randint(len(self.scales), ()))]
         start, window, size = [], [], []
         for crop, extent in zip(self.crop, v2.query_size(flat_inputs), strict=True):
-            wanted = max(1, round(crop / scale))
-            taken = min(wanted, extent)
-            start.append(int(torch.randint(extent - taken + 1, ())))
-            window.append(taken)
-            # A window cut short by the image's edge keeps its scale; the padding fills the rest.
-            size.append(crop if taken == wanted else min(crop, max(1, round(taken * scale))))
+            full = max(1, round(crop / scale))
+            cut = min(full, extent)
+            start.append(int(torch.randint(extent - cut + 1, ())))
+            window.append(cut)
+            # A window limited by the image's size keeps the scale; padding fills the rest of the crop.
+            size.append(crop if cut == full else min(crop, max(1, round(cut * scale))))
         return {"start": start, "window": window, "size": size}
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
@@ -75,10 +75,9 @@ class RandomScaleCrop(v2.Transform):  # type: ignore[misc]  # torchvision has no
 
 
 def training_transform(crop: tuple[int, int], scales: Sequence[float] = SCALES) -> v2.Transform:
-    """Return random scale, crop and horizontal flip, then normalization.
+    """Return random scaling, cropping and horizontal flipping, followed by normalization.
 
-    Turns a dataset's item into an image, float32 (3, h, w), and its labels, int64 (h, w), with (h, w) =
-    ``crop``.
+    Maps an item of a data set to an image, float32 (3, h, w), and its labels, int64 (h, w), with (h, w) = ``crop``.
 
     Reference: the protocol of CIRKD (Yang et al., CVPR 2022) as released, https://github.com/winycg/CIRKD:
     no color jitter, rotation or blur.
@@ -87,20 +86,20 @@ def training_transform(crop: tuple[int, int], scales: Sequence[float] = SCALES) 
 
 
 def evaluation_transform() -> v2.Transform:
-    """Return normalization alone: float32 RGB of zero mean and unit deviation over ImageNet, int64 labels."""
+    """Return normalization alone: float32 RGB with ImageNet's mean and deviation removed, and int64 labels."""
     dtypes = {tv_tensors.Image: torch.float32, tv_tensors.Mask: torch.int64, "others": None}
     return v2.Compose([v2.ToDtype(dtypes, scale=True), v2.Normalize(MEAN, STD), v2.ToPureTensor()])
 
 
 def classification_training_transform(crop: tuple[int, int], areas: tuple[float, float] = (0.08, 1.0)) -> v2.Transform:
-    """Return a random part of the image, resized to the crop, horizontal flip, then normalization.
+    """Return a random resized crop and horizontal flip, followed by normalization.
 
-    Turns an item of a classification set into an image, float32 (3, h, w) with (h, w) = ``crop``, and its class index,
+    Maps an item of a classification set to an image, float32 (3, h, w) with (h, w) = ``crop``, and its class index,
     int64 ().
 
     Args:
         crop: Height and width in pixels.
-        areas: Smallest and largest share of the image's area that is kept; its aspect ratio is drawn from 3/4 .. 4/3.
+        areas: Smallest and largest share of the image's area to keep. The aspect ratio is drawn from 3/4 .. 4/3.
 
     Reference: the ImageNet protocol ("B1") of DIST (Huang et al., NeurIPS 2022), which the GSKD paper follows.
     """
@@ -109,15 +108,15 @@ def classification_training_transform(crop: tuple[int, int], areas: tuple[float,
 
 
 def classification_evaluation_transform(crop: tuple[int, int]) -> v2.Transform:
-    """Return the image's center, (h, w) = ``crop``, out of the image at 256/224 of that size, then normalization.
+    """Return a resize to 256/224 of the crop size, a center crop of ``crop`` = (h, w), and normalization.
 
-    For a crop of 224x224 the shorter side becomes 256 pixels, as ImageNet is evaluated.
+    For a crop of 224x224 the shorter side becomes 256 pixels, the standard evaluation on ImageNet.
     """
     resize = v2.Resize(round(max(crop) * 256 / 224), antialias=True)
     return v2.Compose([resize, v2.CenterCrop(crop), evaluation_transform()])
 
 
 def denormalize(images: Tensor) -> Tensor:
-    """Return normalized images (..., 3, H, W) as uint8 RGB, for pictures."""
+    """Convert normalized images (..., 3, H, W) to uint8 RGB, for pictures."""
     mean, std = (images.new_tensor(values).view(3, 1, 1) for values in (MEAN, STD))
     return ((images * std + mean) * 255).round().clamp(0, 255).to(torch.uint8)

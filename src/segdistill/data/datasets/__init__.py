@@ -1,1 +1,1 @@
-"""Data sets as tensors: the two kinds, and where their items come from."""
+"""Data sets as tensors: base classes, and sources of their items."""

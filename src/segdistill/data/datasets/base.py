@@ -1,4 +1,4 @@
-"""Datasets: image i with its labels, as tensors. Two kinds, by what the labels are."""
+"""Base classes of data sets for segmentation and classification."""
 
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -23,14 +23,14 @@ class ImageDataset(Dataset[Sample], ABC):
     """Item ``i`` is an image, uint8 (3, H, W), and its labels.
 
     Args:
-        classes: What the labels mean.
-        scale: Resize images to this factor on reading, bilinear with antialiasing.
-        cache: Keep decoded items in memory. Each loader worker has a cache of its own. Items are shared: do
-            not change them in place.
+        classes: The classes of the labels.
+        scale: Factor by which to resize images on reading, bilinearly with antialiasing.
+        cache: Keep decoded items in memory. Each loader worker has a separate cache. Do not modify cached items in
+            place.
 
     Attributes:
-        task: What the labels are.
-        ignore_index: The label that does not count.
+        task: The kind of labels.
+        ignore_index: The label of ignored positions.
     """
 
     task: ClassVar[Task]
@@ -42,31 +42,31 @@ class ImageDataset(Dataset[Sample], ABC):
         self.classes = classes
         self.scale = scale
         self.cache = cache
-        self._kept: dict[int, Sample] = {}
+        self._cached: dict[int, Sample] = {}
 
     @abstractmethod
     def __len__(self) -> int: ...
 
     @abstractmethod
     def name(self, index: int) -> str:
-        """Return a short name for an item, for instance its file's stem."""
+        """Return a short name of an item, for example its file's stem."""
 
     @abstractmethod
     def path(self, index: int) -> Path | None:
-        """Return the image's file; None where there is none."""
+        """Return the image's file, or None for items without files."""
 
     @abstractmethod
     def _sample(self, index: int) -> Sample:
-        """Read an item and scale it."""
+        """Read and scale an item."""
 
     def __getitem__(self, index: int) -> Sample:
         if not 0 <= index < len(self):
             raise IndexError(f"index {index} is outside 0..{len(self) - 1}")
-        sample = self._kept.get(index)
+        sample = self._cached.get(index)
         if sample is None:
             sample = self._sample(index)
             if self.cache:
-                self._kept[index] = sample
+                self._cached[index] = sample
         return sample
 
     def _scaled(self, pixels: Array) -> tv_tensors.Image:
@@ -81,8 +81,8 @@ class SegmentationDataset(ImageDataset):
     """Item ``i`` is an image, uint8 (3, H, W), and its labels, uint8 (H', W') with 255 = void.
 
     Args:
-        classes, scale, cache: See :class:`ImageDataset`. Labels are scaled to the nearest pixel, by centers.
-        native_labels: Leave the labels at their own size, as evaluation does; only the image is scaled.
+        classes, scale, cache: See :class:`ImageDataset`. Labels are scaled by nearest neighbor between pixel centers.
+        native_labels: Keep labels at their original size, as evaluation does; scale only the image.
     """
 
     task = "segmentation"
@@ -104,7 +104,7 @@ class SegmentationDataset(ImageDataset):
         """Return the image (H, W, 3) and the labels (H, W), both uint8."""
 
     def read_labels(self, index: int) -> Array:
-        """Return the labels of :meth:`read` alone; cheaper where the image need not be decoded."""
+        """Return only the labels of :meth:`read`, without decoding the image if possible."""
         return self.read(index)[1]
 
     def _sample(self, index: int) -> Sample:
@@ -116,10 +116,10 @@ class SegmentationDataset(ImageDataset):
 
 
 class ClassificationDataset(ImageDataset):
-    """Item ``i`` is an image, uint8 (3, H, W), and its class index, int64 () ; batches of them are (N,)."""
+    """Item ``i`` is an image, uint8 (3, H, W), and its class index, int64 (); batched labels are (N,)."""
 
     task = "classification"
-    ignore_index = -1  # no image has it; 255 is one of ImageNet's classes
+    ignore_index = -1  # never occurs; 255 is a class of ImageNet
 
     @abstractmethod
     def read_image(self, index: int) -> Array:
@@ -127,7 +127,7 @@ class ClassificationDataset(ImageDataset):
 
     @abstractmethod
     def label(self, index: int) -> int:
-        """Return the class index, without reading the image."""
+        """Return the class index without reading the image."""
 
     def _sample(self, index: int) -> Sample:
         return self._scaled(self.read_image(index)), torch.tensor(self.label(index))

@@ -1,4 +1,4 @@
-"""Open a dataset by name."""
+"""Open a data set by name."""
 
 import logging
 from functools import cache as remember
@@ -26,30 +26,30 @@ def open_dataset(
     cache: bool = False,
     share: float | None = None,
 ) -> SegmentationDataset | ClassificationDataset:
-    """Open one split of a dataset; see :data:`~segdistill.data.layouts.DATASET_CARDS` for names and layouts.
+    """Open one split of a data set; :data:`~segdistill.data.layouts.DATASET_CARDS` lists names and layouts.
 
-    Where no classes.json names the classes of a ``folder``, or of masks in ``hf``, they are counted in the masks of all
-    splits, and what was found is logged; so is which was there where a release offers a choice, of lists for instance.
+    Without a classes.json, the classes of a ``folder``, or of masks in ``hf``, are inferred from the masks of all
+    splits and logged. If a release offers alternatives (for example several lists of images), the chosen one is logged.
 
     Args:
         name: One of :data:`~segdistill.data.layouts.DATASETS`.
-        root: The folder that holds it; None for generated data.
+        root: The data set's folder; None for generated data.
         split: "train", "val" or "test".
         scale, cache: See :class:`~segdistill.data.datasets.base.ImageDataset`.
-        native_labels: See :class:`SegmentationDataset`; means nothing for classification.
+        native_labels: See :class:`SegmentationDataset`; ignored for classification.
         share: See :func:`~segdistill.data.layouts.open_layout`.
 
     Returns:
-        A :class:`SegmentationDataset` or, for image classification, a
-        :class:`~segdistill.data.datasets.base.ClassificationDataset`; ``task`` tells which.
+        A :class:`SegmentationDataset` or a :class:`~segdistill.data.datasets.base.ClassificationDataset`, as its
+        attribute ``task`` tells.
 
     Raises:
-        UserError: If the files are not as the layout says. Damaged files are found when they are read.
+        UserError: If the files do not follow the layout. Damaged files raise when they are read.
     """
     layout = open_layout(name, root, share)
-    source = layout.split(split).source  # a missing split is an error before any mask is read
+    source = layout.split(split).source  # report a missing split before any mask is read
     if source:
-        _say(f"{name} {split}: {source}")
+        _log_once(f"{name} {split}: {source}")
     if name == "shapes":
         return Shapes(split, scale=scale, cache=cache)
     if name == "scenes":
@@ -64,8 +64,8 @@ def open_dataset(
 
 
 @remember
-def _say(line: str) -> None:
-    """Log a line, the first time."""
+def _log_once(line: str) -> None:
+    """Log a line unless it was logged before."""
     _log.info(line)
 
 
@@ -74,7 +74,7 @@ def _open_table(
 ) -> SegmentationDataset | ClassificationDataset:
     table = SavedTable(layout, split)
     if layout.task == "classification":
-        assert layout.classes is not None  # the label column names them
+        assert layout.classes is not None  # from the label column
         return TableClasses(table, layout.classes, scale=scale, cache=cache)
     classes = layout.classes or inferred_classes(layout)
     return TableMasks(table, layout, classes, scale=scale, native_labels=native_labels, cache=cache)

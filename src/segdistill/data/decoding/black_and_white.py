@@ -1,4 +1,4 @@
-"""Masks of two classes as picture programs write them: black and white, 0 and 255."""
+"""Masks of two classes stored as black and white: 0 and 255."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -20,23 +20,23 @@ BLACK, WHITE = (0, 0, 0), (255, 255, 255)
 
 @remember
 def with_black_and_white(layout: Layout) -> Layout:
-    """Return a layout that reads 255 as a class, where the masks of a data set of two classes hold 0 and 255, never 1.
+    """Return a layout that reads 255 as a class if the masks of two classes hold 0 and 255 but never 1.
 
-    One meaning for the whole data set: all masks of all splits are looked at, until one holds another value. Black is
-    class 0 and white class 1, or as a palette says. A data set that itself says that 255 is void keeps it so.
+    The decision holds for the whole data set: masks of all splits are read until one has another value. Black is class
+    0 and white is class 1, unless a palette defines them. If classes.json declares 255 as void, it stays void.
     """
-    is_open = layout.name in ("folder", "hf") and layout.task == "segmentation"  # others say what their values mean
+    is_open = layout.name in ("folder", "hf") and layout.task == "segmentation"  # other layouts define their values
     if not is_open or (layout.classes is not None and len(layout.classes) != 2) or layout.void_is_given_as(VOID):
         return layout
-    found: set[int] = set()
+    values: set[int] = set()
     for mask in _masks(layout):
         try:
-            found.update(np.unique(read_values(mask)).tolist())
-        except UserError:  # colors, or damaged: whoever reads it for its labels says so
+            values.update(np.unique(read_values(mask)).tolist())
+        except UserError:  # in colors or damaged; reading its labels raises the error
             continue
-        if not found <= {0, 255, layout.void}:
+        if not values <= {0, 255, layout.void}:
             return layout
-    if 255 not in found:
+    if 255 not in values:
         return layout
     given = layout.colors or ()
     colors = given if {BLACK, WHITE} <= set(given[:2]) else (BLACK, WHITE)

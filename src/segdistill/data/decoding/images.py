@@ -1,4 +1,4 @@
-"""Decode one image file; whatever is wrong with it is a UserError that names the file."""
+"""Decode an image file. Every problem is a UserError that names the file."""
 
 import struct
 from collections.abc import Iterator
@@ -22,11 +22,11 @@ _TURNED = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 _limit_lifted = Lock()
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
-"""What pictures are opened as, whatever they are called; some of Pillow's others start programs (EPS: Ghostscript)."""
+"""Accepted file formats, independent of the suffix. Some other formats of Pillow run programs (EPS: Ghostscript)."""
 
 
 class InMemory(BytesIO):
-    """An encoded picture that is no file of its own; messages call it ``name``."""
+    """An encoded picture in memory; ``name`` identifies it in messages."""
 
     def __init__(self, data: bytes, name: str) -> None:
         super().__init__(data)
@@ -37,24 +37,24 @@ class InMemory(BytesIO):
 
 
 Source = Path | InMemory
-"""Where a picture is read from."""
+"""A picture's file, or its bytes."""
 
 
 @contextmanager
 def opened(path: Source) -> Iterator[ImageFile]:
-    """Open a picture; errors while it is decoded inside the block are reported with its name.
+    """Open a picture. Errors raised while it is decoded inside the block become UserErrors with its name.
 
     Raises:
-        UserError: If the file is damaged, of none of :data:`FORMATS`, or has more pixels than
-            ``PIL.Image.MAX_IMAGE_PIXELS``, which Pillow itself only warns of.
+        UserError: If the file is damaged, not one of :data:`FORMATS`, or larger than
+            ``PIL.Image.MAX_IMAGE_PIXELS`` (where Pillow only warns).
     """
     try:
         with _header(path) as picture:
             if is_misread(picture):
-                raise UserError(f"'{path}' is a BMP of 8 bits in black and white, which is not read; save it as PNG")
+                raise UserError(f"'{path}' is an 8-bit BMP in black and white, which is not supported; save it as PNG")
             if is_stack(picture):
                 raise UserError(
-                    f"'{path}' is a stack of pictures, of which only the first would be read; save each in its own file"
+                    f"'{path}' is a stack of pictures, but only the first would be read; save each in a separate file"
                 )
             yield picture
     except UserError:
@@ -64,14 +64,14 @@ def opened(path: Source) -> Iterator[ImageFile]:
             f"cannot read '{path}': not an image (PNG, JPEG, WebP, BMP or TIFF, of at most 32 bits per value), or a "
             "damaged one; convert, replace or remove it"
         ) from error
-    # What Pillow's decoders raise on damaged files; OSError includes truncation.
+    # Errors of Pillow's decoders on damaged files; OSError includes truncation.
     except (OSError, SyntaxError, ValueError, EOFError, TypeError, LookupError, struct.error) as error:
         raise UserError(f"cannot read '{path}': {error}; replace or remove it") from error
 
 
 def _header(path: Source) -> ImageFile:
-    """Open a picture without decoding it, if it is not too large to be decoded."""
-    with _limit_lifted:  # or a warning of Pillow's would come before the error, which says more
+    """Open a picture without decoding it, and check its size."""
+    with _limit_lifted:  # suppresses Pillow's warning; the error below is more helpful
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
             picture = Image.open(path, formats=FORMATS)
@@ -80,14 +80,14 @@ def _header(path: Source) -> ImageFile:
     if limit is not None and picture.width * picture.height > limit:
         picture.close()
         raise UserError(
-            f"'{path}' has {picture.width}x{picture.height} pixels, more than the {limit / 1e6:.0f} million that are "
-            "read at once; cut it into tiles or scale it down"
+            f"'{path}' has {picture.width}x{picture.height} pixels; at most {limit / 1e6:.0f} million are supported: "
+            "cut it into tiles or scale it down"
         )
     return picture
 
 
 def read_image(path: Source) -> Array:
-    """Return an image as RGB, shape (H, W, 3), turned upright as its EXIF orientation says; alpha is dropped.
+    """Return an image as RGB, shape (H, W, 3), rotated by its EXIF orientation; alpha is dropped.
 
     Raises:
         UserError: If the file is damaged or has more than 8 bits per channel.
@@ -95,13 +95,13 @@ def read_image(path: Source) -> Array:
     with opened(path) as picture:
         _check_depth(picture, path)
         upright = ImageOps.exif_transpose(picture)
-        if upright.mode == "P":  # a palette with transparency converts without a warning only by way of RGBA
+        if upright.mode == "P":  # converting a palette with transparency directly to RGB gives a warning
             upright = upright.convert("RGBA")
         return np.array(upright.convert("RGB"))
 
 
 def image_size(path: Source) -> tuple[int, int]:
-    """Return the (height, width) that :func:`read_image` would give, from the file's header alone.
+    """Return the (height, width) of :func:`read_image`'s result, reading only the file's header.
 
     Raises:
         UserError: If the file is not an image, or has more than 8 bits per channel.
@@ -121,5 +121,5 @@ def _check_depth(picture: ImageFile, path: Source) -> None:
 
 
 def reading_threads() -> int:
-    """Return how many files to read at once."""
+    """Return the number of threads for reading files."""
     return min(8, allowed_cores())

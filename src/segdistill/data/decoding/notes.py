@@ -1,21 +1,21 @@
-"""What is said of the masks of a data set: once, however many files hold it."""
+"""Log a remark about the masks of a data set once, not once per file."""
 
 import logging
 from collections.abc import Callable
 
 Note = Callable[[str], None]
-"""Takes the rest of a sentence whose subject is the masks."""
+"""Takes a sentence about the masks without its subject, for example ``have three equal channels``."""
 
 _log = logging.getLogger(__name__)
-_said: dict[tuple[str, str], object] = {}
+_logged: dict[tuple[str, str], object] = {}
 
 
-def note(place: str, what: str) -> None:
-    """Log ``masks under 'PLACE' WHAT``, the first time in this process; threads may call it at once."""
-    mine = object()
-    if _said.setdefault((place, what), mine) is mine:
-        _log.warning("masks under '%s' %s", place, what)
+def note(place: str, remark: str) -> None:
+    """Log ``masks under 'PLACE' REMARK``, once per process. Thread-safe."""
+    token = object()
+    if _logged.setdefault((place, remark), token) is token:
+        _log.warning("masks under '%s' %s", place, remark)
 
 
-def unsaid(what: str) -> None:
-    """Say nothing."""
+def ignore_note(remark: str) -> None:
+    """Do nothing."""

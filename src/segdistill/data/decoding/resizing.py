@@ -1,4 +1,4 @@
-"""Scale labels as images are scaled: by the centers of pixels."""
+"""Resize labels by pixel centers, as images are resized."""
 
 from collections.abc import Sequence
 
@@ -8,10 +8,10 @@ from torchvision import tv_tensors
 
 
 def resized_labels(labels: Tensor, size: Sequence[int]) -> tv_tensors.Mask:
-    """Return labels (H, W), each that of the source pixel on which the new pixel's center lies.
+    """Resize labels by nearest neighbor between pixel centers.
 
-    torchvision's own resize of masks takes the pixel on which the new one's corner lies, which moves labels by up to
-    half a pixel against their image. A center between two pixels, as in halving, counts to the right or lower one.
+    torchvision's resize of masks uses pixel corners, which shifts labels by up to half a pixel relative to their image.
+    If a center falls between two source pixels, as when halving, the right or lower one is used.
 
     Args:
         labels: Shape (H, W), uint8.

@@ -1,1 +1,1 @@
-"""Counts over a data set's labels and images."""
+"""Statistics of labels and images."""

@@ -1,4 +1,4 @@
-"""How often each class occurs, and which classes are common and which rare."""
+"""Class frequencies, and common and rare classes."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -11,13 +11,13 @@ from segdistill.data.statistics.scan import scan_labels
 
 @dataclass(frozen=True)
 class ClassFrequencies:
-    """How often each class occurs in a dataset; entry ``i`` of each tuple belongs to class ``i``.
+    """Frequency of each class in a data set; entry ``i`` of each tuple belongs to class ``i``.
 
     Attributes:
-        names: The classes.
-        counts: Their pixels; of a classification set their images.
-        images: The images that contain them.
-        void: Pixels that belong to none.
+        names: Names of the classes.
+        counts: Pixels of each class; for classification, images of each class.
+        images: Number of images that contain each class.
+        void: Number of void pixels.
     """
 
     names: tuple[str, ...]
@@ -27,7 +27,7 @@ class ClassFrequencies:
 
     @property
     def shares(self) -> tuple[float, ...]:
-        """Each class's share of what is labeled, in 0..1; void does not count."""
+        """The share of each class among the labeled pixels, in 0..1."""
         total = sum(self.counts)
         return tuple(count / total if total else 0.0 for count in self.counts)
 
@@ -36,31 +36,31 @@ class ClassFrequencies:
         return common_classes(dict(zip(self.names, self.counts, strict=True)), threshold)
 
     def rare(self, threshold: float = RARE) -> tuple[str, ...]:
-        """Return the others, the most frequent first."""
+        """Return the rare classes, the most frequent first."""
         common = self.common(threshold)
         return tuple(self.names[index] for index in self.order if self.names[index] not in common)
 
     @property
     def order(self) -> tuple[int, ...]:
-        """The class indices, the most frequent first."""
+        """Class indices, the most frequent first."""
         return tuple(sorted(range(len(self.names)), key=lambda index: -self.counts[index]))
 
 
 def class_frequencies(
     dataset: SegmentationDataset | ClassificationDataset, indices: Iterable[int] | None = None
 ) -> ClassFrequencies:
-    """Count the pixels of each class in a dataset's masks and the images that contain it; images are not decoded.
+    """Count the pixels of each class and the images that contain it, without decoding images.
 
     Args:
-        dataset: Its ``scale`` does not count: masks are read at their own size.
-        indices: Which items; None for all.
+        dataset: Masks are read at their original size; ``scale`` is ignored.
+        indices: Items to count; None for all.
 
     Raises:
-        UserError: If there are masks that cannot be used; shows the first and counts them.
+        UserError: If some masks are unusable. The message shows the first ones and their number.
     """
     if isinstance(dataset, ClassificationDataset):
-        found = Counter(dataset.label(index) for index in (range(len(dataset)) if indices is None else indices))
-        counts = tuple(found[index] for index in range(len(dataset.classes)))
+        images = Counter(dataset.label(index) for index in (range(len(dataset)) if indices is None else indices))
+        counts = tuple(images[index] for index in range(len(dataset.classes)))
         return ClassFrequencies(dataset.classes.names, counts, counts)
     report = scan_labels(dataset, indices)
     report.check()

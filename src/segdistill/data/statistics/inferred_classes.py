@@ -1,4 +1,4 @@
-"""Classes that only the masks know."""
+"""Infer the classes of a data set from its masks."""
 
 import logging
 from collections.abc import Callable
@@ -21,10 +21,10 @@ _log = logging.getLogger(__name__)
 
 @remember
 def inferred_classes(layout: Layout) -> Classes:
-    """Number the classes by the values that occur in all masks, and log what was found.
+    """Infer the classes from the values that occur in all masks, and log them.
 
     Raises:
-        UserError: If they are not 0, 1, ... without a gap; or for a damaged mask.
+        UserError: If the values are not 0, 1, ... without a gap, or a mask is damaged.
     """
     if layout.splits[0].tables:
         return _in_tables(layout)
@@ -35,7 +35,12 @@ def inferred_classes(layout: Layout) -> Classes:
 def _in_tables(layout: Layout) -> Classes:
     tables = [SavedTable(layout, split.name) for split in layout.splits]
     items = [(table, index) for table in tables for index in range(len(table))]
-    return _numbered(lambda place: items[place][0].mask(items[place][1]), len(items), layout.place)
+
+    def mask(index: int) -> Source:
+        table, row = items[index]
+        return table.mask(row)
+
+    return _numbered(mask, len(items), layout.place)
 
 
 def _numbered(mask: Callable[[int], Source], count: int, root: str) -> Classes:
@@ -43,13 +48,15 @@ def _numbered(mask: Callable[[int], Source], count: int, root: str) -> Classes:
         return set(np.unique(read_values(mask(index), note=partial(note, root))).tolist())
 
     with ThreadPoolExecutor(reading_threads()) as pool:
-        values = set[int]().union(*pool.map(values_of, range(count)))
-    found = sorted(values - {VOID})
-    if found != list(range(max(2, len(found)))):
-        shown = ", ".join(map(str, found[:12])) + (", ..." if len(found) > 12 else "")
+        values: set[int] = set()
+        for values_of_mask in pool.map(values_of, range(count)):
+            values |= values_of_mask
+    indices = sorted(values - {VOID})
+    if indices != list(range(max(2, len(indices)))):
+        first = ", ".join(map(str, indices[:12])) + (", ..." if len(indices) > 12 else "")
         raise UserError(
-            f"the masks under '{root}' hold the values {shown or 'none'} besides {VOID} (void); expected "
+            f"the masks under '{root}' hold the values {first or 'none'} in addition to {VOID} (void); expected "
             "class indices 0, 1, ... without a gap: convert them, or name the classes in classes.json"
         )
-    _log.warning("no classes.json: %d masks under '%s' hold classes 0..%d", count, root, found[-1])
-    return Classes(tuple(f"class {index}" for index in found))
+    _log.warning("no classes.json: %d masks under '%s' hold classes 0..%d", count, root, indices[-1])
+    return Classes(tuple(f"class {index}" for index in indices))

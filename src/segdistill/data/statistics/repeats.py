@@ -1,4 +1,4 @@
-"""Images of one split that are files of another, too."""
+"""Find images that occur in two splits."""
 
 import hashlib
 from collections import defaultdict
@@ -9,21 +9,21 @@ from segdistill.data.datasets.base import ImageDataset
 
 
 def repeated_images(train: ImageDataset, other: ImageDataset, indices: Iterable[int]) -> list[str]:
-    """Return the names of a split's images whose files hold the same bytes as one of the training set.
+    """Return the names of images in ``other`` whose files equal a file of the training set, byte for byte.
 
     Only files of equal size are read.
 
     Args:
         train: The training set.
-        other: The other split.
-        indices: Which of its images to look at.
+        other: Another split.
+        indices: Indices of the images of ``other`` to check.
     """
     by_size: defaultdict[int, list[Path]] = defaultdict(list)
     for path in map(train.path, range(len(train))):
         if path is not None:
             by_size[path.stat().st_size].append(path)
     known: dict[int, set[bytes]] = {}
-    found = []
+    repeated = []
     for index in indices:
         path = other.path(index)
         if path is None or not by_size.get(size := path.stat().st_size):
@@ -31,8 +31,8 @@ def repeated_images(train: ImageDataset, other: ImageDataset, indices: Iterable[
         if size not in known:
             known[size] = {_digest(each) for each in by_size[size]}
         if _digest(path) in known[size]:
-            found.append(other.name(index))
-    return found
+            repeated.append(other.name(index))
+    return repeated
 
 
 def _digest(path: Path) -> bytes:

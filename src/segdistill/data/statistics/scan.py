@@ -1,6 +1,6 @@
-"""Look through a dataset's masks: what is in them, and which cannot be used."""
+"""Scan the masks of a data set: count classes and collect unusable files."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -12,20 +12,20 @@ from segdistill.data.datasets.base import ClassificationDataset, SegmentationDat
 from segdistill.data.decoding.images import image_size, read_image, reading_threads
 from segdistill.errors import UserError
 
-# So many masks are read before it is asked again whether every class was seen.
+# Masks to read between two checks whether every class has been seen.
 AT_A_TIME = 200
 
 
 @dataclass(frozen=True)
 class LabelReport:
-    """What a dataset's masks hold.
+    """Counts over the masks of a data set.
 
     Attributes:
-        masks: How many were read without an error.
+        masks: Number of masks read without an error.
         pixels: Pixels per class.
-        images: Masks per class that have a pixel of it.
-        void: Pixels that are void.
-        problems: One line for each mask that cannot be used.
+        images: Number of masks that contain each class.
+        void: Number of void pixels.
+        problems: One line per unusable mask.
     """
 
     masks: int
@@ -35,23 +35,28 @@ class LabelReport:
     problems: tuple[str, ...]
 
     def check(self) -> None:
-        """Raise one UserError that shows the first problems and counts all of them, if there are any."""
+        """Raise one UserError with the first problems and their number, if there are any."""
         if self.problems:
-            more = len(self.problems) - 3
-            shown = "; ".join(self.problems[:3]) + (f"; and {more} more" if more > 0 else "")
             total = self.masks + len(self.problems)
-            raise UserError(f"{len(self.problems)} of {total} masks or their images cannot be used: {shown}")
+            raise UserError(
+                f"{len(self.problems)} of {total} masks or their images cannot be used: {_first(self.problems)}"
+            )
+
+
+def _first(problems: Sequence[str]) -> str:
+    more = len(problems) - 3
+    return "; ".join(problems[:3]) + (f"; and {more} more" if more > 0 else "")
 
 
 def check_images(
     dataset: SegmentationDataset | ClassificationDataset, indices: Iterable[int], *, decodes: bool
 ) -> None:
-    """Raise one UserError that shows the first images that cannot be read, and counts them.
+    """Raise one UserError with the first unreadable images and their number, if there are any.
 
     Args:
-        dataset: Of images in files; others are passed over.
-        indices: Which images.
-        decodes: Decode them; False looks at their headers.
+        dataset: A data set. Items without files are skipped.
+        indices: Indices of the images to check.
+        decodes: Decode the images; False reads only their headers.
     """
 
     def problem(index: int) -> str | None:
@@ -65,23 +70,22 @@ def check_images(
 
     chosen = list(indices)
     with ThreadPoolExecutor(reading_threads()) as pool:
-        found = [each for each in pool.map(problem, chosen) if each is not None]
-    if found:
-        more = f"; and {len(found) - 3} more" if len(found) > 3 else ""
-        raise UserError(f"{len(found)} of {len(chosen)} images cannot be used: {'; '.join(found[:3])}{more}")
+        problems = [each for each in pool.map(problem, chosen) if each is not None]
+    if problems:
+        raise UserError(f"{len(problems)} of {len(chosen)} images cannot be used: {_first(problems)}")
 
 
 def absent_classes(
     dataset: SegmentationDataset | ClassificationDataset, found: LabelReport | None = None, looked: Iterable[int] = ()
 ) -> tuple[str, ...]:
-    """Return the classes that occur in no label of a dataset; those that only name what is void need not.
+    """Return the classes that occur in no label of a data set. Classes that stand for void are exempt.
 
-    Masks are read until every class was seen.
+    Masks are read until every class has been seen.
 
     Args:
         dataset: Usually a training set.
-        found: What is known of some of its masks.
-        looked: Which ones.
+        found: Counts of masks that were read before.
+        looked: Indices of those masks.
     """
     waiting = set(range(len(dataset.classes))) - set(dataset.classes.void)
     if isinstance(dataset, ClassificationDataset):
@@ -101,23 +105,27 @@ def absent_classes(
 
 
 def check_classes(dataset: SegmentationDataset | ClassificationDataset, absent: tuple[str, ...]) -> None:
-    """Raise a UserError that names the classes without a label in a training set, if there are any."""
+    """Raise a UserError that names the classes absent from a training set, if there are any."""
     if not absent:
         return
     layout = getattr(dataset, "layout", None)
-    shown = ", ".join(f"'{name}'" for name in absent[:4]) + (f" and {len(absent) - 4} more" if len(absent) > 4 else "")
+    names = ", ".join(f"'{name}'" for name in absent[:4]) + (f" and {len(absent) - 4} more" if len(absent) > 4 else "")
     is_void = layout is not None and layout.void_is_given_as(VOID) and len(dataset.classes) == 2
-    hint = '; if 255 in the masks is a class, take "ignore_index" out of classes.json' if is_void else ""
+    hint = '; if 255 in the masks is a class, remove "ignore_index" from classes.json' if is_void else ""
     raise UserError(
-        f"{len(absent)} of {len(dataset.classes)} classes have no pixel in the training labels: {shown}; correct the "
-        f"labels or the class names, or set data.allow_empty_classes=true to train all the same{hint}"
+        f"{len(absent)} of {len(dataset.classes)} classes have no pixel in the training labels: {names}; correct the "
+        f"labels or the class names, or set data.allow_empty_classes=true to train anyway{hint}"
     )
 
 
 def scan_labels(dataset: SegmentationDataset, indices: Iterable[int] | None = None) -> LabelReport:
-    """Read masks, of ``indices`` or all, check their values and sizes and count the pixels of each class.
+    """Read masks, check their values and sizes, and count the pixels of each class.
 
     Images are not decoded. Problems are collected, not raised: call :meth:`LabelReport.check`.
+
+    Args:
+        dataset: The data set.
+        indices: Indices of the masks; None for all.
     """
 
     def count(index: int) -> NDArray[np.int64] | str:
