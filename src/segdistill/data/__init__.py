@@ -1,4 +1,4 @@
-"""Images with labels: a class index per pixel (255 = void) or per image. Importing this package does not import torch."""
+"""Images with labels: a class index per pixel (255 = void) or per image. This package does not import torch itself."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING
