@@ -148,12 +148,12 @@ PYTHON = {
         skd_pairwise sp sub_image_descriptor_kl
     """,
     "segdistill.models": """
-        LoadReport build check_name licence load load_weights names read_description save_student wrap
+        LoadReport build check_name license load load_weights names read_description save_student wrap
     """,
     "segdistill.data": """
         DATASETS DATASET_CARDS ClassFrequencies Classes ClassificationDataset DatasetCard ImageDataset LabelReport
         Layout Scenes SegmentationDataset Shapes Split Task TrainingStream class_frequencies
-        classification_evaluation_transform classification_training_transform dataset_card denormalise
+        classification_evaluation_transform classification_training_transform dataset_card denormalize
         evaluation_loader evaluation_transform open_dataset open_layout scan_labels training_loader
         training_transform
     """,

@@ -16,7 +16,7 @@ COLOUR_MAP = {0: (0, 0, 0), 1: (128, 0, 0), 2: (0, 128, 0), 15: (192, 128, 128),
 @pytest.fixture
 def root(tmp_path: Path, write) -> Path:
     """VOC2012 with 2 images to train on, 1 to validate and 1 more that only the augmented list has."""
-    opening._say.cache_clear()
+    opening._log_once.cache_clear()
     root = tmp_path / "VOCdevkit/VOC2012"
     for stem in ("2007_000032", "2007_000039", "2008_000002", "2009_000001"):
         write(root / f"JPEGImages/{stem}.jpg", np.zeros((1, 22, 3), np.uint8))
