@@ -261,7 +261,7 @@ def test_classes_are_counted_and_said(folder: Path, write, caplog: pytest.LogCap
 def test_values_that_cannot_be_counted(folder: Path, write, values: tuple[int, ...], shown: str) -> None:
     for item, value in enumerate(values):
         write(mask_of(folder, item), value)
-    with pytest.raises(UserError, match=rf"labels' hold the values {shown} besides 255 .*name the classes"):
+    with pytest.raises(UserError, match=rf"labels' hold the values {shown} in addition to 255 .*name the classes"):
         open_dataset("folder", folder)
 
 

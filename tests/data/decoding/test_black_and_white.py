@@ -76,7 +76,7 @@ def test_void_that_is_given_as_255_stays_void_and_the_error_says_what_to_do(bina
     data = open_dataset("folder", binary)
     assert data[0][1].unique().tolist() == [0, 255]
     with pytest.raises(
-        UserError, match=r"1 of 2 classes have no pixel .*: 'building'; .* take \"ignore_index\" out of"
+        UserError, match=r"1 of 2 classes have no pixel .*: 'building'; .* remove \"ignore_index\" from"
     ):
         check_classes(data, absent_classes(data))
     describe(binary, classes=["ground", "building"])  # the advice

@@ -76,7 +76,7 @@ def test_a_bmp_that_pillow_misreads(path: Path) -> None:
     """Pillow takes 8 bits in black and white for 1 bit: other pixels, and no word."""
     path.write_bytes(bmp_of_8_bits(RAMP % 2, [(0, 0, 0), (255, 255, 255)]))
     for read in (read_image, read_values):
-        with pytest.raises(UserError, match=r"a\.png' is a BMP of 8 bits in black and white, .* save it as PNG"):
+        with pytest.raises(UserError, match=r"a\.png' is an 8-bit BMP in black and white, .* save it as PNG"):
             read(path)
     path.write_bytes(bmp_of_8_bits(RAMP % 2, [(0, 0, 0), (0, 255, 255)]))
     assert read_values(path)[0].tolist() == [0, 1] * 4
@@ -88,7 +88,7 @@ def test_a_bmp_that_pillow_misreads(path: Path) -> None:
 def test_a_stack_is_not_its_first_picture(path: Path, read) -> None:
     first, second = (Image.fromarray(np.full((6, 8), value, np.uint8)) for value in (1, 2))
     first.save(path, "TIFF", save_all=True, append_images=[second, second])
-    with pytest.raises(UserError, match=r"a\.png' is a stack of pictures, .*; save each in its own file"):
+    with pytest.raises(UserError, match=r"a\.png' is a stack of pictures, .*; save each in a separate file"):
         read(path)
 
 
@@ -137,7 +137,7 @@ def test_the_name_of_a_file_does_not_matter(path: Path, kind: str) -> None:
 def test_a_picture_too_large_to_decode(path: Path, monkeypatch: pytest.MonkeyPatch, read, side: int) -> None:
     path.write_bytes(png(np.zeros((1, 8)), size=(side, side)))
     monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda picture: pytest.fail("decoded"))
-    message = rf"a\.png' has {side}x{side} pixels, more than the 89 million that are read at once; cut it into tiles"
+    message = rf"a\.png' has {side}x{side} pixels; at most 89 million are supported: cut it into tiles"
     with pytest.raises(UserError, match=message):
         read(path)
 

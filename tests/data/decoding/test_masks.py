@@ -70,7 +70,7 @@ def test_negative_labels_are_no_void(tmp_path: Path, dtype: str) -> None:
 def test_gray_that_pillow_turns_over(tmp_path: Path) -> None:
     """Class 0 would become 255, void."""
     path = save(tmp_path / "m.tif", tiff(INDICES.astype(np.uint8), white_is_zero=True))
-    with pytest.raises(UserError, match=r"m\.tif' is a TIFF in which 0 is white: .*; write its class indices as PNG"):
+    with pytest.raises(UserError, match=r"m\.tif' is a TIFF in which 0 is white: .*; save its class indices as PNG"):
         read_mask(path, 4)
 
 
@@ -87,7 +87,7 @@ def test_whole_floats_are_labels(tmp_path: Path) -> None:
 def test_other_floats_are_no_labels(tmp_path: Path, value: float) -> None:
     path = tmp_path / "m.tif"
     Image.fromarray(np.where(INDICES == 3, value, INDICES).astype(np.float32)).save(path)
-    message = rf"m\.tif' holds floats that are no whole numbers of 32 bits, {value:g} for instance, in 2 pixels"
+    message = rf"m\.tif' holds floats that are not whole numbers of 32 bits, for example {value:g}, in 2 pixels"
     with pytest.raises(UserError, match=re.escape(message).replace(r"m\\\.", "m.")):
         read_mask(path, 4)
 
@@ -131,7 +131,7 @@ def test_an_alpha_channel_that_says_something_is_refused(tmp_path: Path, mode: s
     picture = Image.fromarray(INDICES.astype(np.uint8)).convert(mode)
     picture.putalpha(Image.fromarray(np.where(INDICES == 3, 0, 255).astype(np.uint8)))
     picture.save(path)
-    with pytest.raises(UserError, match=rf"has transparent pixels \({mode}\), .* give those that are void 255, and"):
+    with pytest.raises(UserError, match=rf"has transparent pixels \({mode}\), .* set void pixels to 255 and"):
         read_mask(path, 4)
     Image.fromarray(np.where(INDICES == 3, 255, INDICES).astype(np.uint8)).save(path)  # as it says
     assert read_mask(path, 4).tolist() == np.where(INDICES == 3, 255, INDICES).tolist()
@@ -166,7 +166,7 @@ def described(folder: Path, names: str, palette: list[list[int]]) -> Segmentatio
 def test_a_color_beside_a_palette_with_void(folder: Path) -> None:
     labels = folder / "labels/train/town/train0.png"
     Image.new("RGB", (8, 6), (9, 8, 7)).save(labels)
-    message = r'to "palette" before its last, which is void\'s; pixels that are void need that one, \[0, 0, 9\]'
+    message = r'to "palette" before its last entry, the color of void; void pixels must have that color, \[0, 0, 9\]'
     with pytest.raises(UserError, match=message):
         described(folder, "ab", [[0, 0, 0], [200, 0, 0], [0, 0, 9]])[0]
     data = described(folder, "abc", [[0, 0, 0], [200, 0, 0], [9, 8, 7], [0, 0, 9]])
@@ -210,13 +210,13 @@ def test_an_indexed_mask_with_the_colors_of_classes_at_other_indices(
     assert data[0][1].unique().tolist() == [0, 2, 255]
     assert data[0][1].unique().tolist() == [0, 2, 255]
     assert caplog.messages == [
-        f"masks under '{folder / 'labels'}' are indexed and read by their indices, though a palette shows 2 as "
-        "[200, 0, 0], the color of class 1; where the colors are meant, save masks in RGB"
+        f"masks under '{folder / 'labels'}' are indexed and read by their indices, although a palette gives 2 the color "
+        "[200, 0, 0], the color of class 1; if the colors are right, save masks in RGB"
     ]
     picture = Image.frombytes("P", (8, 6), bytes([0, 7] * 24))
     picture.putpalette([0, 0, 0] * 7 + [200, 0, 0])
     picture.save(labels)
-    with pytest.raises(UserError, match=r"has label 7 in 24 pixels; .* for void; .*: save it in RGB to have"):
+    with pytest.raises(UserError, match=r"has label 7 in 24 pixels; .* for void; .*: save it in RGB to use its colors"):
         data[0]
     picture.convert("RGB").save(labels)
     assert data[0][1].unique().tolist() == [0, 1]
