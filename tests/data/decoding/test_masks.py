@@ -210,8 +210,8 @@ def test_an_indexed_mask_with_the_colors_of_classes_at_other_indices(
     assert data[0][1].unique().tolist() == [0, 2, 255]
     assert data[0][1].unique().tolist() == [0, 2, 255]
     assert caplog.messages == [
-        f"masks under '{folder / 'labels'}' are indexed and read by their indices, although a palette gives 2 the color "
-        "[200, 0, 0], the color of class 1; if the colors are right, save masks in RGB"
+        f"masks under '{folder / 'labels'}' are indexed and read by their indices, although a palette gives "
+        "2 the color [200, 0, 0], the color of class 1; if the colors are right, save masks in RGB"
     ]
     picture = Image.frombytes("P", (8, 6), bytes([0, 7] * 24))
     picture.putpalette([0, 0, 0] * 7 + [200, 0, 0])
