@@ -12,8 +12,10 @@ SOURCE = Path(__file__).parents[1] / "src" / "segdistill"
 # Part of the package: the parts it may import. Read from the bottom, each line stands on those below it.
 MAY_IMPORT = {
     "__main__": {"cli", "system"},
-    "cli": {"catalogue", "comparison", "data", "distillation", "errors", "evaluation", "models", "recipes", "reports",
+    "cli": {"catalogue", "data", "distillation", "errors", "evaluation", "jobs", "models", "recipes", "reports",
             "system", "training", ""},
+    "jobs": {"comparison", "data", "distillation", "errors", "evaluation", "models", "recipes", "runs", "system",
+             "training"},
     "comparison": {"catalogue", "data", "distillation", "errors", "evaluation", "recipes", "reports", "runs", "system",
                    "training"},
     "training": {"data", "distillation", "errors", "evaluation", "models", "outputs", "recipes", "reports", "runs",
@@ -82,6 +84,9 @@ LIGHT = (
     "segdistill.cli.lists",
     "segdistill.cli.commands",
     "segdistill.cli.data",
+    "segdistill.jobs.compare",
+    "segdistill.jobs.distill",
+    "segdistill.jobs.run",
     "segdistill.system.threads",
     "segdistill.recipes",
     "segdistill.catalogue.cards",

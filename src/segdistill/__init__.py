@@ -1,14 +1,27 @@
 """Distill a large semantic-segmentation network into a small one.
 
 A loss compares tensors. A :class:`Term` says which tensors, with what weight, through which adapter. The
-:class:`Distiller` joins student, teacher and terms. Models, data, training, recipes and reports are built around them.
+:class:`Distiller` joins student, teacher and terms. Models, data, training, recipes and reports are built around them;
+:func:`distill` and :func:`compare` run whole recipes.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
-__all__ = ["Distiller", "Ensemble", "Term", "losses", "method_terms", "models", "schedules"]
+__all__ = [
+    "Distiller",
+    "Ensemble",
+    "Run",
+    "Term",
+    "compare",
+    "distill",
+    "losses",
+    "method_terms",
+    "models",
+    "schedules",
+    "train",
+]
 
 if TYPE_CHECKING:
     from segdistill import losses, models, schedules
@@ -16,11 +29,18 @@ if TYPE_CHECKING:
     from segdistill.distillation.ensemble import Ensemble
     from segdistill.distillation.methods import method_terms
     from segdistill.distillation.term import Term
+    from segdistill.jobs.compare import compare
+    from segdistill.jobs.distill import distill, train
+    from segdistill.jobs.run import Run
 
 _HOME = {
     "Distiller": "distillation.distiller",
     "Ensemble": "distillation.ensemble",
+    "Run": "jobs.run",
     "Term": "distillation.term",
+    "compare": "jobs.compare",
+    "distill": "jobs.distill",
+    "train": "jobs.distill",
     "method_terms": "distillation.methods",
 }
 

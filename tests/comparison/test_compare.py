@@ -12,7 +12,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from segdistill.comparison.compare import class_pixels, compare
+from segdistill.comparison.compare import compare
 from segdistill.comparison.estimate import Cost, steps_done
 from segdistill.comparison.plan import Plan, parse_methods, plan
 from segdistill.data import Scenes
@@ -21,6 +21,7 @@ from segdistill.recipes import load
 from segdistill.runs.run_folder import RunFolder
 from segdistill.training import loop
 from segdistill.training.run import distill
+from segdistill.training.session import Session
 from tests.tiny import TINY, said, tiny
 
 
@@ -207,7 +208,7 @@ def test_the_table_is_there_after_every_run(tmp_path: Path, console: Console, mo
 def test_pixels_are_those_of_all_training_labels() -> None:
     dataset = Scenes("train", length=12, size=(32, 48))
     counts = sum(np.bincount(dataset.read(index)[1].ravel(), minlength=256) for index in range(12))
-    assert list(class_pixels(tiny()).values()) == list(counts[:10])
+    assert list(Session(tiny()).class_pixels().values()) == list(counts[:10])
 
 
 # How it goes on.

@@ -13,7 +13,7 @@ from segdistill.comparison.search import Search, search
 from segdistill.errors import Stopped, UserError
 from segdistill.recipes import load
 from segdistill.training import loop
-from segdistill.training.train import run_student
+from segdistill.training.train import train_network
 from tests.cli.test_commands import run
 from tests.tiny import TINY, said
 
@@ -94,16 +94,16 @@ def test_without_optuna_a_line_says_how_to_get_it(monkeypatch, tmp_path: Path, c
 
 def test_each_trial_is_a_run_scored_on_val(tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
     # The validation score says the lower weight is better, the test score the opposite.
-    def scored(recipe, folder, **options):
-        result = run_student(recipe, folder, **options)
+    def scored(session, folder, **options):
+        result = train_network(session, folder, **options)
         if folder.name in ("teacher", "alone"):
             return result
-        weight = recipe.terms["kd"].weight
+        weight = session.recipe.terms["kd"].weight
         result = {**result, "val_miou": 1 / (1 + weight), "miou": weight}
         (folder / "result.json").write_text(json.dumps(result))
         return result
 
-    monkeypatch.setattr(module, "run_student", scored)
+    monkeypatch.setattr(module, "train_network", scored)
     sweep(searched(WEIGHT), tmp_path / "s", trials=3, console=console)
     rows = list(trials(tmp_path / "s").values())
     weights = [row["terms.kd.weight"] for row in rows]

@@ -17,7 +17,8 @@ from segdistill.comparison.sweep import sweep
 from segdistill.errors import UserError
 from segdistill.runs import lock
 from segdistill.training.run import alone_recipe, distill
-from segdistill.training.train import run_student
+from segdistill.training.session import Session
+from segdistill.training.train import train_network
 from tests.tiny import TINY, tiny
 
 HOLDER = """
@@ -51,7 +52,7 @@ def run_sweep(folder: Path, console: Console) -> None:
 
 COMMANDS: dict[str, Callable[[Path, Console], object]] = {
     "distill": lambda folder, console: distill(tiny(), folder, console=console),
-    "run_student": lambda folder, console: run_student(alone_recipe(tiny()), folder, console=console, label="alone"),
+    "train_network": lambda folder, console: train_network(Session(alone_recipe(tiny())), folder, console=console, label="alone"),
     "compare": lambda folder, console: compare(plan("quickstart", TINY, "kd", "0"), folder, console=console),
     "sweep": run_sweep,
 }

@@ -15,6 +15,7 @@ from segdistill.recipes import alone_recipe
 from segdistill.runs.json_files import read_json
 from segdistill.training.rehearsal import rehearse
 from segdistill.training.run import distill, teacher_recipe
+from segdistill.training.session import Session
 from tests.cli.test_commands import run
 from tests.networks import WithAux
 from tests.tiny import TINY, said, tiny
@@ -108,7 +109,7 @@ def test_a_task_that_must_know_the_teacher_is_refused_with_and_without_one() -> 
     words = f"terms.task.loss={__name__}:ForTeachers"
     for recipe in (tiny(words), alone_recipe(tiny(words))):
         with pytest.raises(UserError, match="term 'task': this loss needs a teacher, and there is none"):
-            rehearse(recipe)
+            rehearse(Session(recipe))
 
 
 def test_the_teachers_own_training_is_on_its_own_features() -> None:

@@ -8,16 +8,15 @@ import pytest
 import torch
 from PIL import Image
 
-from segdistill.data import TrainingStream, training_loader
+from segdistill.data import training_loader
 from segdistill.distillation.build import build_terms
 from segdistill.distillation.distiller import Distiller
 from segdistill.distillation.facts import NetworkPair
 from segdistill.models import build
 from segdistill.recipes import ROWS, Recipe, load
 from segdistill.recipes.experiments import EXPERIMENTS
-from segdistill.training.build import build_dataset, build_teacher, build_transform
 from segdistill.training.optimizer import build_optimizers, step_together
-from segdistill.training.train import build_distiller, make_fabric
+from segdistill.training.session import Session
 
 NAMES = [experiment.__name__ for experiment in EXPERIMENTS]
 SMALL = ("data.crop=[64,64]", "data.workers=0", "train.batch_size=2", "train.accelerator=cpu")
@@ -90,14 +89,11 @@ def test_two_steps_on_the_real_layout(name: str, tmp_path: Path) -> None:
     root = tmp_path / "data"
     LAYOUTS[load(name).data.name](root)
     recipe = small(name, root)
-    dataset = build_dataset(recipe.data, "train")
-    fabric = make_fabric(recipe.train)
-    teacher = build_teacher(recipe.teacher, dataset.classes)
-    distiller = build_distiller(recipe, dataset, teacher, fabric).train()
+    session = Session(recipe)
+    distiller = session.build_trial()
     before = [parameter.clone() for parameter in distiller.student.parameters()]
     optimizers = build_optimizers(distiller, recipe.train)
-    stream = TrainingStream(dataset, build_transform(recipe.data, dataset.task), recipe.seed)
-    for step, (images, labels) in enumerate(training_loader(stream, 2, steps=2)):
+    for step, (images, labels) in enumerate(training_loader(session.stream(), 2, steps=2)):
         distiller.progress = float(step)
         out = distiller(images, labels)
         out.total.backward()

@@ -14,7 +14,6 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from segdistill.cli import main
-from segdistill.data import Classes
 from segdistill.errors import UserError
 from segdistill.evaluation.finite import are_finite, not_finite
 from segdistill.outputs import DistillerOutput
@@ -26,7 +25,8 @@ from segdistill.training.doctor import examine
 from segdistill.training.read_parts import read_parts
 from segdistill.training.rehearsal import rehearse
 from segdistill.training.run import alone_recipe, distill
-from segdistill.training.train import load_teacher, run_student
+from segdistill.training.session import Session
+from segdistill.training.train import train_network
 from tests.tiny import said, tiny
 
 # What a loss below does at the call with this number, counted since a test began; None never.
@@ -207,7 +207,7 @@ def test_weights_that_overflow_in_the_last_step_are_not_saved(
     monkeypatch.setattr(loop, "learning_rate", lambda train, step: float("inf") if step == 5 else 0.01)
     recipe = alone_recipe(tiny("train.momentum=0.9"))
     with pytest.raises(UserError, match=r"'student\..*' is not finite after step 6; lower .*go on from step 3"):
-        run_student(recipe, tmp_path / "run", console=console, label="alone")
+        train_network(Session(recipe), tmp_path / "run", console=console, label="alone")
     assert torch.load(tmp_path / "run/checkpoints/last.pt", weights_only=True)["step"] == 3
     assert not (tmp_path / "run/result.json").exists()
     assert all(torch.isfinite(value).all() for value in load_file(tmp_path / "run/student.safetensors").values())
@@ -217,7 +217,9 @@ def test_weights_that_overflow_in_the_last_step_are_not_saved(
 def spoiled(tmp_path: Path, console: Console) -> Path:
     """A finished run, one of whose student's weights is NaN."""
     folder = tmp_path / "spoiled"
-    run_student(alone_recipe(tiny("student.model=tests.networks:large")), folder, console=console, label="teacher")
+    train_network(
+        Session(alone_recipe(tiny("student.model=tests.networks:large"))), folder, console=console, label="teacher"
+    )
     state = load_file(folder / "student.safetensors")
     name = next(name for name, value in state.items() if value.dim() == 4)
     state[name][0] = float("nan")
@@ -227,17 +229,12 @@ def spoiled(tmp_path: Path, console: Console) -> Path:
 
 def test_loaded_weights_that_are_not_finite_are_named_with_their_network(spoiled: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="the student's weights are not finite: '.*' holds nan or inf; give a file"):
-        rehearse(alone_recipe(tiny("student.model=tests.networks:large", f"student.weights={spoiled}")))
+        rehearse(Session(alone_recipe(tiny("student.model=tests.networks:large", f"student.weights={spoiled}"))))
     recipe = tiny("teacher.train=null", f"teacher.weights={spoiled}")
     with pytest.raises(UserError, match="the teacher's weights are not finite"):
-        rehearse(recipe)
+        rehearse(Session(recipe))
     with pytest.raises(UserError, match="the teacher's weights are not finite"):
-        load_teacher(
-            recipe.teacher,
-            SimpleNamespace(classes=Classes(tuple(f"class {i}" for i in range(10)))),
-            SimpleNamespace(to_device=lambda network: network),
-            recipe.data,
-        )
+        Session(recipe).teacher()
 
 
 @pytest.mark.parametrize("command", [("evaluate", "--trust"), ("predict", "--trust", "picture.png")])
@@ -273,9 +270,9 @@ def test_float16_may_skip_some_steps_and_not_all() -> None:
 def test_doctor_finds_it_too(loss: str, console: Console) -> None:
     trouble["at"] = 3  # what is tried before the three steps calls it once
     with pytest.raises(UserError, match=WHAT[loss].replace("step 6", r"step \d") + "; lower .*, or change the term"):
-        examine(of(loss, "data.images=[12,3,3]"), console)
+        examine(Session(of(loss, "data.images=[12,3,3]")), console)
     trouble["at"] = None
-    examine(of(loss, "data.images=[12,3,3]"), console)  # and nothing else
+    examine(Session(of(loss, "data.images=[12,3,3]")), console)  # and nothing else
 
 
 # Several processes.

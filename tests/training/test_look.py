@@ -9,9 +9,10 @@ from PIL import Image
 from rich.console import Console
 
 from segdistill.errors import UserError
-from segdistill.recipes.schema import Data
+from segdistill.recipes import load
 from segdistill.training.look import look
 from segdistill.training.run import distill
+from segdistill.training.session import Session
 from tests.tiny import tiny
 
 
@@ -33,9 +34,10 @@ def images(tmp_path: Path) -> Path:
     return root
 
 
-def seen(root: Path, *, thoroughly: bool = False, **more: object) -> list[str]:
+def seen(root: Path, *changes: str, thoroughly: bool = False) -> list[str]:
     lines: list[str] = []
-    look(Data(name="folder", root=str(root), **more), lines.append, thoroughly=thoroughly)
+    recipe = load("folder", [f"data.root={root}", *changes])
+    look(Session(recipe), lines.append, thoroughly=thoroughly)
     return lines
 
 
@@ -61,14 +63,14 @@ def test_every_split_that_is_used_is_looked_at(images: Path, split: str) -> None
 def test_a_split_without_a_label_is_an_error(images: Path, split: str) -> None:
     void(images, split)
     with pytest.raises(UserError, match=f"{split} has no labelled pixel"):
-        seen(images, allow_empty_classes=True)
+        seen(images, "data.allow_empty_classes=true")
 
 
 def test_a_class_without_a_training_pixel_is_an_error_that_a_key_lifts(images: Path) -> None:
     (images / "classes.json").write_text(json.dumps({"classes": ["a", "b", "c"]}))
     with pytest.raises(UserError, match=r"1 of 3 classes have no pixel .*'c'; .* data\.allow_empty_classes=true"):
         seen(images)
-    assert seen(images, allow_empty_classes=True) == []
+    assert seen(images, "data.allow_empty_classes=true") == []
 
 
 def test_a_truncated_image_is_found_by_the_doctor(images: Path) -> None:

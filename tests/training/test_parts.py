@@ -22,12 +22,13 @@ from segdistill.recipes import alone_recipe
 from segdistill.recipes.schema import Data, Train
 from segdistill.runs.metric import METRICS
 from segdistill.runs.run_folder import RunFolder
-from segdistill.training.build import build_dataset, build_transform
+from segdistill.training.build import training_augmentation
 from segdistill.training.console import clock
 from segdistill.training.loop import Training
 from segdistill.training.optimizer import build_optimizer, learning_rate, step_together
 from segdistill.training.run import distill
-from segdistill.training.train import run_student
+from segdistill.training.session import Session
+from segdistill.training.train import train_network
 from tests.networks import plain
 from tests.tiny import tiny
 
@@ -135,18 +136,18 @@ def test_clock() -> None:
 
 
 def test_labels_keep_their_size_for_scoring_and_shrink_for_training() -> None:
-    data = tiny("data.scale=0.5").data
-    assert build_dataset(data, "train")[0][1].shape == (16, 24)
-    image, labels = build_dataset(data, "val")[0]
+    session = Session(tiny("data.scale=0.5"))
+    assert session.dataset("train")[0][1].shape == (16, 24)
+    image, labels = session.dataset("val")[0]
     assert image.shape[1:] == (16, 24)
     assert labels.shape == (32, 48)
     with pytest.raises(UserError, match="unknown split 'tset'; did you mean 'test'"):
-        build_dataset(data, "tset")
+        session.dataset("tset")
 
 
 def test_scales_go_from_the_smallest_to_the_largest() -> None:
     def scales(text: str) -> tuple[float, ...]:
-        transform = build_transform(tiny(f"data.scales={text}").data, "segmentation")
+        transform = training_augmentation(tiny(f"data.scales={text}").data, "segmentation")
         return tuple(round(float(scale), 3) for scale in transform.transforms[0].scales)
 
     assert scales("[0.5, 0.8]") == (0.5, 0.6, 0.7, 0.8)
@@ -261,9 +262,11 @@ def test_clipping_bounds_what_a_step_can_change(tmp_path: Path, console: Console
         "train.learning_rate=1",
     )
     for name, clip in (("free", "null"), ("clipped", "0.01")):
-        run_student(alone_recipe(tiny(*changes, f"train.clip={clip}")), tmp_path / name, console=console, label="")
+        train_network(
+            Session(alone_recipe(tiny(*changes, f"train.clip={clip}"))), tmp_path / name, console=console, label=""
+        )
     start = alone_recipe(tiny(*changes, "train.learning_rate=1e-20"))
-    run_student(start, tmp_path / "start", console=console, label="")
+    train_network(Session(start), tmp_path / "start", console=console, label="")
 
     def moved(name: str) -> float:
         squares = [
@@ -286,7 +289,9 @@ def test_the_best_student_is_kept_not_the_last(
         validate(Training(**{**vars(self), "validate": lambda network: score}), progress, metrics)
 
     monkeypatch.setattr(Training, "_validate", scripted)
-    result = run_student(alone_recipe(tiny("train.validate_every=2")), tmp_path / "run", console=console, label="")
+    result = train_network(
+        Session(alone_recipe(tiny("train.validate_every=2"))), tmp_path / "run", console=console, label=""
+    )
     assert (result["best_step"], result["val_miou"]) == (4, 0.5)
     assert torch.load(tmp_path / "run/checkpoints/best.pt", weights_only=True)["step"] == 4
 

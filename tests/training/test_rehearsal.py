@@ -22,6 +22,7 @@ from segdistill.recipes.schema import Data
 from segdistill.training.doctor import examine
 from segdistill.training.rehearsal import rehearse
 from segdistill.training.run import distill
+from segdistill.training.session import Session
 from tests.networks import sequential
 from tests.tiny import TINY, tiny
 
@@ -66,7 +67,7 @@ def everywhere() -> dict[str, Callable[[Path, Console], None]]:
     return {
         "distill": lambda folder, console: distill(tiny(*FEATURES, STUDENT), folder, console=console),
         "train": lambda folder, console: distill(alone_recipe(tiny(STUDENT)), folder, console=console),
-        "doctor": lambda folder, console: examine(tiny(*FEATURES, STUDENT), console),
+        "doctor": lambda folder, console: examine(Session(tiny(*FEATURES, STUDENT)), console),
         "compare": lambda folder, console: compare(planned, folder, console=console),
         "dry run": lambda folder, console: estimate(planned, folder, console=console),
         "sweep": lambda folder, console: sweep(searched, folder, trials=1, console=console),
@@ -93,19 +94,19 @@ def test_an_encoder_of_one_size_is_found_before_training(command: str, tmp_path:
 )
 def test_networks_that_cannot_be_scored_are_named(side: str, model: str, message: str) -> None:
     with pytest.raises(UserError, match=message.format(side)) as error:
-        rehearse(tiny(*FEATURES, f"{side}.model={__name__}:{model}"))
+        rehearse(Session(tiny(*FEATURES, f"{side}.model={__name__}:{model}")))
     assert "\n" not in str(error.value)
-    rehearse(tiny(*FEATURES))  # what the message advises: a callable that heeds num_classes
+    rehearse(Session(tiny(*FEATURES)))  # what the message advises: a callable that heeds num_classes
 
 
 def test_a_classifier_segments_nothing() -> None:
     with pytest.raises(UserError, match=r"the student gives scores of shape \(1, 10\); expected \(N, classes, h, w\)"):
-        rehearse(alone_recipe(tiny(f"student.model={__name__}:classifier")))
+        rehearse(Session(alone_recipe(tiny(f"student.model={__name__}:classifier"))))
 
 
 def test_a_network_that_fails_on_a_crop_is_one_line() -> None:
     with pytest.raises(UserError, match=r"the student fails on an image of 24x24: Input width \(24\).*data\.crop"):
-        rehearse(alone_recipe(tiny(STUDENT, "data.crop=[24,24]")))
+        rehearse(Session(alone_recipe(tiny(STUDENT, "data.crop=[24,24]"))))
 
 
 def test_scoring_itself_says_it_in_the_same_words() -> None:
@@ -143,17 +144,17 @@ def test_a_wrong_feature_is_found_before_the_labels_are_read(
     def read(*_, **__):
         raise AssertionError("the labels were read")
 
-    for module in ("training.run", "comparison.compare", "comparison.sweep"):
-        monkeypatch.setattr(f"segdistill.{module}.check_labels", read)
+    for module in ("training.run", "training.rehearsal", "comparison.compare", "comparison.sweep"):
+        monkeypatch.setattr(f"segdistill.{module}.look_at_data", read)
     monkeypatch.setattr("segdistill.training.doctor.look", read)
-    monkeypatch.setattr("segdistill.comparison.compare.class_pixels", read)
+    monkeypatch.setattr("segdistill.training.session.Session.class_pixels", read)
     monkeypatch.setattr("segdistill.comparison.sweep._optuna", lambda: None)
     words = ("terms.kd.on=hed",)
     wrong = "term 'kd', student: unknown feature of .* 'hed'"
     with pytest.raises(UserError, match=wrong):
         distill(tiny(*words), tmp_path / "run", console=console)
     with pytest.raises(UserError, match=wrong):
-        examine(tiny(*words), console)
+        examine(Session(tiny(*words)), console)
     with pytest.raises(UserError, match=wrong):
         compare(plan("quickstart", [*TINY, *words], "kd", "0"), tmp_path / "c", console=console)
     searched = search("quickstart", [*TINY, *words], ["terms.kd.weight=1..2"])

@@ -17,7 +17,8 @@ from segdistill.recipes import alone_recipe, load
 from segdistill.training import loop
 from segdistill.training.rehearsal import rehearse
 from segdistill.training.run import distill, teacher_recipe, teacher_runs
-from segdistill.training.train import run_student
+from segdistill.training.session import Session
+from segdistill.training.train import train_network
 from tests.tiny import said, tiny
 
 
@@ -71,7 +72,7 @@ def test_step_one_logs_every_terms_share_of_the_gradient(tmp_path: Path, console
 
 
 def test_the_students_file_gives_the_scored_network(tmp_path: Path, console: Console) -> None:
-    run_student(alone_recipe(tiny()), tmp_path / "run", console=console, label="student alone")
+    train_network(Session(alone_recipe(tiny())), tmp_path / "run", console=console, label="student alone")
     network, description = models.load(tmp_path / "run", trust=True), models.read_description(tmp_path / "run")
     best = torch.load(tmp_path / "run/checkpoints/best.pt", weights_only=True)["student"]
     again = models.build("tests.networks:small", 10)
@@ -111,14 +112,14 @@ def test_a_run_that_is_stopped_goes_on_to_the_same_weights_bit_by_bit(
 
 def test_a_killed_run_drops_what_it_logged_after_its_checkpoint(tmp_path: Path, console: Console) -> None:
     recipe = alone_recipe(tiny())
-    run_student(recipe, tmp_path / "run", console=console, label="student alone")
+    train_network(Session(recipe), tmp_path / "run", console=console, label="student alone")
     (tmp_path / "run/result.json").unlink()
     with (tmp_path / "run/metrics.jsonl").open("a") as file:
         file.write('{"step": 99, "split": "train", "loss": 1.0}\n{"step": 100, "spl')
     last = tmp_path / "run/checkpoints/last.pt"
     state = torch.load(last, weights_only=True)
     torch.save({**state, "step": 5}, last)
-    run_student(recipe, tmp_path / "run", console=console, label="student alone")
+    train_network(Session(recipe), tmp_path / "run", console=console, label="student alone")
     assert [entry["step"] for entry in lines(tmp_path / "run", "train")] == [1, 2, 4, 6]
 
 
@@ -150,7 +151,7 @@ def test_student_alone_and_distilled_begin_with_the_same_weights(tmp_path: Path,
 
 def test_accumulation_counts_optimiser_steps(tmp_path: Path, console: Console) -> None:
     recipe = alone_recipe(tiny("train.accumulate=2"))
-    result = run_student(recipe, tmp_path / "run", console=console, label="student alone")
+    result = train_network(Session(recipe), tmp_path / "run", console=console, label="student alone")
     assert result["iterations"] == 6
 
 
@@ -159,21 +160,23 @@ def test_accumulation_counts_optimiser_steps(tmp_path: Path, console: Console) -
     ["train.precision=bf16-mixed", "train.clip=0.1", "train.optimizer=adamw", "train.warmup=2", "data.workers=1"],
 )
 def test_training_options_run(change: str, tmp_path: Path, console: Console) -> None:
-    run_student(alone_recipe(tiny(change)), tmp_path / "run", console=console, label="student alone")
+    train_network(Session(alone_recipe(tiny(change))), tmp_path / "run", console=console, label="student alone")
     assert lines(tmp_path / "run", "train")[-1]["loss"] > 0
 
 
 def test_worker_processes_change_nothing(tmp_path: Path, console: Console) -> None:
     for workers in (0, 2):
         recipe = alone_recipe(tiny(f"data.workers={workers}"))
-        run_student(recipe, tmp_path / str(workers), console=console, label="student alone")
+        train_network(Session(recipe), tmp_path / str(workers), console=console, label="student alone")
     for name, value in weights(tmp_path / "0").items():
         torch.testing.assert_close(weights(tmp_path / "2")[name], value, rtol=0, atol=0)
 
 
 def test_tensorboard_events_are_written_on_request(tmp_path: Path, console: Console) -> None:
     pytest.importorskip("tensorboard")
-    run_student(alone_recipe(tiny("train.tensorboard=true")), tmp_path / "run", console=console, label="student alone")
+    train_network(
+        Session(alone_recipe(tiny("train.tensorboard=true"))), tmp_path / "run", console=console, label="student alone"
+    )
     assert list((tmp_path / "run/tensorboard").glob("events*"))
 
 
@@ -272,11 +275,11 @@ def test_resume_wants_a_run_and_a_new_run_an_empty_folder(tmp_path: Path, consol
 
 def test_a_checkpoint_that_is_none_is_named(tmp_path: Path, console: Console) -> None:
     recipe = alone_recipe(tiny())
-    run_student(recipe, tmp_path / "run", console=console, label="student alone")
+    train_network(Session(recipe), tmp_path / "run", console=console, label="student alone")
     (tmp_path / "run/result.json").unlink()
     (tmp_path / "run/checkpoints/last.pt").write_bytes(b"not a checkpoint")
     with pytest.raises(UserError, match=r"last.pt is not a checkpoint of a run: .*delete it"):
-        run_student(recipe, tmp_path / "run", console=console, label="student alone")
+        train_network(Session(recipe), tmp_path / "run", console=console, label="student alone")
 
 
 def test_the_teachers_own_recipe_is_a_student_of_its_own() -> None:
@@ -340,7 +343,7 @@ def broken(student: torch.Tensor, teacher: torch.Tensor, labels: None = None) ->
 def test_a_loss_of_ones_own_that_fails_is_one_line(tmp_path: Path, console: Console) -> None:
     recipe = tiny(f"terms.mine.loss={__name__}:broken", "teacher.train=null", "teacher.weights=anywhere.pth")
     with pytest.raises(UserError, match=r"a step on 4 images of .* fails: The size of tensor a"):
-        rehearse(recipe.model_copy(update={"teacher": recipe.teacher.model_copy(update={"weights": None})}))
+        rehearse(Session(recipe.model_copy(update={"teacher": recipe.teacher.model_copy(update={"weights": None})})))
 
 
 def test_a_teacher_is_one_or_several() -> None:

@@ -18,7 +18,8 @@ from segdistill.errors import Stopped, UserError
 from segdistill.recipes import Recipe
 from segdistill.training import interrupt, loop
 from segdistill.training.run import alone_recipe, distill
-from segdistill.training.train import run_student
+from segdistill.training.session import Session
+from segdistill.training.train import train_network
 from tests.tiny import said, tiny
 
 ALONE = ("baseline=false", "method=none")
@@ -29,7 +30,7 @@ def alone(*changes: str) -> Recipe:
 
 
 def train(recipe: Recipe, folder: Path, console: Console) -> dict[str, Any]:
-    return run_student(recipe, folder, console=console, label="alone")
+    return train_network(Session(recipe), folder, console=console, label="alone")
 
 
 def stop_after(step: int, monkeypatch: pytest.MonkeyPatch, number: int = signal.SIGINT) -> None:

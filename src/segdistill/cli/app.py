@@ -86,9 +86,10 @@ def distill(
     trust: TrustOption = False,
 ) -> None:
     """Train a student to imitate a teacher; the student alone beside it, and a table of both."""
-    from segdistill.cli import commands
+    from segdistill.cli.screen import console
+    from segdistill.jobs import distill
 
-    commands.distill(recipe, changes or [], run_dir, resume, trust=trust)
+    distill.distill(recipe, changes or [], run_dir=run_dir, resume=resume, trust=trust, console=console)
 
 
 @app.command(
@@ -108,9 +109,10 @@ def train(
     ] = False,
 ) -> None:
     """Train on labels alone: the student's baseline, or a teacher."""
-    from segdistill.cli import commands
+    from segdistill.cli.screen import console
+    from segdistill.jobs import distill
 
-    commands.train(recipe, changes or [], run_dir, resume, teacher=teacher, trust=trust)
+    distill.train(recipe, changes or [], teacher=teacher, run_dir=run_dir, resume=resume, trust=trust, console=console)
 
 
 @app.command(
@@ -139,9 +141,19 @@ def compare(
     trust: TrustOption = False,
 ) -> None:
     """Compare methods over seeds, always with the student alone, from one teacher; goes on where it stopped."""
-    from segdistill.cli import commands
+    from segdistill.cli.screen import console
+    from segdistill.jobs import compare
 
-    commands.compare(recipe, changes or [], methods, seeds, run_dir, dry_run=dry_run, trust=trust)
+    compare.compare(
+        recipe,
+        changes or [],
+        methods=methods,
+        seeds=seeds,
+        run_dir=run_dir,
+        dry_run=dry_run,
+        trust=trust,
+        console=console,
+    )
 
 
 @app.command(
@@ -168,10 +180,13 @@ def sweep(
     trust: TrustOption = False,
 ) -> None:
     """Search for good values, above all of loss weights, by the validation score; goes on where it stopped."""
-    from segdistill.cli import commands
+    from segdistill.cli.screen import console
+    from segdistill.jobs import compare
 
     own = [f"{key}={value}" for key, value in (("method", method), ("seed", seed)) if value is not None]
-    commands.sweep(recipe, [*(changes or []), *own], dimensions, trials, run_dir, trust=trust)
+    compare.sweep(
+        recipe, [*(changes or []), *own], dimensions, trials=trials, run_dir=run_dir, trust=trust, console=console
+    )
 
 
 @app.command(

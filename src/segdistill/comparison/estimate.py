@@ -10,27 +10,21 @@ from lightning_fabric import Fabric
 from rich.console import Console
 from torch import Tensor, nn
 
-from segdistill.comparison.compare import unfinished
+from segdistill.comparison.compare import open_session, unfinished
 from segdistill.comparison.plan import Plan
 from segdistill.comparison.scoreboard import Scoreboard
-from segdistill.data import ImageDataset, TrainingStream, training_loader
+from segdistill.data import ImageDataset, Layout, training_loader
 from segdistill.distillation.distiller import Distiller
 from segdistill.distillation.features import evaluating
 from segdistill.evaluation.scoring import predict_like, scoring_transform
-from segdistill.recipes import Recipe
 from segdistill.recipes.schema import Data, Train
 from segdistill.reports.screen import screen_table
 from segdistill.runs import checkpoint
-from segdistill.training.build import (
-    build_dataset,
-    build_transform,
-    final_split,
-)
 from segdistill.training.console import clock, quiet
 from segdistill.training.optimizer import build_optimizers, step_together
 from segdistill.training.rehearsal import rehearse
-from segdistill.training.run import checked_teacher, teacher_runs
-from segdistill.training.train import build_trial, make_fabric
+from segdistill.training.session import Session
+from segdistill.training.teacher_runs import check_teacher, teacher_runs
 
 STEPS, IMAGES = 6, 5
 
@@ -67,20 +61,21 @@ class Cost:
         return before + (train.iterations - done) * self.step + scored * self.image
 
 
-def estimate(plan: Plan, folder: Path, *, console: Console) -> None:
+def estimate(plan: Plan, folder: Path, *, console: Console, layout: Layout | None = None) -> None:
     """Say what is finished and what is to do, and how long that will take; nothing is written.
 
     Raises:
         UserError: What a step or the folder refuses.
     """
     board = Scoreboard(folder, plan)
+    session = open_session(board.shared, layout)
     waiting = {run.folder for run in unfinished(plan, folder)}
     for run in plan.runs:
-        checked_teacher(run.recipe)
+        check_teacher(run.recipe)
     teachers = teacher_runs(board.shared) if any(run.recipe.distils for run in plan.runs) else {}
     todo = [*teachers.values(), *((run.folder, run.recipe) for run in plan.runs)]
     waiting |= {name for name, _ in todo if not (folder / name / "result.json").exists()}
-    sizes = [len(build_dataset(plan.shared.data, split)) for split in ("val", final_split(plan.shared.data))]
+    sizes = [len(session.dataset(split)) for split in ("val", session.final_split)]
     methods = {run.folder: run.method for run in plan.runs}
     costs: dict[str, Cost] = {}
     table = screen_table("run", "state", "steps to do", "s a step", "time")
@@ -92,8 +87,9 @@ def estimate(plan: Plan, folder: Path, *, console: Console) -> None:
         method = methods.get(name, name)
         if method not in costs:
             with quiet():
-                rehearse(recipe)
-                costs[method] = measure(recipe)
+                planned = session.variant(recipe)
+                rehearse(planned)
+                costs[method] = measure(planned)
         cost = costs[method]
         done = steps_done(folder / name)
         seconds = cost.seconds(recipe.train, done, *sizes)
@@ -110,17 +106,15 @@ def steps_done(folder: Path) -> int:
     return int(checkpoint.load(last, peek=True)["step"]) if last.exists() else 0
 
 
-def measure(recipe: Recipe) -> Cost:
+def measure(session: Session) -> Cost:
     """Take a few steps of a run and score a few images, the first of each not counted, and forget them."""
-    fabric = make_fabric(recipe.train)
-    train_set, val_set = build_dataset(recipe.data, "train"), build_dataset(recipe.data, "val")
-    distiller = build_trial(recipe, train_set, fabric)
+    recipe, fabric, val_set = session.recipe, session.fabric, session.dataset("val")
+    distiller = session.build_trial()
     teacher = distiller.teacher
     optimizers = build_optimizers(distiller, recipe.train)
-    stream = TrainingStream(train_set, build_transform(recipe.data, train_set.task), recipe.seed)
     parts = recipe.train.accumulate
     batch = recipe.train.batch_size // parts // fabric.world_size
-    loader = training_loader(stream, batch, steps=STEPS * parts, workers=recipe.data.workers)
+    loader = training_loader(session.stream(), batch, steps=STEPS * parts, workers=recipe.data.workers)
     seconds, began = [], _now(fabric)
     for number, (images, labels) in enumerate(loader, start=1):
         with fabric.autocast():

@@ -8,12 +8,12 @@ from typing import Any
 
 from rich.console import Console
 
-from segdistill.comparison.compare import MENDABLE, check_score, class_pixels, ready_teacher, why
+from segdistill.comparison.compare import MENDABLE, check_score, open_session, ready_teacher, why
 from segdistill.comparison.search import Dimension, Search, Value
 from segdistill.comparison.table_files import write_tables
+from segdistill.data import Layout
 from segdistill.errors import UserError
 from segdistill.recipes import alone_recipe
-from segdistill.recipes.schema import Teacher
 from segdistill.reports.summary import Entry, Summary, summarize
 from segdistill.reports.sweep_tables import SweepTables, Trial, sweep_tables
 from segdistill.reports.table import on_screen
@@ -21,14 +21,17 @@ from segdistill.runs import lock
 from segdistill.runs.json_files import read_json
 from segdistill.runs.metric import metric_of
 from segdistill.runs.run_folder import completed, refuse_other
-from segdistill.training.run import check_labels, checked_teacher, rehearse_first
-from segdistill.training.train import run_student
+from segdistill.training.look import look_at_data
+from segdistill.training.rehearsal import rehearse_first
+from segdistill.training.session import Session
+from segdistill.training.teacher_runs import check_teacher
+from segdistill.training.train import train_network
 
 RECORD = "sweep.json"
 ALONE = "alone"
 
 
-def sweep(search: Search, folder: Path, *, trials: int, console: Console) -> None:
+def sweep(search: Search, folder: Path, *, trials: int, console: Console, layout: Layout | None = None) -> None:
     """Run trials until there are ``trials`` of them; the tables in ``folder`` are rewritten after every one.
 
     The student alone is trained beside them, and the trials stand with it in the same tables as those of a comparison.
@@ -41,6 +44,7 @@ def sweep(search: Search, folder: Path, *, trials: int, console: Console) -> Non
         folder: The trials' folders lie here, the teacher's in ``teacher/``, and Optuna's journal.
         trials: How many in all, those that are there and those that fail included.
         console: Where to tell of it.
+        layout: The data set's files, where they are scanned already.
 
     Raises:
         UserError: Optuna is not there, the folder holds another sweep, or whatever a trial would stumble on in its
@@ -50,14 +54,13 @@ def sweep(search: Search, folder: Path, *, trials: int, console: Console) -> Non
     optuna = _optuna()
     lock.check_free(folder)
     problems = _open(search, folder)
-    base = search.base
-    teacher = checked_teacher(base)
-    rehearse_first(search.ends[0], console)
-    check_labels(base, console)
-    if teacher is not None and teacher.is_trained:
-        check_score(base, teacher)
+    session = open_session(search.base, layout)
+    check_teacher(search.base)
+    rehearse_first(session.variant(search.ends[0]), console)
+    look_at_data(session, console)
+    check_score(session)
     with lock.held(folder):
-        tables = _trials(optuna, search, folder, trials, problems, teacher, console)
+        tables = _trials(optuna, search, session, folder, trials, problems, console)
     console.print()
     console.print(on_screen(tables.trials))
     console.print(f"{tables.best}; sweep.* and, beside the student alone, comparison.* in {folder}", soft_wrap=True)
@@ -66,10 +69,10 @@ def sweep(search: Search, folder: Path, *, trials: int, console: Console) -> Non
 def _trials(
     optuna: ModuleType,
     search: Search,
+    session: Session,
     folder: Path,
     trials: int,
     problems: dict[str, str],
-    teacher: Teacher | None,
     console: Console,
 ) -> SweepTables:
     """Train the student alone and the trials that are not done; keep the tables up to date."""
@@ -77,17 +80,17 @@ def _trials(
     if not (folder / RECORD).exists():
         _write(search, folder, [], problems)
     study = _study(optuna, folder)
-    if teacher is not None:
-        teacher = ready_teacher(base, teacher, folder, console)
-    run_student(alone_recipe(base), folder / ALONE, console=console, label="student alone")
+    if base.distils:
+        ready_teacher(session, base, folder, console)
+    train_network(session.variant(alone_recipe(base)), folder / ALONE, console=console, label="student alone")
     while trial := _next(optuna, study, search, trials):
         number, values = trial
         name = trial_name(number)
         said = " ".join(f"{key}={value}" for key, value in values.items())
         console.print(f"{name} of {trials}: {said}", soft_wrap=True)
         try:
-            recipe = search.recipe(values)
-            result = run_student(recipe, folder / name, console=console, label=name, teacher=teacher)
+            trial_session = session.variant(search.recipe(values))
+            result = train_network(trial_session, folder / name, console=console, label=name)
             study.tell(number, result[f"val_{metric_of(result).key}"])
         except MENDABLE as error:
             problems[name] = why(error)
@@ -95,7 +98,7 @@ def _trials(
             study.tell(number, state=optuna.trial.TrialState.FAIL)
         _write(search, folder, study.trials, problems)
     tables = _write(search, folder, study.trials, problems)
-    for warning in _write_comparison(search, folder, study.trials, problems).warnings:
+    for warning in _write_comparison(search, session, folder, study.trials, problems).warnings:
         console.print(warning, soft_wrap=True)
     return tables
 
@@ -193,7 +196,9 @@ def _write(search: Search, folder: Path, trials: Sequence[Any], problems: dict[s
     return tables
 
 
-def _write_comparison(search: Search, folder: Path, trials: Sequence[Any], problems: dict[str, str]) -> Summary:
+def _write_comparison(
+    search: Search, session: Session, folder: Path, trials: Sequence[Any], problems: dict[str, str]
+) -> Summary:
     """Write the tables of a comparison: the student alone, then every trial as a method with its values."""
     base = search.base
     entries = [Entry("none", base.seed, folder / ALONE)]
@@ -201,7 +206,7 @@ def _write_comparison(search: Search, folder: Path, trials: Sequence[Any], probl
         name = trial_name(trial.number)
         values = ",".join(f"{key}={value}" for key, value in trial.params.items())
         entries.append(Entry(f"{base.label}:{values}", base.seed, folder / name, problems.get(name)))
-    pixels = class_pixels(base)
+    pixels = session.class_pixels()
     summary = summarize(entries, base.model_dump(mode="json"), pixels, teacher=folder / "teacher")
     write_tables(folder / "comparison.json", {"pixels": pixels, **summary.record()}, summary.files())
     return summary

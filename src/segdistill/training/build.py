@@ -8,49 +8,20 @@ from torch import nn
 from segdistill import models
 from segdistill.data import (
     Classes,
-    ClassificationDataset,
-    SegmentationDataset,
     Task,
     classification_training_transform,
-    open_dataset,
-    open_layout,
     training_transform,
 )
-from segdistill.data.generated.scenes import Scenes
-from segdistill.data.generated.shapes import Shapes
 from segdistill.data.stream import Transform
 from segdistill.distillation.ensemble import Ensemble
-from segdistill.errors import unknown
 from segdistill.evaluation.class_order import are_other, names_beside, put_in_order
 from segdistill.models import LoadReport
 from segdistill.recipes.schema import Data, Network, Teacher
 
 _log = logging.getLogger(__name__)
 
-SPLITS = ("train", "val", "test")
 
-
-def build_dataset(data: Data, split: str) -> SegmentationDataset | ClassificationDataset:
-    """Open one split as the recipe says; for scoring, labels keep their own size.
-
-    Raises:
-        UserError: See :func:`segdistill.data.open_dataset`.
-    """
-    scale = None if data.scale == 1 else data.scale
-    native = split != "train"
-    if split not in SPLITS:
-        raise unknown("split", split, SPLITS)
-    length = data.images[SPLITS.index(split)]
-    if data.name == "shapes":
-        return Shapes(split, length=length, size=data.size, scale=scale, cache=data.cache)
-    if data.name == "scenes":
-        return Scenes(split, length=length, size=data.size, scale=scale, native_labels=native, cache=data.cache)
-    return open_dataset(
-        data.name, data.root, split, scale=scale, native_labels=native, cache=data.cache, share=data.split
-    )
-
-
-def build_transform(data: Data, task: Task) -> Transform:
+def training_augmentation(data: Data, task: Task) -> Transform:
     """Return the training augmentation; for segmentation with random scales in steps of 0.1."""
     transform: Transform
     if task == "classification":
@@ -60,12 +31,6 @@ def build_transform(data: Data, task: Task) -> Transform:
     count = int((high - low) * 10 + 1e-6) + 1
     transform = training_transform(data.crop, [low + 0.1 * step for step in range(count)])
     return transform
-
-
-def final_split(data: Data) -> str:
-    """Return the split that results are reported on: test where the data set has one, else val."""
-    splits = {split.name for split in open_layout(data.name, data.root, data.split).splits}
-    return "test" if "test" in splits else "val"
 
 
 def build_network(network: Network, classes: Classes, *, strict: bool) -> nn.Module:

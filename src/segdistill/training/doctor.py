@@ -5,53 +5,47 @@ import time
 from rich.console import Console
 from rich.table import Table
 
-from segdistill.data import TrainingStream, training_loader
+from segdistill.data import training_loader
 from segdistill.distillation.distiller import Distiller
 from segdistill.distillation.wiring import Wiring
 from segdistill.errors import UserError
-from segdistill.recipes import Recipe
 from segdistill.reports.screen import screen_table
 from segdistill.training.blame import blame
-from segdistill.training.build import build_dataset, build_teacher, build_transform
 from segdistill.training.console import clock
 from segdistill.training.look import look
 from segdistill.training.optimizer import build_optimizers, step_together
 from segdistill.training.rehearsal import Rehearsal, step_in_a_line, try_networks
-from segdistill.training.train import build_distiller, load_teacher, make_fabric
+from segdistill.training.session import Session
 
 
-def examine(recipe: Recipe, console: Console) -> None:
+def examine(session: Session, console: Console) -> None:
     """Scan all labels, score the teacher, show the wiring, take one step, estimate the time.
 
     Raises:
         UserError: The first thing that is wrong.
     """
-    Rehearsal(recipe)  # so that a wrong word is found before all labels are read
-    fabric = make_fabric(recipe.train)
-    sets = {split: build_dataset(recipe.data, split) for split in ("train", "val")}
-    look(recipe.data, lambda line: console.print(line, soft_wrap=True), thoroughly=True)
-    frozen = None
-    if recipe.teacher is not None and recipe.distils:
-        if any(teacher.weights is None or teacher.train is not None for teacher in recipe.teacher.each.values()):
-            frozen = build_teacher(recipe.teacher, sets["train"].classes).to(fabric.device)
-            console.print("teacher: not trained yet; a run trains it first")
-        else:
-            frozen, score = load_teacher(recipe.teacher, sets["val"], fabric, recipe.data)
-            console.print(f"teacher: {score.value:.1%} {score.metric.name} on val")
+    Rehearsal(session)  # so that a mistyped name is found before all labels are read
+    recipe, fabric = session.recipe, session.fabric
+    look(session, lambda line: console.print(line, soft_wrap=True), thoroughly=True)
+    if teacher := session.teacher():
+        score = teacher.checked_score()
+        console.print(f"teacher: {score.value:.1%} {score.metric.name} on val")
+    elif session.teacher_section is not None:
+        console.print("teacher: not trained yet; a run trains it first")
     parts = recipe.train.accumulate
     size = recipe.train.batch_size // parts
-    with step_in_a_line(recipe, size):
-        distiller = build_distiller(recipe, sets["train"], frozen, fabric).train()
+    with step_in_a_line(session, size):
+        distiller = session.build_trial()
     console.print(_table(distiller))
-    try_networks(recipe, distiller, fabric)
-    stream = TrainingStream(sets["train"], build_transform(recipe.data, sets["train"].task), recipe.seed)
+    try_networks(session, distiller)
+    stream = session.stream()
     optimizers = build_optimizers(distiller, recipe.train)
     times: list[float] = []
     loader = training_loader(stream, size, steps=3, workers=recipe.data.workers)
     began = time.perf_counter()
     for images, labels in loader:
         distiller.measures_gradients = not times
-        with step_in_a_line(recipe, size), fabric.autocast():
+        with step_in_a_line(session, size), fabric.autocast():
             out = distiller(images.to(fabric.device), labels.to(fabric.device))
         if not times:
             for name, share in out.gradient_shares.items():

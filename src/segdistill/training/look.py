@@ -3,26 +3,30 @@
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from rich.console import Console
 
-from segdistill.data import ClassificationDataset, SegmentationDataset, scan_labels
+from segdistill.data import SegmentationDataset, scan_labels
 from segdistill.data.generated.base import Generated
 from segdistill.data.statistics.repeats import repeated_images
 from segdistill.data.statistics.scan import LabelReport, absent_classes, check_classes, check_images
 from segdistill.errors import UserError
-from segdistill.recipes.schema import Data
-from segdistill.training.build import build_dataset, final_split
+from segdistill.evaluation.scoring import ImageSet
+from segdistill.training.session import Session
 
 # So many images of a split are looked at before training; `segdistill doctor` looks at all and decodes them.
 SAMPLED = 500
 
-ImageSet = SegmentationDataset | ClassificationDataset
+
+def look_at_data(session: Session, console: Console) -> None:
+    """Look at a sample of the data before anything is trained; see :func:`look`."""
+    look(session, lambda line: console.print(line, soft_wrap=True))
 
 
-def look(data: Data, say: Callable[[str], None], *, thoroughly: bool = False) -> None:
+def look(session: Session, say: Callable[[str], None], *, thoroughly: bool = False) -> None:
     """Look at every split that a run uses: training, validation, and what results are reported on.
 
     Args:
-        data: The recipe's data.
+        session: The opened recipe.
         say: Takes a line: what is worth knowing and no reason to stop and, when thorough, what each split holds.
         thoroughly: Look at all masks instead of a sample, and decode every image.
 
@@ -30,7 +34,7 @@ def look(data: Data, say: Callable[[str], None], *, thoroughly: bool = False) ->
         UserError: Labels or images that cannot be used, a class that nothing can be learned of, a split without any
             label.
     """
-    sets = {split: build_dataset(data, split) for split in dict.fromkeys(("train", "val", final_split(data)))}
+    sets = {split: session.dataset(split) for split in ("train", *session.scored_splits)}
     for split, dataset in sets.items():
         is_certain = isinstance(dataset, Generated)
         if is_certain and not thoroughly:
@@ -47,7 +51,7 @@ def look(data: Data, say: Callable[[str], None], *, thoroughly: bool = False) ->
             continue
         if isinstance(dataset, SegmentationDataset) and report is not None:
             _check_labelled(dataset, split, report)
-        if split == "train" and not data.allow_empty_classes:
+        if split == "train" and not session.recipe.data.allow_empty_classes:
             check_classes(dataset, absent_classes(dataset, report, chosen))
         if split != "train":
             _say_repeats(sets["train"], dataset, split, chosen, say)

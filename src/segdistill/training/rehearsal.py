@@ -1,83 +1,98 @@
-"""One step and one image of a run, taken and forgotten: what it would stumble on after hours is found at once."""
+"""Try one image and one step of a run, so that its mistakes appear before hours of training."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from lightning_fabric import Fabric
+from rich.console import Console
 
-from segdistill.data import TrainingStream
 from segdistill.distillation.distiller import Distiller
 from segdistill.errors import FOREIGN, UserError, first_line
 from segdistill.evaluation.scoring import try_scoring
-from segdistill.recipes import Recipe
-from segdistill.training.build import build_dataset, build_transform, final_split
 from segdistill.training.console import quiet
-from segdistill.training.train import build_trial, make_fabric
+from segdistill.training.look import look_at_data
+from segdistill.training.session import Session
 
 
 class Rehearsal:
-    """One image and one step of a run. Building it takes seconds, and finds what needs no look at the data.
+    """A trial of a run. Building it takes seconds, and finds mistakes that need no look at the data.
 
     Args:
-        recipe: The run's.
+        session: The opened recipe.
 
     Raises:
-        UserError: Weights that do not fit, features that are not there, a loss that refuses its hyper-parameters.
+        UserError: Weights that do not fit, features that do not exist, a loss that refuses its hyper-parameters.
     """
 
-    def __init__(self, recipe: Recipe) -> None:
-        self.recipe, self.fabric = recipe, make_fabric(recipe.train)
-        self.dataset = build_dataset(recipe.data, "train")
-        self.part = recipe.train.batch_size // recipe.train.accumulate // self.fabric.world_size
-        with quiet(), step_in_a_line(recipe, self.part):  # the run itself will say what it loads
-            self.distiller = build_trial(recipe, self.dataset, self.fabric)
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        train = session.recipe.train
+        self.part = train.batch_size // train.accumulate // session.fabric.world_size
+        session.dataset("train")
+        session.teacher()  # logs what it loads, which the run does not do again
+        with quiet(), step_in_a_line(session, self.part):  # the run itself logs what the student loads
+            self.distiller = session.build_trial()
 
     def run(self) -> None:
-        """Score one image, take one step on two and forget it.
+        """Score one image, and take one step on two.
 
         Raises:
-            UserError: Whatever a step would stumble on: a loss that refuses its maps, batches of one image where there
-                is batch norm. And what the first validation would: see :func:`try_networks`.
+            UserError: A mistake that the first step would hit: a loss that refuses its maps, batches of one image with
+                batch norm; or that the first validation would hit, see :func:`try_networks`.
         """
-        recipe, distiller = self.recipe, self.distiller
-        try_networks(recipe, distiller, self.fabric)
-        stream = TrainingStream(self.dataset, build_transform(recipe.data, self.dataset.task), recipe.seed)
+        session, distiller = self.session, self.distiller
+        try_networks(session, distiller)
+        stream, device = session.stream(), session.fabric.device
         samples = [stream[position] for position in range(min(2, max(1, self.part)))]
-        images, labels = (torch.stack(tensors).to(self.fabric.device) for tensors in zip(*samples, strict=True))
-        with step_in_a_line(recipe, self.part), self.fabric.autocast():
+        images, labels = (torch.stack(tensors).to(device) for tensors in zip(*samples, strict=True))
+        with step_in_a_line(session, self.part), session.fabric.autocast():
             if distiller.first_stage is not None:
                 distiller.first_stage.objective(images, labels)
             distiller(images, labels).total.backward()
 
 
-def rehearse(recipe: Recipe) -> None:
-    """Take a run's first image and step and forget them; see :class:`Rehearsal`.
+def rehearse_first(session: Session, console: Console) -> None:
+    """Rehearse a run before the look at its data, which takes longer.
 
     Raises:
-        UserError: What the run would stumble on.
+        UserError: A mistake that the run would hit; where it is a label or an image, it names the file.
     """
-    Rehearsal(recipe).run()
+    rehearsal = Rehearsal(session)
+    try:
+        rehearsal.run()
+    except UserError:
+        look_at_data(session, console)
+        raise
 
 
-def try_networks(recipe: Recipe, distiller: Distiller, fabric: Fabric) -> None:
-    """Score one whole image of each split that is scored, by the student and by a teacher that is not scored before.
+def rehearse(session: Session) -> None:
+    """Try a run's first image and step; see :class:`Rehearsal`.
+
+    Raises:
+        UserError: A mistake that the run would hit.
+    """
+    Rehearsal(session).run()
+
+
+def try_networks(session: Session, distiller: Distiller) -> None:
+    """Score one whole image of each scored split, by the student and by a teacher that is not scored before training.
 
     Raises:
         UserError: A network that cannot take whole images, or gives other scores than one for each class.
     """
-    is_trained = recipe.teacher is not None and recipe.teacher.is_trained  # and scored on val before a step is taken
-    for split in dict.fromkeys(("val", final_split(recipe.data))):
-        dataset = build_dataset(recipe.data, split)
-        try_scoring(distiller.student, dataset, fabric, recipe.data, "the student")
+    data, fabric = session.recipe.data, session.fabric
+    is_trained = session.teacher() is not None  # and scored on val before a step is taken
+    for split in session.scored_splits:
+        dataset = session.dataset(split)
+        try_scoring(distiller.student, dataset, fabric, data, "the student")
         if distiller.teacher is not None and not (is_trained and split == "val"):
-            try_scoring(distiller.teacher, dataset, fabric, recipe.data, "the teacher")
+            try_scoring(distiller.teacher, dataset, fabric, data, "the teacher")
 
 
 @contextmanager
-def step_in_a_line(recipe: Recipe, images: int) -> Iterator[None]:
-    """Say in a line why a step on so many images fails, whichever network or loss of one's own it is that does."""
-    what = f"a step on {images} images of {recipe.data.crop} fails"
+def step_in_a_line(session: Session, images: int) -> Iterator[None]:
+    """Turn a failure of a step into one line, whichever network or loss raises it."""
+    what = f"a step on {images} images of {session.recipe.data.crop} fails"
     try:
         yield
     except UserError:

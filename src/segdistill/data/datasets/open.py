@@ -1,8 +1,10 @@
 """Open a data set by name."""
 
 import logging
+from dataclasses import replace
 from functools import cache as remember
 from pathlib import Path
+from typing import Any
 
 from segdistill.data.datasets.base import ClassificationDataset, SegmentationDataset
 from segdistill.data.datasets.image_files import ClassFolders, MaskFiles
@@ -12,6 +14,8 @@ from segdistill.data.generated.scenes import Scenes
 from segdistill.data.generated.shapes import Shapes
 from segdistill.data.layouts import Layout, open_layout
 from segdistill.data.statistics.inferred_classes import inferred_classes
+
+GENERATED = ("scenes", "shapes")
 
 _log = logging.getLogger(__name__)
 
@@ -47,17 +51,57 @@ def open_dataset(
         UserError: If the files do not follow the layout. Damaged files raise when they are read.
     """
     layout = open_layout(name, root, share)
-    source = layout.split(split).source  # report a missing split before any mask is read
-    if source:
-        _log_once(f"{name} {split}: {source}")
-    if name == "shapes":
-        return Shapes(split, scale=scale, cache=cache)
-    if name == "scenes":
-        return Scenes(split, scale=scale, native_labels=native_labels, cache=cache)
+    layout.split(split)  # a missing split is an error before any mask is read
+    return open_split(with_classes(layout), split, scale=scale, native_labels=native_labels, cache=cache)
+
+
+def with_classes(layout: Layout) -> Layout:
+    """Return the layout with its classes, which are counted in all masks where no file names them.
+
+    Raises:
+        UserError: The values in the masks are not 0, 1, ... without a gap; or a mask is damaged.
+    """
+    if layout.name in GENERATED:
+        return layout
     layout = with_black_and_white(layout)
-    if name == "hf":
-        return _open_table(layout, split, scale=scale, native_labels=native_labels, cache=cache)
-    classes = layout.classes or inferred_classes(layout)
+    return layout if layout.classes is not None else replace(layout, classes=inferred_classes(layout))
+
+
+def open_split(
+    layout: Layout,
+    split: str,
+    *,
+    scale: float | None = None,
+    native_labels: bool = False,
+    cache: bool = False,
+    size: tuple[int, int] | None = None,
+    length: int | None = None,
+) -> SegmentationDataset | ClassificationDataset:
+    """Open one split of a layout that is already scanned; see :func:`open_dataset`.
+
+    Args:
+        layout: As :func:`with_classes` returns it.
+        split: "train", "val" or "test".
+        scale, native_labels, cache: As for :func:`open_dataset`.
+        size, length: Of generated data: height and width of its images, and their number.
+
+    Raises:
+        UserError: There is no such split.
+    """
+    if source := layout.split(split).source:
+        _log_once(f"{layout.name} {split}: {source}")
+    drawn: dict[str, Any] = {key: value for key, value in (("size", size), ("length", length)) if value is not None}
+    if layout.name == "shapes":
+        return Shapes(split, scale=scale, cache=cache, **drawn)
+    if layout.name == "scenes":
+        return Scenes(split, scale=scale, native_labels=native_labels, cache=cache, **drawn)
+    classes = layout.classes
+    assert classes is not None, "with_classes() comes first"
+    if layout.name == "hf":
+        table = SavedTable(layout, split)
+        if layout.task == "classification":
+            return TableClasses(table, classes, scale=scale, cache=cache)
+        return TableMasks(table, layout, classes, scale=scale, native_labels=native_labels, cache=cache)
     if layout.task == "classification":
         return ClassFolders(layout, split, classes, scale=scale, cache=cache)
     return MaskFiles(layout, split, classes, scale=scale, native_labels=native_labels, cache=cache)
@@ -65,16 +109,5 @@ def open_dataset(
 
 @remember
 def _log_once(line: str) -> None:
-    """Log a line unless it was logged before."""
+    """Log a line, the first time."""
     _log.info(line)
-
-
-def _open_table(
-    layout: Layout, split: str, *, scale: float | None, native_labels: bool, cache: bool
-) -> SegmentationDataset | ClassificationDataset:
-    table = SavedTable(layout, split)
-    if layout.task == "classification":
-        assert layout.classes is not None  # from the label column
-        return TableClasses(table, layout.classes, scale=scale, cache=cache)
-    classes = layout.classes or inferred_classes(layout)
-    return TableMasks(table, layout, classes, scale=scale, native_labels=native_labels, cache=cache)

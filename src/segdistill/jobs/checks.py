@@ -1,0 +1,123 @@
+"""Check a recipe before PyTorch is imported, so that a mistake is reported at once."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from segdistill.data import Layout, open_layout
+from segdistill.errors import UserError
+from segdistill.models.names import check_name
+from segdistill.recipes import Recipe, files_of, load
+
+Changes = Sequence[str] | Mapping[str, Any]
+"""Changes to a recipe: ``["train.iterations=500"]`` or ``{"train.iterations": 500}``."""
+
+
+@dataclass(frozen=True)
+class CheckedRecipe:
+    """A recipe whose names, files and folders exist.
+
+    Attributes:
+        recipe: The recipe.
+        layout: The files of its data set.
+    """
+
+    recipe: Recipe
+    layout: Layout
+
+
+def as_arguments(changes: Changes) -> list[str]:
+    """Return changes as ``key=value``, the form that the command line takes."""
+    if not isinstance(changes, Mapping):
+        return list(changes)
+    return [f"{key}={json.dumps(value, default=str)}" for key, value in changes.items()]
+
+
+def check_recipe(source: str | Path, changes: Sequence[str], *, trust: bool) -> CheckedRecipe:
+    """Load a recipe and check all of it that can be checked in milliseconds.
+
+    Args:
+        source: A built-in recipe or a YAML file.
+        changes: Changes to it.
+        trust: Import the code that a run's folder names.
+
+    Raises:
+        UserError: The first mistake.
+    """
+    recipe = load(source, changes)
+    if not trust:
+        _check_code(source, recipe, changes)
+    check_name(recipe.student.model)
+    for name, teacher in (recipe.teacher.each if recipe.teacher is not None else {}).items():
+        check_name(teacher.model)
+        if teacher.weights is not None and not Path(teacher.weights).expanduser().exists():
+            key = "teacher" if recipe.teacher is teacher else f"teacher.members.{name}"
+            raise UserError(f"{key}.weights: no such file or run folder: {teacher.weights}")
+    if recipe.student.weights is not None and not Path(recipe.student.weights).expanduser().exists():
+        raise UserError(f"student.weights: no such file: {recipe.student.weights}")
+    return CheckedRecipe(recipe, check_layout(recipe))
+
+
+def check_layout(recipe: Recipe) -> Layout:
+    """Scan the data set's files.
+
+    Raises:
+        UserError: They are not laid out as the data set's name says, or train or val is missing.
+    """
+    layout = open_layout(recipe.data.name, recipe.data.root, recipe.data.split)
+    for split in ("train", "val"):
+        layout.split(split)
+    return layout
+
+
+def check_terms(recipe: Recipe, where: str = "") -> None:
+    """Check the settings of the terms before networks are imported, which takes longer than PyTorch alone.
+
+    Raises:
+        UserError: The first mistake, after ``where``.
+    """
+    from segdistill.distillation.build import check_terms as check
+
+    try:
+        check(recipe.term_settings)
+    except UserError as error:
+        raise UserError(f"{where}{error}") from None
+
+
+def check_run_folder(folder: Path) -> None:
+    """Refuse a folder without a trained student.
+
+    Raises:
+        UserError: It has no student.json.
+    """
+    if not (folder / "student.json").exists():
+        raise UserError(f"{folder} is not a run's folder with a trained student: it has no student.json")
+
+
+def default_folder(recipe: Recipe) -> Path:
+    """Return the run's folder where the user gives none."""
+    return in_runs(f"{recipe.name}-{recipe.method}-s{recipe.seed}")
+
+
+def in_runs(name: str) -> Path:
+    """Return the folder of that name in runs/. A recipe's name such as ``../x`` does not lead out of it."""
+    return Path("runs") / re.sub(r'[/\\:*?"<>|\x00-\x1f\x7f]', "_", name).lstrip(".")
+
+
+def _check_code(source: str | Path, recipe: Recipe, changes: Sequence[str]) -> None:
+    """Refuse to import code that a run's folder names; the user's own recipe and command line may name code."""
+    marks = ("environment.json", "student.json")
+    of_runs = [file for file in files_of(source) if any((file.parent / mark).exists() for mark in marks)]
+    if not of_runs:
+        return
+    teachers = recipe.teacher.each.values() if recipe.teacher is not None else ()
+    named = [recipe.student.model, *(each.model for each in teachers), *(term.loss for term in recipe.terms.values())]
+    given = {change.partition("=")[2] for change in changes}
+    if code := [name for name in dict.fromkeys(named) if ":" in name and name not in given]:
+        raise UserError(
+            f"{of_runs[0]} lies in a run's folder and names code to import, '{', '.join(code)}'; if you trust it, give "
+            "--trust"
+        )

@@ -1,0 +1,105 @@
+"""Compare methods over seeds, or search for good values."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from segdistill.comparison.plan import plan
+from segdistill.comparison.search import search
+from segdistill.jobs.checks import Changes, as_arguments, check_recipe, check_terms, in_runs
+from segdistill.jobs.threads import idle_threads
+
+
+def compare(
+    recipe: str | Path,
+    changes: Changes = (),
+    *,
+    methods: str | Sequence[str] | None = None,
+    seeds: str | Sequence[int] = (0, 1, 2),
+    run_dir: str | Path | None = None,
+    dry_run: bool = False,
+    trust: bool = False,
+    console: Console | None = None,
+) -> list[dict[str, Any]]:
+    """Train several methods over several seeds from one teacher, and return the table.
+
+    The command ``segdistill compare`` calls this function. Call it again to resume, or to add methods and seeds.
+
+    Args:
+        recipe: A built-in recipe or a YAML file.
+        changes: Changes to it, for all methods.
+        methods: As ``"kd,gskd:terms.gskd.samples=8"``, or a list of them; the student alone is always added. By
+            default the recipe's own method.
+        seeds: Whole numbers.
+        run_dir: The comparison's folder; by default ``runs/RECIPE-comparison``.
+        dry_run: Print what remains and how long it takes. Write nothing and return an empty table.
+        trust: Import the code that a run's folder names.
+        console: Where to print; by default standard output.
+
+    Returns:
+        One record for each method, the student alone first and the teacher last; the keys are those of
+        ``comparison.json``.
+
+    Raises:
+        UserError: Any mistake that the user can correct; or, after the last run, that runs failed.
+
+    Example::
+
+        table = segdistill.compare("folder", {"data.root": "my_images"}, methods="kd,gskd", seeds=[0, 1, 2])
+        [(row["method"], row["miou_percent"]) for row in table]
+    """
+    arguments, console = as_arguments(changes), console or Console()
+    checked = check_recipe(recipe, arguments, trust=trust)
+    typed = methods if methods is None or isinstance(methods, str) else ",".join(methods)
+    numbers = seeds if isinstance(seeds, str) else ",".join(map(str, seeds))
+    planned = plan(recipe, arguments, typed, numbers)
+    folder = Path(run_dir) if run_dir is not None else in_runs(f"{checked.recipe.name}-comparison")
+    for run in planned.runs[: len(planned.methods)]:
+        check_terms(run.recipe, f"method '{run.method}': ")
+    with idle_threads(console):
+        if dry_run:
+            from segdistill.comparison.estimate import estimate
+
+            estimate(planned, folder, console=console, layout=checked.layout)
+            return []
+        from segdistill.comparison.compare import compare as run_all
+
+        summary = run_all(planned, folder, console=console, layout=checked.layout)
+    records: list[dict[str, Any]] = summary.record()["table"]
+    return records
+
+
+def sweep(
+    recipe: str | Path,
+    changes: Changes,
+    dimensions: Sequence[str],
+    *,
+    trials: int = 20,
+    run_dir: str | Path | None = None,
+    trust: bool = False,
+    console: Console | None = None,
+) -> None:
+    """Search for good values of a recipe's keys by the validation score.
+
+    Args:
+        recipe, changes, trust, console: As for :func:`compare`.
+        dimensions: What to try: ``KEY=LOW..HIGH``, ``KEY=LOW..HIGH:log`` or ``KEY=A,B,C``.
+        trials: How many, with those that exist.
+        run_dir: The sweep's folder; by default ``runs/RECIPE-METHOD-sweep``.
+
+    Raises:
+        UserError: Any mistake that the user can correct.
+    """
+    arguments, console = as_arguments(changes), console or Console()
+    checked = check_recipe(recipe, arguments, trust=trust)
+    searched = search(recipe, arguments, dimensions)
+    for recipe_at_end in searched.ends:
+        check_terms(recipe_at_end)
+    name = f"{checked.recipe.name}-{checked.recipe.method}-sweep"
+    folder = Path(run_dir) if run_dir is not None else in_runs(name)
+    with idle_threads(console):
+        from segdistill.comparison.sweep import sweep as run_trials
+
+        run_trials(searched, folder, trials=trials, console=console, layout=checked.layout)

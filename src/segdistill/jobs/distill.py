@@ -1,0 +1,84 @@
+"""Distill a student, or train a network on labels alone."""
+
+from pathlib import Path
+
+from rich.console import Console
+
+from segdistill.jobs.checks import Changes, as_arguments, check_recipe, check_terms, default_folder
+from segdistill.jobs.run import Run
+from segdistill.jobs.threads import idle_threads
+from segdistill.recipes import alone_recipe
+
+
+def distill(
+    recipe: str | Path,
+    changes: Changes = (),
+    *,
+    run_dir: str | Path | None = None,
+    resume: bool = False,
+    trust: bool = False,
+    console: Console | None = None,
+) -> Run:
+    """Run a recipe: train the teacher where the recipe asks for it, the distilled student, and the student alone.
+
+    The command ``segdistill distill`` calls this function. Call it again to resume a run that was stopped, or to read
+    one that is finished.
+
+    Args:
+        recipe: A built-in recipe or a YAML file.
+        changes: Changes to it, as ``{"data.root": "my_images"}`` or ``["data.root=my_images"]``.
+        run_dir: The run's folder; by default ``runs/RECIPE-METHOD-sSEED``.
+        resume: Only resume an existing run.
+        trust: Import the code that a run's folder names.
+        console: Where to print; by default standard output.
+
+    Raises:
+        UserError: Any mistake that the user can correct.
+
+    Example::
+
+        run = segdistill.distill("quickstart", {"train.budget": 0.01})
+        print(run.result["miou"])
+    """
+    arguments, console = as_arguments(changes), console or Console()
+    checked = check_recipe(recipe, arguments, trust=trust)
+    check_terms(checked.recipe)
+    with idle_threads(console):
+        from segdistill.training import run
+
+        folder = Path(run_dir) if run_dir is not None else default_folder(checked.recipe)
+        run.distill(checked.recipe, folder, console=console, must_exist=resume, layout=checked.layout)
+    return Run(folder, trust=trust)
+
+
+def train(
+    recipe: str | Path,
+    changes: Changes = (),
+    *,
+    teacher: bool = False,
+    run_dir: str | Path | None = None,
+    resume: bool = False,
+    trust: bool = False,
+    console: Console | None = None,
+) -> Run:
+    """Train a recipe's student on labels alone, or its teacher; the arguments are those of :func:`distill`.
+
+    Args:
+        teacher: Train the recipe's teacher instead of its student.
+
+    Raises:
+        UserError: Any mistake that the user can correct.
+    """
+    arguments, console = as_arguments(changes), console or Console()
+    checked = check_recipe(recipe, arguments, trust=trust)
+    check_terms(checked.recipe)
+    with idle_threads(console):
+        from segdistill.training import run
+        from segdistill.training.teacher_runs import teacher_recipe
+
+        chosen = teacher_recipe(checked.recipe) if teacher else alone_recipe(checked.recipe)
+        name = f"{checked.recipe.name}-teacher" if teacher else checked.recipe.name
+        chosen = chosen.model_copy(update={"name": name})
+        folder = Path(run_dir) if run_dir is not None else default_folder(chosen)
+        run.distill(chosen, folder, console=console, must_exist=resume, layout=checked.layout)
+    return Run(folder, trust=trust)

@@ -1,0 +1,36 @@
+"""Start the engine of a run: device, precision, processes."""
+
+import os
+
+import torch
+from lightning_fabric import Fabric
+
+from segdistill.errors import UserError
+from segdistill.recipes.schema import Train
+from segdistill.system.processes import are_several
+
+
+def launch(train: Train) -> Fabric:
+    """Start the engine, and its other processes where the training uses several.
+
+    Raises:
+        UserError: The machine has no such device, or too few of them; or the length is not in steps.
+    """
+    if train.epochs is not None or train.budget != 1:
+        raise UserError(
+            "train.epochs and train.budget are converted to steps by segdistill.recipes.load; give iterations"
+        )
+    if isinstance(train.devices, int) and train.devices > 1 and not are_several():
+        # The processes that are started here share this one's threads. They read this variable.
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, torch.get_num_threads() // train.devices)))
+    try:
+        fabric = Fabric(
+            accelerator=train.accelerator, devices=train.devices, num_nodes=train.nodes, precision=train.precision
+        )
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"train.accelerator={train.accelerator}, train.devices={train.devices} is not available here: {reason}"
+        ) from None
+    fabric.launch()
+    return fabric

@@ -1,0 +1,84 @@
+"""The teacher of a run, filled with its weights: scored once for each split, refused where it is too weak."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lightning_fabric import Fabric
+from torch import nn
+
+from segdistill.errors import UserError
+from segdistill.evaluation.scoring import ImageSet, Score, evaluate
+from segdistill.recipes import load
+from segdistill.recipes.schema import Data, Teacher
+from segdistill.runs.metric import metric_of, read_result
+from segdistill.training.score_record import COSTS, score_record
+
+
+@dataclass
+class LoadedTeacher:
+    """A teacher with weights.
+
+    Attributes:
+        section: The recipe's words on it.
+        network: The network, on the engine's device.
+        dataset: Returns a split of the data.
+        fabric: The engine.
+        data: How the data is read.
+    """
+
+    section: Teacher
+    network: nn.Module
+    dataset: Callable[[str], ImageSet]
+    fabric: Fabric
+    data: Data
+    _scores: dict[str, Score] = field(default_factory=dict)
+    _records: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def score(self, split: str) -> Score:
+        """Return its score on a split, which is measured once."""
+        if split not in self._scores:
+            self._scores[split] = evaluate(self.network, self.dataset(split), self.fabric, self.data, "the teacher")
+        return self._scores[split]
+
+    def checked_score(self) -> Score:
+        """Return its score on val.
+
+        Raises:
+            UserError: The score is below ``teacher.min_miou``.
+        """
+        score, section = self.score("val"), self.section
+        if score.value < section.min_miou:
+            is_trained_here = all(Path(each.weights or "").is_dir() for each in section.each.values())
+            key = "teacher.members.NAME" if section.members else "teacher"
+            remedy = (
+                f"train it longer, with {key}.train.iterations=NUMBER and another --run-dir"
+                if is_trained_here
+                else "check that its weights belong to this data set with the classes in the same order"
+            )
+            raise UserError(
+                f"the teacher has {score.value:.1%} {score.metric.name} on val, below teacher.min_miou="
+                f"{section.min_miou:g}: {remedy}, or lower teacher.min_miou"
+            )
+        return score
+
+    def record(self, split: str) -> dict[str, Any]:
+        """Return its scores and costs as a result.json has them, from its own run where that has them."""
+        if split not in self._records:
+            self._records[split] = self._known_record(split) or score_record(
+                self.score(split), self.network, self.dataset(split), self.data, split
+            )
+        return self._records[split]
+
+    def _known_record(self, split: str) -> dict[str, Any] | None:
+        if self.section.weights is None:
+            return None
+        folder = Path(self.section.weights)
+        if not (folder / "recipe.yaml").exists() or not (folder / "result.json").exists():
+            return None
+        result = read_result(folder / "result.json", *COSTS)
+        if load(folder / "recipe.yaml").data != self.data or result["split"] != split:
+            return None
+        metric = metric_of(result)
+        return {key: result[key] for key in (metric.key, metric.classes, "pixel_accuracy", *COSTS) if key in result}
