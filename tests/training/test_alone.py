@@ -14,8 +14,9 @@ from segdistill.errors import UserError
 from segdistill.recipes import alone_recipe
 from segdistill.runs.json_files import read_json
 from segdistill.training.rehearsal import rehearse
-from segdistill.training.run import distill, teacher_recipe
+from segdistill.training.run import distill
 from segdistill.training.session import Session
+from segdistill.training.teacher_runs import teacher_recipe
 from tests.cli.test_commands import run
 from tests.networks import WithAux
 from tests.tiny import TINY, said, tiny

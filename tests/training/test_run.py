@@ -16,8 +16,9 @@ from segdistill.outputs import read_output
 from segdistill.recipes import alone_recipe, load
 from segdistill.training import loop
 from segdistill.training.rehearsal import rehearse
-from segdistill.training.run import distill, teacher_recipe, teacher_runs
+from segdistill.training.run import distill
 from segdistill.training.session import Session
+from segdistill.training.teacher_runs import teacher_recipe, teacher_runs
 from segdistill.training.train import train_network
 from tests.tiny import said, tiny
 
@@ -368,7 +369,7 @@ def test_a_run_goes_on_with_the_threads_it_was_begun_with(
         torch.set_num_threads(1)
         distill(recipe, tmp_path, console=console)
         assert torch.get_num_threads() == 2
-        assert "goes on with 2 threads" in said(console)
+        assert "resumes with 2 threads" in said(console)
         (tmp_path / "result.json").unlink()
         torch.set_num_threads(1)
         monkeypatch.setenv("OMP_NUM_THREADS", "1")
