@@ -138,7 +138,7 @@ DATA_SETS = "camvid cityscapes voc ade20k folder imagenet hf scenes shapes"
 
 PYTHON = {
     "segdistill": """
-        Distiller Ensemble Term losses method_terms models schedules
+        Distiller Ensemble Run Term compare distill losses method_terms models schedules train
     """,
     "segdistill.losses": """
         AT CRD CSC CWD DIST DKD FSP GSKD I2CKD ICKD ICSD IFVD KD MD NST OFD RKD SP SRRL AfDCD CIRKDMemory

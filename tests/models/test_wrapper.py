@@ -146,7 +146,7 @@ def test_an_encoder_with_values_of_its_own_gets_images_so(tmp_path: Path, caplog
     save_student(own, tmp_path, name=name, num_classes=3)
     spec = json.loads((tmp_path / "student.json").read_text())
     assert spec["network_mean"] == spec["network_std"] == [0.5, 0.5, 0.5]
-    torch.testing.assert_close(load(tmp_path)[0](white).logits, own(white).logits)
+    torch.testing.assert_close(load(tmp_path)(white).logits, own(white).logits)
 
 
 @pytest.mark.parametrize("key", ["network_mean", "network_std"])
@@ -155,7 +155,7 @@ def test_a_student_of_an_earlier_version_keeps_imagenets(tmp_path: Path, key: st
     spec = json.loads((tmp_path / "student.json").read_text())
     assert spec.pop(key) == list(IMAGENET_MEAN if key == "network_mean" else IMAGENET_STD)
     (tmp_path / "student.json").write_text(json.dumps(spec))
-    assert not isinstance(load(tmp_path)[0], Wrapped)
+    assert not isinstance(load(tmp_path), Wrapped)
 
 
 def test_timms_records_are_read() -> None:
