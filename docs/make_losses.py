@@ -65,7 +65,7 @@ def section(card: LossCard) -> str:
     labels = "required" if card.labels == "required" else "optional (void pixels are left out)"
     if not card.teacher:
         widths = "student alone"
-    elif card.any_channels:
+    elif not card.equal_channels:
         widths = "channels may differ"
     else:
         widths = "classes equal" if card.needs == ("logits",) else "channels equal; a 1x1 convolution makes them so"

@@ -145,7 +145,7 @@ PYTHON = {
         CIRKDMiniBatch ChannelDistillation CrossEntropy DSDCategory DSDPixel DiffKD FitNet FreeKD
         KnowledgeAdaptation MasKD ReviewKD SKDHolistic SKDPairwise at channel_distillation cirkd_minibatch
         cross_entropy csc cwd dist dkd dsd_category dsd_pixel fitnet fsp gskd i2ckd ickd icsd ifvd kd md nst rkd
-        skd_pairwise sp sub_image_descriptor_kl
+        skd_pairwise sp sub_image_descriptor_kl Loss SelfTaught
     """,
     "segdistill.models": """
         LoadReport build check_name license load load_weights names read_description save_student wrap

@@ -11,6 +11,7 @@ import pytest
 from segdistill import losses
 from segdistill.catalogue.cards import LOSS_CARDS, LossCard, loss_card
 from segdistill.errors import UserError
+from segdistill.losses.loss import declared, trait
 
 EVERYWHERE = {"ignore_index", "generator"}  # the same for every loss, and no recipe's business
 
@@ -36,11 +37,12 @@ class TestCard:
             parameters = list(inspect.signature(getattr(form, "forward", form)).parameters)
             assert [name for name in parameters if name != "self"][:3] == ["student", "teacher", "labels"]
 
-    def test_class_attributes(self, card: LossCard) -> None:
-        module = getattr(losses, card.module)
-        assert module.equal_channels is not card.any_channels
-        assert getattr(module, "needs_teacher", True) is card.teacher
-        assert getattr(module, "mean_over", "batch") == card.mean_over
+    def test_traits_are_the_declared_ones(self, card: LossCard) -> None:
+        for form in forms(card):
+            assert trait(form, "equal_channels") is card.equal_channels
+            assert trait(form, "needs_teacher") is declared(form, "needs_teacher") is card.teacher
+            assert trait(form, "reads_classes") is (card.needs == ("logits",))
+            assert trait(form, "mean_over") == card.mean_over
 
     def test_the_function_has_a_file_of_its_name(self, card: LossCard) -> None:
         file = Path(inspect.getfile(getattr(losses, card.module)))

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from segdistill.losses._ops import labels_at, loss_function, masked_mean, unit
+from segdistill.losses._declare import loss_function
+from segdistill.losses._ops import labels_at, masked_mean, unit
 
 
 @loss_function

@@ -6,8 +6,6 @@ from typing import Literal
 
 from segdistill.errors import unknown
 
-MeanOver = Literal["pixels", "images", "batch"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class LossCard:
@@ -24,7 +22,7 @@ class LossCard:
         url: Where to read it.
         needs: What it compares: "logits", "features" or both.
         labels: Whether it needs labels; "optional" ones only leave out void pixels.
-        any_channels: Student and teacher may have different numbers of channels.
+        equal_channels: Student and teacher must have the same number of channels.
         teacher: False for a loss of student and labels alone.
         on: The feature it is applied to by default.
         mean_over: What its mean counts, so that the parts of a step can be weighted: valid "pixels" of the map it
@@ -49,10 +47,10 @@ class LossCard:
     url: str
     needs: tuple[Literal["logits", "features"], ...]
     labels: Literal["required", "optional"] = "optional"
-    any_channels: bool = False
+    equal_channels: bool = True
     teacher: bool = True
     on: str | tuple[str, ...]
-    mean_over: MeanOver
+    mean_over: Literal["pixels", "images", "batch"]
     hyperparameters: Mapping[str, object] = field(default_factory=dict)
     weight: float
     weight_source: str
@@ -71,7 +69,7 @@ LOSS_CARDS: tuple[LossCard, ...] = (
         url="https://arxiv.org/abs/2204.06986",
         needs=("logits",),
         labels="required",
-        any_channels=True,
+        equal_channels=False,
         teacher=False,
         on="logits",
         mean_over="pixels",
@@ -137,7 +135,7 @@ LOSS_CARDS: tuple[LossCard, ...] = (
         paper="SKD (Liu et al., CVPR 2019)",
         url="https://arxiv.org/abs/1903.04197",
         needs=("features",),
-        any_channels=True,
+        equal_channels=False,
         on="head",
         mean_over="images",
         hyperparameters={"pool": 2},
@@ -155,7 +153,7 @@ LOSS_CARDS: tuple[LossCard, ...] = (
         url="https://doi.org/10.1109/ACCESS.2025.3575066",
         needs=("features",),
         labels="required",
-        any_channels=True,
+        equal_channels=False,
         on="head",
         mean_over="images",
         hyperparameters={
@@ -212,7 +210,7 @@ LOSS_CARDS: tuple[LossCard, ...] = (
         paper="SP (Tung and Mori, ICCV 2019)",
         url="https://arxiv.org/abs/1907.09682",
         needs=("features",),
-        any_channels=True,
+        equal_channels=False,
         on="head",
         mean_over="batch",
         weight=3000.0,
@@ -228,7 +226,7 @@ LOSS_CARDS: tuple[LossCard, ...] = (
         paper="NST (Huang and Wang, 2017)",
         url="https://arxiv.org/abs/1707.01219",
         needs=("features",),
-        any_channels=True,
+        equal_channels=False,
         on="head",
         mean_over="images",
         weight=50.0,
@@ -259,7 +257,7 @@ LOSS_CARDS: tuple[LossCard, ...] = (
         paper="RKD (Park et al., CVPR 2019)",
         url="https://arxiv.org/abs/1904.05068",
         needs=("features",),
-        any_channels=True,
+        equal_channels=False,
         on="head",
         mean_over="batch",
         hyperparameters={"distance": 25.0, "angle": 50.0},
@@ -337,7 +335,7 @@ LOSS_CARDS: tuple[LossCard, ...] = (
         paper="AT (Zagoruyko and Komodakis, ICLR 2017)",
         url="https://arxiv.org/abs/1612.03928",
         needs=("features",),
-        any_channels=True,
+        equal_channels=False,
         on="head",
         mean_over="images",
         hyperparameters={"p": 2},
@@ -370,7 +368,7 @@ LOSS_CARDS: tuple[LossCard, ...] = (
         url="https://www.ecva.net/papers/eccv_2020/papers_ECCV/html/230_ECCV_2020_paper.php",
         needs=("features",),
         labels="required",
-        any_channels=True,
+        equal_channels=False,
         on="head",
         mean_over="pixels",
         hyperparameters={"num_classes": None},
@@ -387,7 +385,7 @@ LOSS_CARDS: tuple[LossCard, ...] = (
         paper="DSD (Feng et al., TIP 2021)",
         url="https://arxiv.org/abs/2107.08591",
         needs=("features", "logits"),
-        any_channels=True,
+        equal_channels=False,
         on=("aux", "head", "logits"),
         mean_over="images",
         weight=1000.0,
@@ -419,7 +417,7 @@ LOSS_CARDS: tuple[LossCard, ...] = (
         paper="CIRKD (Yang et al., CVPR 2022)",
         url="https://arxiv.org/abs/2204.06986",
         needs=("features",),
-        any_channels=True,
+        equal_channels=False,
         on="head",
         mean_over="batch",
         hyperparameters={"temperature": 0.1, "pool": None},
@@ -483,7 +481,7 @@ LOSS_CARDS: tuple[LossCard, ...] = (
         paper="Af-DCD (Fan et al., NeurIPS 2023)",
         url="https://arxiv.org/abs/2312.04168",
         needs=("features",),
-        any_channels=True,
+        equal_channels=False,
         on="stage4",
         mean_over="batch",
         hyperparameters={
@@ -512,7 +510,7 @@ LOSS_CARDS: tuple[LossCard, ...] = (
         paper="DiffKD (Huang et al., NeurIPS 2023)",
         url="https://arxiv.org/abs/2305.15712",
         needs=("features",),
-        any_channels=True,
+        equal_channels=False,
         on="stage4",
         mean_over="pixels",
         hyperparameters={"student_channels": None, "teacher_channels": None, "latent_channels": None, "steps": 5},
@@ -569,7 +567,7 @@ LOSS_CARDS: tuple[LossCard, ...] = (
         paper="Knowledge adaptation (He et al., CVPR 2019)",
         url="https://arxiv.org/abs/1903.04688",
         needs=("features",),
-        any_channels=True,
+        equal_channels=False,
         on="head",
         mean_over="batch",
         hyperparameters={
@@ -594,7 +592,7 @@ LOSS_CARDS: tuple[LossCard, ...] = (
         paper="OFD (Heo et al., ICCV 2019)",
         url="https://arxiv.org/abs/1904.01866",
         needs=("features",),
-        any_channels=True,
+        equal_channels=False,
         on=("stage1", "stage2", "stage3", "stage4"),
         mean_over="images",
         hyperparameters={"student_channels": None, "teacher_channels": None, "margin": None},
@@ -613,7 +611,7 @@ LOSS_CARDS: tuple[LossCard, ...] = (
         paper="CRD (Tian et al., ICLR 2020)",
         url="https://arxiv.org/abs/1910.10699",
         needs=("features",),
-        any_channels=True,
+        equal_channels=False,
         on="head",
         mean_over="images",
         hyperparameters={
@@ -639,7 +637,7 @@ LOSS_CARDS: tuple[LossCard, ...] = (
         paper="SRRL (Yang et al., ICLR 2021)",
         url="https://openreview.net/forum?id=ZzwDy_wiWv",
         needs=("features",),
-        any_channels=True,
+        equal_channels=False,
         on="head",
         mean_over="pixels",
         hyperparameters={"student_channels": None, "classifier": None},
@@ -657,7 +655,7 @@ LOSS_CARDS: tuple[LossCard, ...] = (
         paper="ReviewKD (Chen et al., CVPR 2021)",
         url="https://arxiv.org/abs/2104.09044",
         needs=("features",),
-        any_channels=True,
+        equal_channels=False,
         on=("stage1", "stage2", "stage3", "stage4"),
         mean_over="batch",
         hyperparameters={"student_channels": None, "teacher_channels": None, "width": 512},

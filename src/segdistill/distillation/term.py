@@ -3,17 +3,17 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
 
-from segdistill.catalogue.cards import BY_NAME, LOSS_CARDS, LossCard, MeanOver
 from segdistill.distillation.defaults import Default, Labels, defaults_of
 from segdistill.distillation.feature_names import Feature, FeatureNames
 from segdistill.distillation.gradients import AutoWeight
 from segdistill.distillation.wired import Wire, WiredTerm, adapter_for, adapter_name
 from segdistill.errors import UserError
+from segdistill.losses.loss import MeanOver, declared, trait
 from segdistill.schedules import Schedule
 
 
@@ -70,8 +70,8 @@ class Term:
         self.labels = labels
         self.weight = weight
         self.adapters = [adapter] if isinstance(adapter, nn.Module) else adapter
-        self.needs_teacher = bool(_trait(loss, "needs_teacher"))
-        self.mean_over: MeanOver = _trait(loss, "mean_over")
+        self.needs_teacher = bool(trait(loss, "needs_teacher"))
+        self.mean_over: MeanOver = trait(loss, "mean_over")
         if self.mean_over not in get_args(MeanOver):
             raise UserError(f"the loss's mean_over is one of {get_args(MeanOver)}, got {self.mean_over!r}")
         count = len(self.features.student)
@@ -84,9 +84,9 @@ class Term:
         """Return this term as the student's own objective: it gets labels, and None in place of the teacher.
 
         Raises:
-            UserError: A loss of this package that compares with a teacher.
+            UserError: The loss declares that it needs a teacher.
         """
-        if _is_ours(self.loss) and self.needs_teacher:
+        if declared(self.loss, "needs_teacher"):
             raise UserError("the task is the student's own and this loss needs a teacher; give its term another name")
         task = copy(self)
         task.needs_teacher = False
@@ -95,7 +95,7 @@ class Term:
 
     def with_aux(self) -> "Term":
         """Return this term on the logits of both heads, if it is on the logits and its loss takes both."""
-        if not getattr(self.loss, "takes_aux", False) or self.features.student != ("logits",):
+        if not trait(self.loss, "takes_aux") or self.features.student != ("logits",):
             return self
         term = copy(self)
         term.features = FeatureNames.of(["logits", "aux"])
@@ -104,16 +104,14 @@ class Term:
     @property
     def reads_classes(self) -> bool:
         """True if the logits must have two classes at least, for a softmax over them or an argmax."""
-        card = _card_of(self.loss)
         names = (*self.features.student, *self.features.teacher)
         is_on_logits = any(name.rpartition(".")[2] == "logits" for name in names)
-        return self.labels == "teacher_correct" or (card is not None and card.needs == ("logits",) and is_on_logits)
+        return self.labels == "teacher_correct" or (trait(self.loss, "reads_classes") and is_on_logits)
 
     @property
     def classifies(self) -> bool:
         """True if the labels must be the indices of the student's outputs, as for cross-entropy."""
-        card = _card_of(self.loss)
-        return card is not None and not card.teacher
+        return bool(trait(self.loss, "reads_classes") and not trait(self.loss, "needs_teacher"))
 
     def wire(self, student: Mapping[str, torch.Size], teacher: Mapping[str, torch.Size]) -> WiredTerm:
         """Return the module that computes this term between features of these shapes.
@@ -128,7 +126,7 @@ class Term:
         students = [student[name] for name in names.student]
         if self.needs_teacher:
             teachers = [teacher[name] for name in names.teacher]
-            equal = bool(_trait(self.loss, "equal_channels"))
+            equal = bool(trait(self.loss, "equal_channels"))
             adapters = self.adapters or [
                 adapter_for(name, *shapes, equal_channels=equal)
                 for name, *shapes in zip(names.student, students, teachers, strict=True)
@@ -170,27 +168,3 @@ def _is_number(value: Any) -> bool:
         return math.isfinite(value)
     except (TypeError, ValueError):
         return False
-
-
-def _trait(loss: Callable[..., Tensor], name: Literal["needs_teacher", "equal_channels", "mean_over"]) -> Any:
-    """Read what a loss says of itself; for a function of this package, what its card says; else what is safe."""
-    function = getattr(loss, "func", loss)  # of a partial
-    for each in (loss, function):
-        if hasattr(each, name):
-            return getattr(each, name)
-    card = BY_NAME.get(getattr(function, "__name__", ""))
-    if card is None or not _is_ours(loss):
-        return "batch" if name == "mean_over" else True
-    return {"needs_teacher": card.teacher, "equal_channels": not card.any_channels, "mean_over": card.mean_over}[name]
-
-
-def _card_of(loss: Callable[..., Tensor]) -> LossCard | None:
-    """Return the card of a loss of this package, a module, a function, or a partial of one; of others None."""
-    function = getattr(loss, "func", loss)
-    name = getattr(function, "__name__", type(function).__name__)
-    return next((card for card in LOSS_CARDS if _is_ours(loss) and name in (card.name, card.module)), None)
-
-
-def _is_ours(loss: Callable[..., Tensor]) -> bool:
-    """Whether this package has the loss, as a module, a function, or a partial of one."""
-    return str(getattr(getattr(loss, "func", loss), "__module__", "")).partition(".")[0] == "segdistill"

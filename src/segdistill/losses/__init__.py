@@ -29,12 +29,14 @@ from segdistill.losses.icsd import ICSD, icsd
 from segdistill.losses.ifvd import IFVD, ifvd
 from segdistill.losses.kd import KD, kd
 from segdistill.losses.knowledge_adaptation import KnowledgeAdaptation
+from segdistill.losses.loss import Loss
 from segdistill.losses.maskd import MasKD
 from segdistill.losses.md import MD, md
 from segdistill.losses.nst import NST, nst
 from segdistill.losses.ofd import OFD
 from segdistill.losses.reviewkd import ReviewKD
 from segdistill.losses.rkd import RKD, rkd
+from segdistill.losses.self_taught import SelfTaught
 from segdistill.losses.skd_holistic import SKDHolistic
 from segdistill.losses.skd_pairwise import SKDPairwise, skd_pairwise
 from segdistill.losses.sp import SP, sp
@@ -71,10 +73,12 @@ __all__ = [
     "FitNet",
     "FreeKD",
     "KnowledgeAdaptation",
+    "Loss",
     "MasKD",
     "ReviewKD",
     "SKDHolistic",
     "SKDPairwise",
+    "SelfTaught",
     "at",
     "channel_distillation",
     "cirkd_minibatch",

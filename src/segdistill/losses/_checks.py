@@ -41,7 +41,10 @@ CountOrZero = Annotated[int, Range(">= 0", low=0)]
 
 
 def checks_of(function: Callable[..., Any]) -> dict[str, Check]:
-    """Return the check of every keyword-only parameter whose annotation says what it may be."""
+    """Return the check of every keyword-only parameter, by its annotation; of a module form, its function's."""
+    if isinstance(function, type) and hasattr(function, "_checks"):
+        inherited: dict[str, Check] = function._checks
+        return inherited
     found = {
         name: _check(parameter.annotation)
         for name, parameter in signature(function).parameters.items()
@@ -59,14 +62,18 @@ def check_all(checks: Mapping[str, Check], values: Mapping[str, object]) -> None
                 raise ValueError(f"{name} must be {expected}, got {values[name]!r}")
 
 
-def checked(function: Callable[P, R]) -> Callable[P, R]:
-    """Make a constructor refuse hyper-parameters that are not what their annotations say."""
-    checks = checks_of(function)
+def checked(constructor: Callable[P, R]) -> Callable[P, R]:
+    """Make a constructor refuse hyper-parameters that are not what its annotations say."""
+    return checked_by(checks_of(constructor), constructor)
 
-    @wraps(function)
+
+def checked_by(checks: Mapping[str, Check], constructor: Callable[P, R]) -> Callable[P, R]:
+    """Make a constructor refuse hyper-parameters that do not pass ``checks``."""
+
+    @wraps(constructor)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
         check_all(checks, kwargs)
-        return function(*args, **kwargs)
+        return constructor(*args, **kwargs)
 
     return wrapper
 

@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segdistill.losses._checks import Count, NonNegative, checked
-from segdistill.losses._ops import call_in_dtype, check_shapes, labels_at, loss_function
+from segdistill.losses._declare import loss_function
+from segdistill.losses._ops import call_in_dtype, check_shapes, labels_at
 from segdistill.losses.cross_entropy import cross_entropy
 from segdistill.losses.self_taught import SelfTaught
 

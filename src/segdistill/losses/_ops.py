@@ -1,55 +1,18 @@
-"""What the losses share: the promises every loss keeps, and the operations several of them need."""
+"""Operations that several losses share: checks of shapes, void positions, means, similarities."""
 
-from collections.abc import Callable, Sequence
-from functools import wraps
-from inspect import signature
+from collections.abc import Sequence
 from itertools import chain
-from typing import Any, ParamSpec, cast
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from segdistill.losses._checks import check_all, checks_of
 
-P = ParamSpec("P")
-
-
-def loss_function(function: Callable[P, Tensor]) -> Callable[P, Tensor]:
-    """Make ``function(student, teacher, ...)`` keep the promises that need no mathematics.
-
-    No gradient reaches the teacher (the second parameter), and everything is computed in float32 at
-    least: half-precision tensors are cast up and autocast is off inside. A hyper-parameter that is not
-    what its annotation says is a ValueError. Student and teacher may be tensors, tuples of tensors or None.
-    """
-    compute = cast("Callable[..., Tensor]", function)
-    student_name, teacher_name = list(signature(function).parameters)[:2]
-    checks = checks_of(function)
-
-    @wraps(function)
-    def wrapper(*args: P.args, **kwargs: P.kwargs) -> Tensor:
-        check_all(checks, kwargs)
-        values = [_prepare(value, detach=index == 1) for index, value in enumerate(args)]
-        named = {name: _prepare(value, detach=name == teacher_name) for name, value in kwargs.items()}
-        both = [*values[:2], *(named[name] for name in (student_name, teacher_name) if name in named)]
-        with torch.autocast(_device_type(next(x for x in both if x is not None)), enabled=False):
-            return compute(*values, **named)
-
-    return wrapper
-
-
-def _prepare(value: Any, *, detach: bool) -> Any:
-    if isinstance(value, tuple):
-        return tuple(_prepare(item, detach=detach) for item in value)
-    if not isinstance(value, Tensor):
-        return value
-    value = value.detach() if detach else value
-    return value.float() if value.dtype in (torch.float16, torch.bfloat16) else value
-
-
-def _device_type(value: Any) -> str:
-    return str(value.device.type) if isinstance(value, Tensor) else _device_type(value[0])
+def at_least_float32(x: Tensor) -> Tensor:
+    """Cast a half-precision tensor to float32; return any other as it is."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
 def call_in_dtype(module: nn.Module, x: Tensor, *more: Tensor | None, learns: bool = True) -> Any:

@@ -8,15 +8,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from segdistill.losses._checks import Count, NonNegative, Positive, Range, checked
-from segdistill.losses._ops import (
-    call_in_dtype,
-    check_shapes,
-    hide_void,
-    loss_function,
-    masked_mean,
-    valid_at,
-    zero_void,
-)
+from segdistill.losses._declare import loss_function
+from segdistill.losses._ops import call_in_dtype, check_shapes, hide_void, masked_mean, valid_at, zero_void
 
 # Numbers held at a time by the contrast, in its distances and, on CUDA, their backward pass: 256 MB in float32.
 _NUMBERS_AT_A_TIME = 2**26
@@ -67,6 +60,7 @@ class AfDCD(nn.Module):
     """
 
     equal_channels = False
+    needs_teacher = True
 
     @checked
     def __init__(

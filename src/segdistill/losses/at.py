@@ -2,11 +2,12 @@
 
 from torch import Tensor, nn
 
-from segdistill.losses._checks import Power, checked
-from segdistill.losses._ops import check_shapes, loss_function, masked_mean, unit, valid_at
+from segdistill.losses._checks import Power
+from segdistill.losses._declare import loss_function, module_of
+from segdistill.losses._ops import check_shapes, masked_mean, unit, valid_at
 
 
-@loss_function
+@loss_function(equal_channels=False, mean_over="images")
 def at(
     student: Tensor,
     teacher: Tensor,
@@ -47,14 +48,11 @@ def _attention(features: Tensor, valid: Tensor, p: float) -> Tensor:
     return unit(strength.masked_fill(~valid, 0), dim=1)
 
 
+@module_of(at)
 class AT(nn.Module):
     """Module form of :func:`at`."""
 
-    equal_channels = False
-    mean_over = "images"
-
-    @checked
-    def __init__(self, *, p: Power = 2, ignore_index: int = 255) -> None:
+    def __init__(self, *, p: float = 2, ignore_index: int = 255) -> None:
         super().__init__()
         self.p = p
         self.ignore_index = ignore_index

@@ -2,11 +2,11 @@
 
 from torch import Tensor, nn
 
-from segdistill.losses._checks import checked
-from segdistill.losses._ops import check_shapes, loss_function, masked_mean, mean_of_valid, valid_at
+from segdistill.losses._declare import loss_function, module_of
+from segdistill.losses._ops import check_shapes, masked_mean, mean_of_valid, valid_at
 
 
-@loss_function
+@loss_function(mean_over="images")
 def channel_distillation(
     student: Tensor, teacher: Tensor, labels: Tensor | None = None, *, ignore_index: int = 255
 ) -> Tensor:
@@ -36,13 +36,10 @@ def channel_distillation(
     return masked_mean(difference.square().mean(dim=1), valid.flatten(1).any(dim=1))
 
 
+@module_of(channel_distillation)
 class ChannelDistillation(nn.Module):
     """Module form of :func:`channel_distillation`."""
 
-    equal_channels = True
-    mean_over = "images"
-
-    @checked
     def __init__(self, *, ignore_index: int = 255) -> None:
         super().__init__()
         self.ignore_index = ignore_index

@@ -6,14 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from segdistill.losses._checks import Count, CountOrZero, Positive, checked
-from segdistill.losses._ops import (
-    call_in_dtype,
-    check_shapes,
-    class_members,
-    loss_function,
-    similarity_divergence,
-    unit,
-)
+from segdistill.losses._declare import loss_function
+from segdistill.losses._ops import call_in_dtype, check_shapes, class_members, similarity_divergence, unit
 from segdistill.losses._processes import gathered
 
 # Pixels of each class and image that enter the pixel queue in a step, at most.
@@ -64,6 +58,7 @@ class CIRKDMemory(nn.Module):
     """
 
     equal_channels = True
+    needs_teacher = True
     mean_over = "pixels"
 
     pixel_queue: Tensor

@@ -3,18 +3,12 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segdistill.losses._checks import Count, Positive, checked
-from segdistill.losses._ops import (
-    check_shapes,
-    loss_function,
-    masked_mean,
-    similarity_divergence,
-    unit,
-    valid_at,
-)
+from segdistill.losses._checks import Count, Positive
+from segdistill.losses._declare import loss_function, module_of
+from segdistill.losses._ops import check_shapes, masked_mean, similarity_divergence, unit, valid_at
 
 
-@loss_function
+@loss_function(equal_channels=False)
 def cirkd_minibatch(
     student: Tensor,
     teacher: Tensor,
@@ -73,13 +67,11 @@ def _rows_and_columns(features: Tensor, temperature: float) -> tuple[Tensor, Ten
     return columns.flatten(1).mT / temperature, columns
 
 
+@module_of(cirkd_minibatch)
 class CIRKDMiniBatch(nn.Module):
     """Module form of :func:`cirkd_minibatch`."""
 
-    equal_channels = False
-
-    @checked
-    def __init__(self, *, temperature: Positive = 0.1, pool: Count | None = None, ignore_index: int = 255) -> None:
+    def __init__(self, *, temperature: float = 0.1, pool: int | None = None, ignore_index: int = 255) -> None:
         super().__init__()
         self.temperature = temperature
         self.pool = pool

@@ -4,15 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from segdistill.losses._checks import Count, Positive, Share, checked
-from segdistill.losses._ops import (
-    call_in_dtype,
-    check_channels,
-    check_shapes,
-    loss_function,
-    mean_of_valid,
-    unit,
-    valid_at,
-)
+from segdistill.losses._declare import loss_function
+from segdistill.losses._ops import call_in_dtype, check_channels, check_shapes, mean_of_valid, unit, valid_at
 from segdistill.losses._processes import gathered, summed
 
 _EPSILON = 1e-7  # in the logarithms, as in the released code
@@ -67,6 +60,7 @@ class CRD(nn.Module):
     """
 
     equal_channels = False
+    needs_teacher = True
     mean_over = "images"
 
     student_memory: Tensor

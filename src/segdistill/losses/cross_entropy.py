@@ -3,11 +3,11 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segdistill.losses._checks import NonNegative, checked
-from segdistill.losses._ops import loss_function
+from segdistill.losses._checks import NonNegative
+from segdistill.losses._declare import loss_function, module_of
 
 
-@loss_function
+@loss_function(equal_channels=False, needs_teacher=False, takes_aux=True, reads_classes=True, mean_over="pixels")
 def cross_entropy(
     student: Tensor | tuple[Tensor, Tensor | None],
     teacher: object = None,
@@ -52,16 +52,11 @@ def _head(logits: Tensor, labels: Tensor, ignore_index: int) -> Tensor:
     return total / (labels != ignore_index).sum().clamp(min=1)
 
 
+@module_of(cross_entropy)
 class CrossEntropy(nn.Module):
     """Module form of :func:`cross_entropy`."""
 
-    equal_channels = False
-    mean_over = "pixels"
-    needs_teacher = False
-    takes_aux = True
-
-    @checked
-    def __init__(self, *, ignore_index: int = 255, aux_weight: NonNegative = 0.4) -> None:
+    def __init__(self, *, ignore_index: int = 255, aux_weight: float = 0.4) -> None:
         super().__init__()
         self.ignore_index = ignore_index
         self.aux_weight = aux_weight

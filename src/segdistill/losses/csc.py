@@ -2,11 +2,11 @@
 
 from torch import Tensor, nn
 
-from segdistill.losses._checks import checked
-from segdistill.losses._ops import check_shapes, loss_function, masked_mean, valid_at, zero_void
+from segdistill.losses._declare import loss_function, module_of
+from segdistill.losses._ops import check_shapes, masked_mean, valid_at, zero_void
 
 
-@loss_function
+@loss_function(mean_over="images")
 def csc(student: Tensor, teacher: Tensor, labels: Tensor | None = None, *, ignore_index: int = 255) -> Tensor:
     r"""Mean squared difference of the products of every two positions, of every channel.
 
@@ -39,13 +39,10 @@ def csc(student: Tensor, teacher: Tensor, labels: Tensor | None = None, *, ignor
     return masked_mean(squared.mean(dim=1) / count.clamp(min=1) ** 2, count > 0)
 
 
+@module_of(csc)
 class CSC(nn.Module):
     """Module form of :func:`csc`."""
 
-    equal_channels = True
-    mean_over = "images"
-
-    @checked
     def __init__(self, *, ignore_index: int = 255) -> None:
         super().__init__()
         self.ignore_index = ignore_index

@@ -2,18 +2,12 @@
 
 from torch import Tensor, nn
 
-from segdistill.losses._checks import Positive, checked
-from segdistill.losses._ops import (
-    check_shapes,
-    hide_void,
-    kl_divergence,
-    loss_function,
-    masked_mean,
-    valid_at,
-)
+from segdistill.losses._checks import Positive
+from segdistill.losses._declare import loss_function, module_of
+from segdistill.losses._ops import check_shapes, hide_void, kl_divergence, masked_mean, valid_at
 
 
-@loss_function
+@loss_function(mean_over="images")
 def cwd(
     student: Tensor,
     teacher: Tensor,
@@ -49,14 +43,11 @@ def cwd(
     return temperature**2 * masked_mean(divergence, valid.flatten(1).any(dim=1))
 
 
+@module_of(cwd)
 class CWD(nn.Module):
     """Module form of :func:`cwd`."""
 
-    equal_channels = True
-    mean_over = "images"
-
-    @checked
-    def __init__(self, *, temperature: Positive = 4.0, ignore_index: int = 255) -> None:
+    def __init__(self, *, temperature: float = 4.0, ignore_index: int = 255) -> None:
         super().__init__()
         self.temperature = temperature
         self.ignore_index = ignore_index

@@ -8,15 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segdistill.losses._checks import Count, Range, checked
+from segdistill.losses._declare import loss_function
 from segdistill.losses._diffusion import LEFT, STEPS, Bottleneck, Denoiser, batch_norm, denoised
-from segdistill.losses._ops import (
-    call_in_dtype,
-    check_shapes,
-    loss_function,
-    masked_mean,
-    valid_at,
-    zero_void,
-)
+from segdistill.losses._ops import call_in_dtype, check_shapes, masked_mean, valid_at, zero_void
 from segdistill.losses.self_taught import SelfTaught
 
 

@@ -4,11 +4,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segdistill.losses._checks import NonNegative, Positive, checked
-from segdistill.losses._ops import check_shapes, loss_function, masked_mean, valid_at
+from segdistill.losses._checks import NonNegative, Positive
+from segdistill.losses._declare import loss_function, module_of
+from segdistill.losses._ops import check_shapes, masked_mean, valid_at
 
 
-@loss_function
+@loss_function(reads_classes=True)
 def dist(
     student: Tensor,
     teacher: Tensor,
@@ -61,18 +62,16 @@ def _cosine(a: Tensor, b: Tensor, dim: int) -> Tensor:
     return (a * b).sum(dim) / (norms + 1e-8)
 
 
+@module_of(dist)
 class DIST(nn.Module):
     """Module form of :func:`dist`."""
 
-    equal_channels = True
-
-    @checked
     def __init__(
         self,
         *,
-        inter: NonNegative = 1.0,
-        intra: NonNegative = 1.0,
-        temperature: Positive = 1.0,
+        inter: float = 1.0,
+        intra: float = 1.0,
+        temperature: float = 1.0,
         ignore_index: int = 255,
     ) -> None:
         super().__init__()

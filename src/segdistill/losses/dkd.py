@@ -3,17 +3,12 @@
 import torch
 from torch import Tensor, nn
 
-from segdistill.losses._checks import NonNegative, Positive, checked
-from segdistill.losses._ops import (
-    check_shapes,
-    kl_divergence,
-    labels_at,
-    loss_function,
-    masked_mean,
-)
+from segdistill.losses._checks import NonNegative, Positive
+from segdistill.losses._declare import loss_function, module_of
+from segdistill.losses._ops import check_shapes, kl_divergence, labels_at, masked_mean
 
 
-@loss_function
+@loss_function(reads_classes=True, mean_over="pixels")
 def dkd(
     student: Tensor,
     teacher: Tensor,
@@ -64,19 +59,16 @@ def dkd(
     return temperature**2 * masked_mean(divergence, valid)
 
 
+@module_of(dkd)
 class DKD(nn.Module):
     """Module form of :func:`dkd`."""
 
-    equal_channels = True
-    mean_over = "pixels"
-
-    @checked
     def __init__(
         self,
         *,
-        target: NonNegative = 1.0,
-        others: NonNegative = 0.5,
-        temperature: Positive = 1.0,
+        target: float = 1.0,
+        others: float = 0.5,
+        temperature: float = 1.0,
         ignore_index: int = 255,
     ) -> None:
         super().__init__()

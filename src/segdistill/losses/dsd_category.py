@@ -3,11 +3,12 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segdistill.losses._checks import Count, Positive, checked
-from segdistill.losses._ops import check_shapes, hide_void, loss_function, masked_mean, valid_at
+from segdistill.losses._checks import Count, Positive
+from segdistill.losses._declare import loss_function, module_of
+from segdistill.losses._ops import check_shapes, hide_void, masked_mean, valid_at
 
 
-@loss_function
+@loss_function(reads_classes=True, mean_over="images")
 def dsd_category(
     student: Tensor,
     teacher: Tensor,
@@ -58,14 +59,11 @@ def _correlation(logits: Tensor, valid: Tensor, share: Tensor, temperature: floa
     return places @ places.mT
 
 
+@module_of(dsd_category)
 class DSDCategory(nn.Module):
     """Module form of :func:`dsd_category`."""
 
-    equal_channels = True
-    mean_over = "images"
-
-    @checked
-    def __init__(self, *, temperature: Positive = 4.0, pool: Count = 2, ignore_index: int = 255) -> None:
+    def __init__(self, *, temperature: float = 4.0, pool: int = 2, ignore_index: int = 255) -> None:
         super().__init__()
         self.temperature = temperature
         self.pool = pool

@@ -5,14 +5,14 @@ from itertools import combinations
 import torch
 from torch import Tensor, nn
 
-from segdistill.losses._checks import checked
-from segdistill.losses._ops import check_shapes, loss_function, masked_mean, unit, valid_at
+from segdistill.losses._declare import loss_function, module_of
+from segdistill.losses._ops import check_shapes, masked_mean, unit, valid_at
 
 # Two maps of unit length nearer than this are the same map, up to rounding.
 _COINCIDE = 1e-6
 
 
-@loss_function
+@loss_function(equal_channels=False, mean_over="images")
 def dsd_pixel(
     student: tuple[Tensor, ...],
     teacher: tuple[Tensor, ...],
@@ -76,13 +76,10 @@ def _check_maps(student: tuple[Tensor, ...], teacher: tuple[Tensor, ...]) -> Non
             )
 
 
+@module_of(dsd_pixel)
 class DSDPixel(nn.Module):
     """Module form of :func:`dsd_pixel`."""
 
-    equal_channels = False
-    mean_over = "images"
-
-    @checked
     def __init__(self, *, ignore_index: int = 255) -> None:
         super().__init__()
         self.ignore_index = ignore_index

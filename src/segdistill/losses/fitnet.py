@@ -2,11 +2,11 @@
 
 from torch import Tensor, nn
 
-from segdistill.losses._checks import checked
-from segdistill.losses._ops import check_shapes, loss_function, masked_mean, valid_at
+from segdistill.losses._declare import loss_function, module_of
+from segdistill.losses._ops import check_shapes, masked_mean, valid_at
 
 
-@loss_function
+@loss_function(mean_over="pixels")
 def fitnet(
     student: Tensor,
     teacher: Tensor,
@@ -36,13 +36,10 @@ def fitnet(
     return masked_mean(difference, valid_at(labels, student, ignore_index))
 
 
+@module_of(fitnet)
 class FitNet(nn.Module):
     """Module form of :func:`fitnet`."""
 
-    equal_channels = True
-    mean_over = "pixels"
-
-    @checked
     def __init__(self, *, ignore_index: int = 255) -> None:
         super().__init__()
         self.ignore_index = ignore_index

@@ -5,8 +5,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from segdistill.losses._checks import Count, NonNegative, checked
+from segdistill.losses._declare import loss_function
 from segdistill.losses._mask_tokens import MaskTokens, draw_masks, mean_overlap
-from segdistill.losses._ops import loss_function, masked_mean, zero_void
+from segdistill.losses._ops import masked_mean, zero_void
 
 
 class FreeKD(MaskTokens):

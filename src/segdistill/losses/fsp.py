@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor, nn
 
-from segdistill.losses._checks import checked
-from segdistill.losses._ops import check_shapes, loss_function, masked_mean, pool_valid, valid_at
+from segdistill.losses._declare import loss_function, module_of
+from segdistill.losses._ops import check_shapes, masked_mean, pool_valid, valid_at
 
 
-@loss_function
+@loss_function(mean_over="images")
 def fsp(
     student: tuple[Tensor, ...],
     teacher: tuple[Tensor, ...],
@@ -73,13 +73,10 @@ def _pair(s1: Tensor, s2: Tensor, t1: Tensor, t2: Tensor, labels: Tensor | None,
     return masked_mean((ours - theirs).square().mean(dim=(1, 2)), valid.any(dim=1))
 
 
+@module_of(fsp)
 class FSP(nn.Module):
     """Module form of :func:`fsp`."""
 
-    equal_channels = True
-    mean_over = "images"
-
-    @checked
     def __init__(self, *, ignore_index: int = 255) -> None:
         super().__init__()
         self.ignore_index = ignore_index

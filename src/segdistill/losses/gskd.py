@@ -5,14 +5,15 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from segdistill.losses._checks import Count, Positive, checked
-from segdistill.losses._ops import check_shapes, kl_divergence, labels_at, loss_function, unit
+from segdistill.losses._checks import Count, Positive
+from segdistill.losses._declare import loss_function, module_of
+from segdistill.losses._ops import check_shapes, kl_divergence, labels_at, unit
 
 Sampling = Literal["class_balanced", "random"]
 Stride = Count | Literal["classes"]
 
 
-@loss_function
+@loss_function(equal_channels=False, mean_over="images")
 def gskd(
     student: Tensor,
     teacher: Tensor,
@@ -175,19 +176,16 @@ def row_permutations(size: int, *, generator: torch.Generator | None, device: to
     return torch.rand(size, size, generator=generator, device=source).to(device).argsort(dim=1)
 
 
+@module_of(gskd)
 class GSKD(nn.Module):
     """Module form of :func:`gskd`."""
 
-    equal_channels = False
-    mean_over = "images"
-
-    @checked
     def __init__(
         self,
         *,
-        samples: Count = 16,
+        samples: int = 16,
         stride: Stride = 8,
-        temperature: Positive = 1.0,
+        temperature: float = 1.0,
         sampling: Sampling = "class_balanced",
         group: bool = True,
         shuffle: bool = True,

@@ -3,11 +3,12 @@
 import torch
 from torch import Tensor, nn
 
-from segdistill.losses._checks import Count, NonNegative, checked
-from segdistill.losses._ops import check_shapes, class_members, loss_function, masked_mean
+from segdistill.losses._checks import Count, NonNegative
+from segdistill.losses._declare import loss_function, module_of
+from segdistill.losses._ops import check_shapes, class_members, masked_mean
 
 
-@loss_function
+@loss_function()
 def i2ckd(
     student: Tensor,
     teacher: Tensor,
@@ -57,13 +58,11 @@ def i2ckd(
     return masked_mean(triplets, present & present[:, None] & others)
 
 
+@module_of(i2ckd)
 class I2CKD(nn.Module):
     """Module form of :func:`i2ckd`."""
 
-    equal_channels = True
-
-    @checked
-    def __init__(self, *, margin: NonNegative = 1.0, num_classes: Count | None = None, ignore_index: int = 255) -> None:
+    def __init__(self, *, margin: float = 1.0, num_classes: int | None = None, ignore_index: int = 255) -> None:
         super().__init__()
         self.margin = margin
         self.num_classes = num_classes

@@ -2,11 +2,11 @@
 
 from torch import Tensor, nn
 
-from segdistill.losses._checks import checked
-from segdistill.losses._ops import check_shapes, loss_function, masked_mean, unit, valid_at, zero_void
+from segdistill.losses._declare import loss_function, module_of
+from segdistill.losses._ops import check_shapes, masked_mean, unit, valid_at, zero_void
 
 
-@loss_function
+@loss_function(mean_over="images")
 def ickd(student: Tensor, teacher: Tensor, labels: Tensor | None = None, *, ignore_index: int = 255) -> Tensor:
     r"""Mean over images and channels of the squared distance of the channel's normalised correlations.
 
@@ -39,13 +39,10 @@ def _correlations(features: Tensor) -> Tensor:
     return unit(rows @ rows.mT, dim=2)
 
 
+@module_of(ickd)
 class ICKD(nn.Module):
     """Module form of :func:`ickd`."""
 
-    equal_channels = True
-    mean_over = "images"
-
-    @checked
     def __init__(self, *, ignore_index: int = 255) -> None:
         super().__init__()
         self.ignore_index = ignore_index

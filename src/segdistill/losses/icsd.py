@@ -6,13 +6,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segdistill.losses._checks import checked
-from segdistill.losses._ops import check_shapes, hide_void, loss_function, masked_mean, unit, valid_at, zero_void
+from segdistill.losses._declare import loss_function, module_of
+from segdistill.losses._ops import check_shapes, hide_void, masked_mean, unit, valid_at, zero_void
 
 Form = Literal["paper", "released"]
 
 
-@loss_function
+@loss_function(reads_classes=True, mean_over="images")
 def icsd(
     student: Tensor,
     teacher: Tensor,
@@ -74,13 +74,10 @@ def _released_similarities(logits: Tensor, valid: Tensor) -> Tensor:
     return unit(torch.where(upper, entropy, entropy[:, None]) - g @ g.mT, dim=1)
 
 
+@module_of(icsd)
 class ICSD(nn.Module):
     """Module form of :func:`icsd`."""
 
-    equal_channels = True
-    mean_over = "images"
-
-    @checked
     def __init__(self, *, form: Form = "paper", ignore_index: int = 255) -> None:
         super().__init__()
         self.form: Form = form

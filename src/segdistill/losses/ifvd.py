@@ -2,11 +2,12 @@
 
 from torch import Tensor, nn
 
-from segdistill.losses._checks import Count, checked
-from segdistill.losses._ops import check_shapes, class_members, loss_function, masked_mean, unit
+from segdistill.losses._checks import Count
+from segdistill.losses._declare import loss_function, module_of
+from segdistill.losses._ops import check_shapes, class_members, masked_mean, unit
 
 
-@loss_function
+@loss_function(equal_channels=False, mean_over="pixels")
 def ifvd(
     student: Tensor,
     teacher: Tensor,
@@ -53,14 +54,11 @@ def _similarity_to_centre(features: Tensor, member: Tensor) -> Tensor:
     return (similarity * one_hot).sum(dim=2)
 
 
+@module_of(ifvd)
 class IFVD(nn.Module):
     """Module form of :func:`ifvd`."""
 
-    equal_channels = False
-    mean_over = "pixels"
-
-    @checked
-    def __init__(self, *, num_classes: Count | None = None, ignore_index: int = 255) -> None:
+    def __init__(self, *, num_classes: int | None = None, ignore_index: int = 255) -> None:
         super().__init__()
         self.num_classes = num_classes
         self.ignore_index = ignore_index

@@ -2,17 +2,12 @@
 
 from torch import Tensor, nn
 
-from segdistill.losses._checks import Positive, checked
-from segdistill.losses._ops import (
-    check_shapes,
-    kl_divergence,
-    loss_function,
-    masked_mean,
-    valid_at,
-)
+from segdistill.losses._checks import Positive
+from segdistill.losses._declare import loss_function, module_of
+from segdistill.losses._ops import check_shapes, kl_divergence, masked_mean, valid_at
 
 
-@loss_function
+@loss_function(reads_classes=True, mean_over="pixels")
 def kd(
     student: Tensor,
     teacher: Tensor,
@@ -45,14 +40,11 @@ def kd(
     return temperature**2 * masked_mean(divergence, valid_at(labels, student, ignore_index))
 
 
+@module_of(kd)
 class KD(nn.Module):
     """Module form of :func:`kd`."""
 
-    equal_channels = True
-    mean_over = "pixels"
-
-    @checked
-    def __init__(self, *, temperature: Positive = 1.0, ignore_index: int = 255) -> None:
+    def __init__(self, *, temperature: float = 1.0, ignore_index: int = 255) -> None:
         super().__init__()
         self.temperature = temperature
         self.ignore_index = ignore_index

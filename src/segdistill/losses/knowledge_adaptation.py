@@ -9,15 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segdistill.losses._checks import Count, NonNegative, checked
-from segdistill.losses._ops import (
-    call_in_dtype,
-    check_shapes,
-    loss_function,
-    masked_mean,
-    unit,
-    valid_at,
-    zero_void,
-)
+from segdistill.losses._declare import loss_function
+from segdistill.losses._ops import call_in_dtype, check_shapes, masked_mean, unit, valid_at, zero_void
 from segdistill.losses.self_taught import SelfTaught
 
 

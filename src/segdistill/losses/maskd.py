@@ -3,8 +3,9 @@
 from torch import Tensor
 
 from segdistill.losses._checks import Count, NonNegative, checked
+from segdistill.losses._declare import loss_function
 from segdistill.losses._mask_tokens import MaskTokens, draw_masks, mean_overlap
-from segdistill.losses._ops import loss_function, masked_mean
+from segdistill.losses._ops import masked_mean
 
 
 class MasKD(MaskTokens):

@@ -4,14 +4,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segdistill.losses._checks import NonNegative, checked
-from segdistill.losses._ops import check_shapes, loss_function, masked_mean, valid_at
+from segdistill.losses._checks import NonNegative
+from segdistill.losses._declare import loss_function, module_of
+from segdistill.losses._ops import check_shapes, masked_mean, valid_at
 
 # Half of the eight neighbours, as (rows down, columns right); each pair of pixels counts for both of them.
 NEIGHBOURS = ((0, 1), (1, -1), (1, 0), (1, 1))
 
 
-@loss_function
+@loss_function(reads_classes=True, mean_over="pixels")
 def md(
     student: Tensor,
     teacher: Tensor,
@@ -67,14 +68,11 @@ def _consistency(p: Tensor, valid: Tensor) -> Tensor:
     return total
 
 
+@module_of(md)
 class MD(nn.Module):
     """Module form of :func:`md`."""
 
-    equal_channels = True
-    mean_over = "pixels"
-
-    @checked
-    def __init__(self, *, zero: NonNegative = 1.0, first: NonNegative = 1.0, ignore_index: int = 255) -> None:
+    def __init__(self, *, zero: float = 1.0, first: float = 1.0, ignore_index: int = 255) -> None:
         super().__init__()
         self.zero = zero
         self.first = first

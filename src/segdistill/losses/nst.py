@@ -2,19 +2,11 @@
 
 from torch import Tensor, nn
 
-from segdistill.losses._checks import checked
-from segdistill.losses._ops import (
-    check_shapes,
-    gram_distance,
-    loss_function,
-    masked_mean,
-    unit,
-    valid_at,
-    zero_void,
-)
+from segdistill.losses._declare import loss_function, module_of
+from segdistill.losses._ops import check_shapes, gram_distance, masked_mean, unit, valid_at, zero_void
 
 
-@loss_function
+@loss_function(equal_channels=False, mean_over="images")
 def nst(student: Tensor, teacher: Tensor, labels: Tensor | None = None, *, ignore_index: int = 255) -> Tensor:
     r"""Mean over images of the squared maximum mean discrepancy between the channels of the two maps.
 
@@ -45,13 +37,10 @@ def nst(student: Tensor, teacher: Tensor, labels: Tensor | None = None, *, ignor
     return masked_mean(gram_distance(s, t), valid.flatten(1).any(dim=1))
 
 
+@module_of(nst)
 class NST(nn.Module):
     """Module form of :func:`nst`."""
 
-    equal_channels = False
-    mean_over = "images"
-
-    @checked
     def __init__(self, *, ignore_index: int = 255) -> None:
         super().__init__()
         self.ignore_index = ignore_index

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from segdistill.losses._checks import Count, checked
 from segdistill.losses._connector import Connector
-from segdistill.losses._ops import call_in_dtype, check_maps, loss_function, valid_at, valid_rows
+from segdistill.losses._declare import loss_function
+from segdistill.losses._ops import call_in_dtype, check_maps, valid_at, valid_rows
 from segdistill.losses._processes import summed
 
 
@@ -44,6 +45,7 @@ class OFD(nn.Module):
     """
 
     equal_channels = False
+    needs_teacher = True
     mean_over = "images"
 
     @checked

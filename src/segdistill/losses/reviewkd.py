@@ -7,15 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segdistill.losses._checks import Count, checked
-from segdistill.losses._ops import (
-    call_in_dtype,
-    check_maps,
-    loss_function,
-    masked_mean,
-    pool_valid,
-    valid_at,
-    zero_void,
-)
+from segdistill.losses._declare import loss_function
+from segdistill.losses._ops import call_in_dtype, check_maps, masked_mean, pool_valid, valid_at, zero_void
 
 # Cells a side of the pooled maps that are compared beside the full one.
 _SIDES = (4, 2, 1)
@@ -53,6 +46,7 @@ class ReviewKD(nn.Module):
     """
 
     equal_channels = False
+    needs_teacher = True
 
     @checked
     def __init__(

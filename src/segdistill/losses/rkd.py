@@ -4,11 +4,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segdistill.losses._checks import NonNegative, checked
-from segdistill.losses._ops import check_shapes, loss_function, mean_of_valid, valid_at
+from segdistill.losses._checks import NonNegative
+from segdistill.losses._declare import loss_function, module_of
+from segdistill.losses._ops import check_shapes, mean_of_valid, valid_at
 
 
-@loss_function
+@loss_function(equal_channels=False)
 def rkd(
     student: Tensor,
     teacher: Tensor,
@@ -74,13 +75,11 @@ def _relations(x: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
     return distances / mean.masked_fill(mean == 0, 1), between * inverse[:, :, None] * inverse[:, None]
 
 
+@module_of(rkd)
 class RKD(nn.Module):
     """Module form of :func:`rkd`."""
 
-    equal_channels = False
-
-    @checked
-    def __init__(self, *, distance: NonNegative = 25.0, angle: NonNegative = 50.0, ignore_index: int = 255) -> None:
+    def __init__(self, *, distance: float = 25.0, angle: float = 50.0, ignore_index: int = 255) -> None:
         super().__init__()
         self.distance = distance
         self.angle = angle

@@ -20,6 +20,7 @@ class SelfTaught(nn.Module):
             before the student does; 0 where they learn beside it.
     """
 
+    needs_teacher = True
     first_stage: float = 0.0
 
     def inner_parameters(self) -> Iterator[nn.Parameter]:

@@ -7,8 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segdistill.losses._checks import Count, checked
+from segdistill.losses._declare import loss_function
 from segdistill.losses._discriminator import Discriminator
-from segdistill.losses._ops import call_in_dtype, check_shapes, loss_function, masked_mean, valid_at
+from segdistill.losses._ops import call_in_dtype, check_shapes, masked_mean, valid_at
 from segdistill.losses.self_taught import SelfTaught
 
 
@@ -49,6 +50,7 @@ class SKDHolistic(SelfTaught):
     """
 
     equal_channels = True
+    reads_classes = True
 
     @checked
     def __init__(self, *, num_classes: Count, ignore_index: int = 255) -> None:

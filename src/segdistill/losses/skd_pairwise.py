@@ -3,19 +3,12 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segdistill.losses._checks import Count, checked
-from segdistill.losses._ops import (
-    check_shapes,
-    gram_distance,
-    hide_void,
-    loss_function,
-    masked_mean,
-    unit,
-    valid_at,
-)
+from segdistill.losses._checks import Count
+from segdistill.losses._declare import loss_function, module_of
+from segdistill.losses._ops import check_shapes, gram_distance, hide_void, masked_mean, unit, valid_at
 
 
-@loss_function
+@loss_function(equal_channels=False, mean_over="images")
 def skd_pairwise(
     student: Tensor,
     teacher: Tensor,
@@ -54,14 +47,11 @@ def skd_pairwise(
     return masked_mean(gram_distance(s, t) / count.clamp(min=1) ** 2, count > 0)
 
 
+@module_of(skd_pairwise)
 class SKDPairwise(nn.Module):
     """Module form of :func:`skd_pairwise`."""
 
-    equal_channels = False
-    mean_over = "images"
-
-    @checked
-    def __init__(self, *, pool: Count = 2, ignore_index: int = 255) -> None:
+    def __init__(self, *, pool: int = 2, ignore_index: int = 255) -> None:
         super().__init__()
         self.pool = pool
         self.ignore_index = ignore_index

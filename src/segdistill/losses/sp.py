@@ -2,11 +2,11 @@
 
 from torch import Tensor, nn
 
-from segdistill.losses._checks import checked
-from segdistill.losses._ops import check_shapes, loss_function, unit, valid_at, zero_void
+from segdistill.losses._declare import loss_function, module_of
+from segdistill.losses._ops import check_shapes, unit, valid_at, zero_void
 
 
-@loss_function
+@loss_function(equal_channels=False)
 def sp(student: Tensor, teacher: Tensor, labels: Tensor | None = None, *, ignore_index: int = 255) -> Tensor:
     r"""Mean squared difference of the row-normalised matrices of similarities between images.
 
@@ -42,12 +42,10 @@ def _similarities(features: Tensor) -> Tensor:
     return unit(rows @ rows.mT, dim=1)
 
 
+@module_of(sp)
 class SP(nn.Module):
     """Module form of :func:`sp`."""
 
-    equal_channels = False
-
-    @checked
     def __init__(self, *, ignore_index: int = 255) -> None:
         super().__init__()
         self.ignore_index = ignore_index

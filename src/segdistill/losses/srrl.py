@@ -5,7 +5,8 @@ from torch import Tensor, nn
 
 from segdistill.losses._checks import Count, checked
 from segdistill.losses._connector import Connector
-from segdistill.losses._ops import call_in_dtype, check_channels, check_shapes, loss_function, valid_at, valid_rows
+from segdistill.losses._declare import loss_function
+from segdistill.losses._ops import call_in_dtype, check_channels, check_shapes, valid_at, valid_rows
 
 
 class SRRL(nn.Module):
@@ -35,6 +36,7 @@ class SRRL(nn.Module):
     """
 
     equal_channels = False
+    needs_teacher = True
     mean_over = "pixels"
 
     weight: Tensor

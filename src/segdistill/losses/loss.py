@@ -1,0 +1,61 @@
+"""The loss protocol: what a Term reads from a loss, and the default of each where it is absent."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Literal, Protocol
+
+from torch import Tensor
+
+MeanOver = Literal["pixels", "images", "batch"]
+
+
+class Loss(Protocol):
+    """A callable ``(student, teacher, labels) -> scalar`` and the attributes that a Term reads from it.
+
+    Any function or module with this signature is a loss. An attribute that it does not declare has the default given
+    here, which is safe for every loss. A function declares one by assignment, ``my_loss.mean_over = "pixels"``, a
+    module as a class attribute or in its constructor.
+
+    Attributes:
+        equal_channels: Student and teacher must have the same number of channels: where they differ, the Term adds a
+            1x1 convolution. Default True.
+        needs_teacher: The loss reads the teacher's features. If False, it is called with None in their place. A loss
+            that declares True cannot be the task. Default True.
+        takes_aux: ``student`` may be a tuple of the logits and the auxiliary head's logits (or None). Default False.
+        reads_classes: The channels are scores of at least two classes, for a softmax or an argmax over them. Default
+            False.
+        mean_over: What the value is a mean over, so that an accumulated step can weight its parts: valid "pixels" of
+            the compared map (of the labels, for a loss without a teacher), or "images" that have one. "batch" for any
+            other value, such as a relation between images; its parts have equal weights. Default "batch".
+
+    A loss may also have an attribute ``ignore_index``, the label of the pixels that do not count. It must be that of
+    the Distiller.
+    """
+
+    equal_channels: bool = True
+    needs_teacher: bool = True
+    takes_aux: bool = False
+    reads_classes: bool = False
+    mean_over: MeanOver = "batch"
+
+    def __call__(self, student: Any, teacher: Any, labels: Any = None, /) -> Tensor:
+        """Return the unweighted loss, a scalar."""
+        ...
+
+
+TRAITS = ("equal_channels", "needs_teacher", "takes_aux", "reads_classes", "mean_over")
+
+
+def declared(loss: Callable[..., Tensor], name: str) -> Any:
+    """Return what ``loss`` declares as ``name``, an attribute of :class:`Loss`; None if it does not.
+
+    A :class:`functools.partial` declares what its function declares.
+    """
+    inner = loss.func if isinstance(loss, partial) else loss
+    return getattr(loss, name, getattr(inner, name, None))
+
+
+def trait(loss: Callable[..., Tensor], name: str) -> Any:
+    """Return the attribute ``name`` of a loss, or its default in :class:`Loss`."""
+    value = declared(loss, name)
+    return getattr(Loss, name) if value is None else value
