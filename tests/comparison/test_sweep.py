@@ -88,7 +88,7 @@ def test_without_optuna_a_line_says_how_to_get_it(monkeypatch, tmp_path: Path, c
     monkeypatch.setitem(__import__("sys").modules, "optuna", None)
     asked = ("sweep", "quickstart", *TINY, "--set", WEIGHT, "--run-dir", str(tmp_path / "s"))
     assert run(monkeypatch, *asked) == 2
-    assert capsys.readouterr().err == 'error: sweep needs the package optuna: pip install "segdistill[sweep]"\n'
+    assert capsys.readouterr().err == 'error: sweep needs the package optuna: pip install "segdistill[all]"\n'
     assert not (tmp_path / "s").exists()
 
 

@@ -345,7 +345,7 @@ def test_a_trained_teacher_survives_a_corrected_recipe(tmp_path: Path, console: 
         ("terms.kd.on=[head, logits]", "term 'kd': "),
         ("terms.train.loss=kd", "a term cannot be called 'train'"),
         ("student.model=tests.networks:pooled", r"a step on 1 images .*raise train.batch_size"),
-        ("train.accelerator=cuda", "train.accelerator=cuda, train.devices=1 cannot be had here"),
+        ("train.accelerator=cuda", "train.accelerator=cuda, train.devices=1 is not available here"),
         ("student.model=tests.networks:nothing", "unknown callable in tests.networks 'nothing'"),
     ],
 )

@@ -1,5 +1,15 @@
-"""The command line: argument parsing only. Nothing is imported before it is needed."""
+"""The command line."""
 
-from segdistill.cli.app import main
+import sys
 
-__all__ = ["main"]
+
+def main() -> None:
+    """Run the command line. Without the packages that it needs, print how to install them and exit with status 2."""
+    try:
+        from segdistill.cli.app import main as run
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] == "segdistill":
+            raise
+        print(f'error: the command needs the package {error.name}; pip install "segdistill[all]"', file=sys.stderr)
+        sys.exit(2)
+    run()

@@ -146,7 +146,7 @@ def _optuna() -> ModuleType:
     try:
         import optuna
     except ImportError:
-        raise UserError('sweep needs the package optuna: pip install "segdistill[sweep]"') from None
+        raise UserError('sweep needs the package optuna: pip install "segdistill[all]"') from None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     module: ModuleType = optuna
     return module

@@ -8,7 +8,7 @@ from segdistill.outputs import SegOutput
 try:
     from transformers import SegformerConfig, SegformerForSemanticSegmentation
 except ImportError as error:
-    raise UserError('SegFormer needs transformers: pip install "segdistill[segformer]"') from error
+    raise UserError('SegFormer needs transformers: pip install "segdistill[all]"') from error
 
 SIZES: dict[str, dict[str, object]] = {
     "b0": {},  # the defaults of transformers

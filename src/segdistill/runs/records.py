@@ -110,6 +110,6 @@ def _tensorboard(folder: Path, step: int) -> Any:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         raise UserError(
-            'train.tensorboard needs the package tensorboard: pip install "segdistill[tensorboard]"'
+            'train.tensorboard needs the package tensorboard: pip install "segdistill[all]"'
         ) from None
     return SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)

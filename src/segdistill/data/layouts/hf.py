@@ -12,7 +12,7 @@ from segdistill.data.layouts.layout import SPLITS, DatasetCard, Layout, Split, T
 from segdistill.data.layouts.pairing import shown
 from segdistill.errors import UserError
 
-INSTALL = 'needs the package datasets: pip install "segdistill[hf]"'
+INSTALL = 'needs the package datasets: pip install "segdistill[all]"'
 
 _NAMES = {"train": "train", "validation": "val", "val": "val", "valid": "val", "dev": "val", "test": "test"}
 _LABEL_WORDS = ("label", "mask", "annotation", "segmentation")
@@ -132,7 +132,7 @@ def _description(table: Path) -> Any:
 CARD = DatasetCard(
     name="hf",
     about="images with masks or with classes in tables of the Hugging Face library datasets",
-    source="your own, or a copy of a hub's repository; needs `pip install segdistill[hf]`",
+    source="your own, or a copy of a hub's repository; needs `pip install segdistill[all]`",
     terms="your own, or the hub's card",
     layout="""\
 train/, validation/, test/           as DatasetDict.save_to_disk(data.root) writes them, or
