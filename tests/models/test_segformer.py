@@ -48,5 +48,5 @@ def test_the_oldest_key_names_are_known() -> None:
 def test_without_transformers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "transformers", None)
     monkeypatch.delitem(sys.modules, "segdistill.models.segformer", raising=False)
-    with pytest.raises(UserError, match=r'pip install "segdistill\[segformer\]"'):
+    with pytest.raises(UserError, match=r'pip install "segdistill\[all\]"'):
         models.build("segformer_b0", 19)

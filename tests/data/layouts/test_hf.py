@@ -195,11 +195,11 @@ def test_the_layout_is_looked_at_without_the_library(tmp_path: Path) -> None:
 def test_without_the_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "datasets", None)
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(UserError, match=r'needs the package datasets: pip install "segdistill\[hf\]"'):
+    with pytest.raises(UserError, match=r'needs the package datasets: pip install "segdistill\[all\]"'):
         open_dataset("hf", saved(tmp_path, {"image": IMAGE, "label": CLASS}))
     (tmp_path / "copy").mkdir()
     (tmp_path / "copy/train.parquet").write_bytes(b"")
-    with pytest.raises(UserError, match=r'needs the package datasets: pip install "segdistill\[hf\]"'):
+    with pytest.raises(UserError, match=r'needs the package datasets: pip install "segdistill\[all\]"'):
         open_layout("hf", tmp_path / "copy")
 
 
