@@ -4,17 +4,21 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+OLDEST := .venv-oldest
 
-.PHONY: help demo test lint check bench docs lock clean
+.PHONY: help demo test test-oldest lint check bench docs lock clean
 
 help:    ## list the targets
-	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/: .*##/\t/'
+	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/: .*##/\t/'
 
 demo: $(READY)    ## teacher, student alone and distilled student on generated scenes, with a picture
 	$(BIN)/segdistill distill quickstart
 
 test: $(READY)    ## the test suite
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest  # tiny tensors: threads would only wait for each other
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto  # one process per core, one thread each
+
+test-oldest: $(OLDEST)/.ready    ## the test suite with the oldest versions that pyproject.toml permits
+	OMP_NUM_THREADS=1 $(OLDEST)/bin/python -m pytest --numprocesses auto
 
 lint: $(READY)    ## ruff (style and format) and mypy (strict)
 	$(BIN)/ruff check .
@@ -33,9 +37,12 @@ bench: $(READY)    ## cost of gskd, of the loop, of reading and of importing, as
 docs: $(READY)    ## write docs/losses.md from the catalogue
 	$(BIN)/python docs/make_losses.py
 
-lock:    ## pin every dependency with its hashes (needs uv)
-	uv pip compile --universal --generate-hashes --python-version 3.11 --no-header --no-annotate \
-		--all-extras --group dev --upgrade pyproject.toml -o requirements.lock
+PIN := uv pip compile --universal --generate-hashes --python-version 3.11 --no-header --no-annotate \
+	--all-extras --group dev --upgrade pyproject.toml
+
+lock:    ## pin every dependency with its hashes, the newest and the oldest versions (needs uv)
+	$(PIN) --output-file requirements.lock
+	$(PIN) --resolution lowest-direct --output-file requirements-oldest.lock
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("segdistill needs Python >= 3.11, found " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
@@ -45,5 +52,11 @@ $(READY): requirements.lock pyproject.toml
 	@$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
+$(OLDEST)/.ready: requirements-oldest.lock
+	@$(PYTHON) -m venv $(OLDEST)
+	@$(OLDEST)/bin/pip install --quiet --require-hashes --requirement requirements-oldest.lock
+	@$(OLDEST)/bin/pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
 clean:    ## remove the environment and the caches
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(OLDEST) .mypy_cache .ruff_cache .pytest_cache

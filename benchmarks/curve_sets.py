@@ -1,9 +1,9 @@
 """The recipes whose loss curves must not change, and small data sets for those that need files.
 
-    python benchmarks/curve_sets.py FOLDER
+    python -m benchmarks.curve_sets FOLDER
 
 draws ``FOLDER/folder``, ``FOLDER/camvid`` and ``FOLDER/imagenet``, the same files every time, and prints the recipes as
-arguments of ``benchmarks/curves.py record``.
+arguments of ``benchmarks.curves record``.
 """
 
 import sys

@@ -1,16 +1,23 @@
 """Show that a change leaves every loss curve as it is: record runs at one commit, compare them with another's.
 
-    python benchmarks/curves.py record before.json quickstart "camvid data.root=CamVid"
-    PYTHONPATH=OTHER_CHECKOUT/src python benchmarks/curves.py record after.json quickstart "camvid data.root=CamVid"
-    python benchmarks/curves.py compare before.json after.json
+    python -m benchmarks.curves record before.json quickstart "camvid data.root=CamVid"
+    PYTHONPATH=OTHER_CHECKOUT/src python -m benchmarks.curves record after.json quickstart "camvid data.root=CamVid"
+    python -m benchmarks.curves compare before.json after.json
 
 A recipe is a name or a YAML file with changes. Each is run for a few steps with one thread, the teacher too where the
 recipe trains it. Recorded are the losses of every step and a digest of the last weights, of every network of the run.
+
+    python -m benchmarks.curves golden
+
+renews tests/training/golden_curves.json, the curves that ``tests/training/test_golden_curves.py`` expects. Do it only
+for a change that is meant to change them, and name the reason in the commit message.
 """
 
 import argparse
 import hashlib
+import importlib.metadata
 import json
+import platform
 import sys
 import tempfile
 from pathlib import Path
@@ -20,37 +27,88 @@ import torch
 from rich.console import Console
 
 import segdistill
+from benchmarks import curve_sets
 from segdistill.recipes import load
 from segdistill.training.run import distill
 
 STEPS = 30
-SHORT = [f"train.iterations={STEPS}", "train.log_every=1", f"train.validate_every={STEPS}", "train.warmup=0"]
+GOLDEN = Path(__file__).parents[1] / "tests" / "training" / "golden_curves.json"
+GOLDEN_TEACHER_STEPS = 3
+PACKAGES = ("torch", "torchvision", "segmentation-models-pytorch", "timm", "numpy", "pillow")
 
 
 def record(file: Path, recipes: list[str]) -> None:
-    """Run the recipes and write what they did."""
-    torch.set_num_threads(1)
-    found = {}
+    """Run the recipes and write their curves."""
+    runs = {}
     for text in recipes:
-        source, *changes = text.split()
-        recipe = load(source, [*changes, *SHORT, *_short_teachers(source, changes), "teacher.min_miou=0"])
+        for name, curve in curves(text).items():
+            runs[f"{text}: {name}"] = curve
+            print(f"{text}: {name}", curve["weights"][:16])
+    file.write_text(json.dumps({"source": str(Path(segdistill.__file__).parent), "runs": runs}, indent=1))
+
+
+def curves(text: str, *, teacher_steps: int = STEPS, changes: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Run a recipe for a few steps and return the curve of each of its networks."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    source, *given = text.split()
+    given = [*given, *changes]
+    recipe = load(
+        source, [*given, *_short(STEPS), *_short_teachers(source, given, teacher_steps), "teacher.min_miou=0"]
+    )
+    try:
         with tempfile.TemporaryDirectory() as folder:
             distill(recipe, Path(folder) / "run", console=Console(quiet=True))
-            for last in sorted(Path(folder).rglob("last.pt")):
-                name = f"{text}: {last.parent.parent.relative_to(folder)}"
-                found[name] = _curve(last)
-                print(name, found[name]["weights"][:16])
-    file.write_text(json.dumps({"source": str(Path(segdistill.__file__).parent), "runs": found}, indent=1))
+            checkpoints = sorted(Path(folder).rglob("last.pt"))
+            return {str(last.parent.parent.relative_to(folder)): _curve(last) for last in checkpoints}
+    finally:
+        torch.set_num_threads(threads)
 
 
-def _short_teachers(source: str, changes: list[str]) -> list[str]:
+def golden_curve(name: str, root: Path) -> dict[str, Any]:
+    """Run a recipe of ``curve_sets`` without the student alone and return its losses and digests, by network."""
+    text = curve_sets.recipes(root)[name]
+    runs = curves(text, teacher_steps=GOLDEN_TEACHER_STEPS, changes=("baseline=false",))
+    return {
+        run: {"loss": [line["loss"] for line in curve["losses"]], "weights": curve["weights"]}
+        for run, curve in runs.items()
+    }
+
+
+def machine() -> dict[str, str]:
+    """Return what must be equal for curves to be equal to the bit."""
+    versions = {package: importlib.metadata.version(package) for package in PACKAGES}
+    return {**versions, "processor": _processor(), "instructions": torch.backends.cpu.get_cpu_capability()}
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def write_golden() -> None:
+    """Record the curves of every recipe of ``curve_sets`` as golden."""
+    with tempfile.TemporaryDirectory() as folder:
+        curve_sets.draw(Path(folder))
+        runs = {name: golden_curve(name, Path(folder)) for name in curve_sets.RECIPES}
+    GOLDEN.write_text(json.dumps({"machine": machine(), "runs": runs}, indent=1) + "\n")
+
+
+def _short(steps: int) -> list[str]:
+    return [f"train.iterations={steps}", "train.log_every=1", f"train.validate_every={steps}", "train.warmup=0"]
+
+
+def _short_teachers(source: str, changes: list[str], steps: int) -> list[str]:
     teacher = load(source, changes).teacher
     members = [f"teacher.members.{name}" for name in teacher.members] if teacher is not None else []
-    return [change for each in members or ["teacher"] for change in (f"{each}.weights=null", *_trained(each))]
-
-
-def _trained(teacher: str) -> list[str]:
-    return [f"{teacher}.{change}" for change in SHORT]
+    return [
+        change
+        for each in members or ["teacher"]
+        for change in (f"{each}.weights=null", *(f"{each}.{short}" for short in _short(steps)))
+    ]
 
 
 def _curve(last: Path) -> dict[str, Any]:
@@ -63,13 +121,13 @@ def _curve(last: Path) -> dict[str, Any]:
 
 
 def compare(before: Path, after: Path) -> int:
-    """Print the first difference of each run; return 1 where there is one."""
+    """Print the first difference of each run; return 1 if there is one."""
     old, new = (json.loads(file.read_text())["runs"] for file in (before, after))
     differs = False
     for name in dict.fromkeys([*old, *new]):
-        said = _difference(old.get(name), new.get(name))
-        differs |= said is not None
-        print(f"{name}: {said or 'the same to the bit'}")
+        difference = _difference(old.get(name), new.get(name))
+        differs |= difference is not None
+        print(f"{name}: {difference or 'the same to the bit'}")
     return int(differs)
 
 
@@ -95,7 +153,11 @@ def main() -> int:
     comparing = commands.add_parser("compare")
     comparing.add_argument("before", type=Path)
     comparing.add_argument("after", type=Path)
+    commands.add_parser("golden")
     given = parser.parse_args()
+    if given.command == "golden":
+        write_golden()
+        return 0
     if given.command == "compare":
         return compare(given.before, given.after)
     record(given.file, given.recipes)
