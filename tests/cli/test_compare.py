@@ -97,7 +97,7 @@ def test_killed_in_the_middle_the_same_command_goes_on(tmp_path: Path) -> None:
     said, complaint = process.communicate(timeout=120)
     assert process.returncode == 0, complaint
     if tmp_path / "c/kd-s0/result.json" not in done:  # it may have been faster than the signal
-        assert "kd seed 0: going on from step 3" in said
+        assert "kd seed 0: resuming from step 3" in said
     assert {file: file.stat().st_mtime_ns for file in done} == done
     rows = json.loads((tmp_path / "c/comparison.json").read_text())["table"]
     assert [row["seeds"] for row in rows] == ["1 of 1", "1 of 1", "1 of 1", None]

@@ -150,7 +150,7 @@ def test_a_stopped_sweep_tries_what_it_would_have_tried(
         with pytest.raises(Stopped):
             sweep(space, tmp_path / "parts", trials=2, console=console)
     sweep(space, tmp_path / "parts", trials=2, console=console)
-    assert "trial-001: going on from step 2" in said(console)
+    assert "trial-001: resuming from step 2" in said(console)
     sweep(space, tmp_path / "parts", trials=3, console=console)  # more of them later
     whole, parts = (
         {name: {**row, "seconds": 0} for name, row in trials(tmp_path / folder).items()}

@@ -108,7 +108,7 @@ def test_a_run_that_is_stopped_goes_on_to_the_same_weights_bit_by_bit(
     for name, value in whole.items():
         torch.testing.assert_close(parts[name], value, rtol=0, atol=0)
     assert lines(tmp_path / "whole", "train") == lines(tmp_path / "parts", "train")
-    assert "going on from step 4" in said(console)
+    assert "resuming from step 4" in said(console)
 
 
 def test_a_killed_run_drops_what_it_logged_after_its_checkpoint(tmp_path: Path, console: Console) -> None:
@@ -369,7 +369,7 @@ def test_a_run_goes_on_with_the_threads_it_was_begun_with(
         torch.set_num_threads(1)
         distill(recipe, tmp_path, console=console)
         assert torch.get_num_threads() == 2
-        assert "resumes with 2 threads" in said(console)
+        assert "resuming with 2 threads" in said(console)
         (tmp_path / "result.json").unlink()
         torch.set_num_threads(1)
         monkeypatch.setenv("OMP_NUM_THREADS", "1")
