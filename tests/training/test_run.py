@@ -225,7 +225,7 @@ def test_a_teacher_that_was_trained_too_short_is_told_so_and_both_cures_work(tmp
 def test_a_budget_lifts_what_the_teacher_must_reach_and_says_so(tmp_path: Path, console: Console, caplog) -> None:
     caplog.set_level("INFO")
     recipe = tiny("teacher.min_miou=0.9", "train.budget=0.5")
-    assert caplog.messages == ["a budget of 0.5: the teacher need not reach teacher.min_miou=0.9"]
+    assert caplog.messages == ["with a budget of 0.5, the teacher need not reach teacher.min_miou=0.9"]
     assert recipe.teacher.min_miou == 0
     distill(recipe, tmp_path / "run", console=console)
     assert [line.split()[-1][0] in "+-" for line in said(console).splitlines() if line.startswith("mIoU")] == [True]
@@ -352,7 +352,7 @@ def test_a_teacher_is_one_or_several() -> None:
         tiny("teacher.members={a: {model: 'tests.networks:large', weights: x}}")
     with pytest.raises(UserError, match="options, weights, weights_key, .*and train belong to each of the members"):
         tiny("teacher={members: {a: {model: 'tests.networks:large', weights: x}}, weights: y}")
-    with pytest.raises(UserError, match="min_miou is that of the teachers together"):
+    with pytest.raises(UserError, match="a member takes no members and no min_miou"):
         tiny("teacher={members: {a: {model: 'tests.networks:large', weights: x, min_miou: 0.5}}}")
 
 
