@@ -184,6 +184,6 @@ def test_ctrl_c_writes_a_checkpoint_and_ends_with_130(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     _, complaint = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert complaint == "stopped; the same command goes on from here\n"
+    assert complaint == "stopped; run the same command to resume\n"
     assert (tmp_path / "run/checkpoints/last.pt").exists()
     assert (tmp_path / "run/student.safetensors").exists()
