@@ -54,9 +54,9 @@ def test_a_dry_run_counts_and_writes_nothing(monkeypatch, tmp_path: Path, capsys
         ("kd,gskd:terms.gskd.sample=8", "0", "method 'gskd:terms.gskd.sample=8': unknown key of term 'gskd'"),
         ("kd:data.crop=[8,8]", "0", "would make the comparison unequal"),
         ("kd:train.iterations=9", "0", "would make the comparison unequal"),
-        ("terms.kd.weight=2", "0", "changes no method"),
+        ("terms.kd.weight=2", "0", "belongs to no method"),
         ("kd", "0;1", "--seeds: expected whole numbers joined by commas"),
-        ("kd:terms.kd=null", "0", "has no term left to distil with"),
+        ("kd:terms.kd=null", "0", "has no distillation term left"),
         ("kd:terms.kd.on=hed", "0", "method 'kd:terms.kd.on=hed': "),  # found in the rehearsal
     ],
 )

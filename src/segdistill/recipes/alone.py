@@ -12,8 +12,8 @@ def alone_recipe(recipe: Recipe) -> Recipe:
     """Return the recipe of the student alone: this recipe without its distillation terms.
 
     Data, budget and seed are the same. The user's settings of the task (loss, hyper-parameters, labels, weight) and
-    further terms that need no teacher are kept. Settings of the task that belong to the method, such as AICSD's schedule,
-    are removed with it. Two settings of the user are reset to their defaults: ``labels: teacher_correct``,
+    further terms that need no teacher are kept. Settings of the task that belong to the method, such as AICSD's
+    schedule, are removed with it. Two settings of the user are reset to their defaults: ``labels: teacher_correct``,
     because there is no teacher, and ``weight: 0`` (distillation without labels), because nothing would be trained.
     """
     given = terms_of(recipe.method, recipe.methods)

@@ -40,7 +40,7 @@ def quickstart() -> Draft:
 
 
 def camvid() -> Draft:
-    """CamVid at half resolution, without an accelerator: MobileNetV2 teacher, a student a sixth of its size."""
+    """CamVid at half resolution, for a CPU: MobileNetV2 teacher, student a sixth of its size."""
     return {
         "data": {"name": "camvid", "crop": [160, 192], "scale": 0.5, "cache": True},
         "student": {
@@ -55,7 +55,7 @@ def camvid() -> Draft:
 
 
 def folder() -> Draft:
-    """Your own images and masks: give data.root=FOLDER, and teacher weights or let the teacher be trained first."""
+    """Your own images and masks in data.root=FOLDER, with your own teacher or one that is trained first."""
     return {
         "data": {"name": "folder", "crop": [256, 256]},
         "student": {

@@ -106,7 +106,7 @@ def gskd_ade20k_deeplabv3_r18() -> Draft:
 
 
 def gskd_imagenet_r18() -> Draft:
-    """ImageNet classification (DIST's strategy B1): ResNet-34 to ResNet-18; give published teacher.weights=FILE."""
+    """ImageNet classification (DIST's strategy B1): ResNet-34 to ResNet-18; needs published teacher.weights=FILE."""
     return {
         "data": {"name": "imagenet", "crop": [224, 224], "workers": 8},
         "student": {"model": "resnet18"},
