@@ -91,23 +91,23 @@ def _count_classes(name: str, root: str | None, split: str, share: float | None)
     from segdistill.data import class_frequencies
 
     dataset = _open(name, root, split, share)
-    found = class_frequencies(dataset)
+    counted = class_frequencies(dataset)
     console.print()
     if dataset.task == "classification":
         table = screen_table("class", "images", "% of images")
-        for index in found.order:
-            table.add_row(found.names[index], str(found.images[index]), f"{100 * found.shares[index]:.2f}")
+        for index in counted.order:
+            table.add_row(counted.names[index], str(counted.images[index]), f"{100 * counted.shares[index]:.2f}")
         console.print(table)
         return
-    rare = found.rare()
+    rare = counted.rare()
     table = screen_table("class", "% of pixels", "images", "")
-    for index in found.order:
-        name, images = found.names[index], found.images[index]
+    for index in counted.order:
+        name, images = counted.names[index], counted.images[index]
         group = ("rare" if name in rare else "common") if images else "absent"
-        table.add_row(name, f"{100 * found.shares[index]:.3f}", str(images), group)
+        table.add_row(name, f"{100 * counted.shares[index]:.3f}", str(images), group)
     console.print(table)
-    labeled = sum(found.counts)
-    void = 100 * found.void / max(1, labeled + found.void)
+    labeled = sum(counted.counts)
+    void = 100 * counted.void / max(1, labeled + counted.void)
     console.print(f"{split}: {labeled} labeled pixels in {len(dataset)} images, {void:.2f} % of all pixels are void")
 
 

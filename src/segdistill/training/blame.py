@@ -63,10 +63,10 @@ def blame_forward(out: DistillerOutput, fabric: Fabric) -> tuple[str, str] | Non
     wrong = torch.stack([~torch.isfinite(value.detach()).reshape(()) for _, value in named.values()]).float()
     if fabric.world_size > 1:
         wrong = fabric.all_reduce(wrong, reduce_op="sum")  # type: ignore[assignment]
-    for (what, (name, value)), is_wrong in zip(named.items(), wrong.tolist(), strict=True):
+    for (subject, (name, value)), is_wrong in zip(named.items(), wrong.tolist(), strict=True):
         if is_wrong:
-            here = float(value.detach())
-            return name, f"{what} is {'not finite' if math.isfinite(here) else here}"
+            number = float(value.detach())  # finite if another process has the value that is not
+            return name, f"{subject} is {'not finite' if math.isfinite(number) else number}"
     return None
 
 

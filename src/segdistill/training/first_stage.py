@@ -68,26 +68,26 @@ class FirstStageTraining:
             Stopped: At Ctrl-C, SIGTERM or SIGHUP, after a checkpoint was written.
         """
         optimizers = self.stage.optimizers()
-        begun = self._resume(optimizers)
-        if begun == self.steps:
+        start = self._resume(optimizers)
+        if start == self.steps:
             return
         is_first = self.fabric.global_rank == 0
-        metrics = Metrics(self.folder, step=0, tensorboard=False, until={"first_stage": begun}) if is_first else None
+        metrics = Metrics(self.folder, step=0, tensorboard=False, until={"first_stage": start}) if is_first else None
         if is_first:
-            self.narrator.begin(begun, self.steps)
-        batches = self.batches(begun)
+            self.narrator.begin(start, self.steps)
+        batches = self.batches(start)
         self.distiller.train()
         try:
             with deferred_interrupt() as interrupted:
-                for step in range(begun, self.steps):
+                for step in range(start, self.steps):
                     parts = read_parts(self.fabric, lambda: next(batches))
                     if isinstance(parts, Exception):  # the step has not begun, so the state can be saved
-                        if step > begun:
+                        if step > start:
                             self._save(optimizers, step)
                         raise parts
                     objective = self._take_step(optimizers, parts, step)
                     last, stops = step + 1 == self.steps, on_any(self.fabric, interrupted())
-                    tells = step == begun or (step + 1) % self.log_every == 0 or last or stops
+                    tells = step == start or (step + 1) % self.log_every == 0 or last or stops
                     saves = (step + 1) % self.save_every == 0 or last or stops
                     if saves:
                         self._save(optimizers, step + 1)

@@ -102,7 +102,7 @@ class Session:
         return self._shared.teacher or self.recipe.teacher
 
     def use_teacher(self, teacher: Teacher) -> None:
-        """Use this teacher in all variants that distill, in place of their recipe's: for one that was just trained."""
+        """Use this teacher in all variants that distill, instead of their recipe's: a trained or a shared one."""
         self._shared.teacher = teacher
 
     def teacher(self) -> LoadedTeacher | None:
@@ -135,7 +135,8 @@ class Session:
         student = build_network(self.recipe.student, self.dataset("train").classes, strict=False)
         student = student.to(self.fabric.device)
         check_loaded(student, "the student's")
-        if self.fabric.world_size > 1 and self.fabric.device.type == "cuda":  # before a Distiller hooks it
+        if self.fabric.world_size > 1 and self.fabric.device.type == "cuda":
+            # Before a Distiller is built: converting the layers later would drop its hooks.
             student = nn.SyncBatchNorm.convert_sync_batchnorm(student)  # type: ignore[no-untyped-call]
         return student
 
