@@ -158,7 +158,7 @@ def test_a_message_is_printed_once(monkeypatch, tmp_path: Path, capsys) -> None:
     torch.save(small(10).state_dict(), tmp_path / "weights.pth")
     assert run(monkeypatch, "distill", "quickstart", *words, "--run-dir", folder) == 0
     said = [line for line in capsys.readouterr().out.splitlines() if line.strip()]
-    assert "a budget of 0.9: the teacher need not reach teacher.min_miou=0.9" in said
+    assert "with a budget of 0.9, the teacher need not reach teacher.min_miou=0.9" in said
     assert sum("weights.pth" in line for line in said) == 1  # the distilled student and the student alone begin with it
     assert len(said) == len(set(said))
 
@@ -184,6 +184,6 @@ def test_ctrl_c_writes_a_checkpoint_and_ends_with_130(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     _, complaint = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert complaint == "stopped; the same command goes on from here\n"
+    assert complaint == "stopped; run the same command to resume\n"
     assert (tmp_path / "run/checkpoints/last.pt").exists()
     assert (tmp_path / "run/student.safetensors").exists()

@@ -54,9 +54,9 @@ def test_a_dry_run_counts_and_writes_nothing(monkeypatch, tmp_path: Path, capsys
         ("kd,gskd:terms.gskd.sample=8", "0", "method 'gskd:terms.gskd.sample=8': unknown key of term 'gskd'"),
         ("kd:data.crop=[8,8]", "0", "would make the comparison unequal"),
         ("kd:train.iterations=9", "0", "would make the comparison unequal"),
-        ("terms.kd.weight=2", "0", "changes no method"),
+        ("terms.kd.weight=2", "0", "belongs to no method"),
         ("kd", "0;1", "--seeds: expected whole numbers joined by commas"),
-        ("kd:terms.kd=null", "0", "has no term left to distil with"),
+        ("kd:terms.kd=null", "0", "has no distillation term left"),
         ("kd:terms.kd.on=hed", "0", "method 'kd:terms.kd.on=hed': "),  # found in the rehearsal
     ],
 )
@@ -97,7 +97,7 @@ def test_killed_in_the_middle_the_same_command_goes_on(tmp_path: Path) -> None:
     said, complaint = process.communicate(timeout=120)
     assert process.returncode == 0, complaint
     if tmp_path / "c/kd-s0/result.json" not in done:  # it may have been faster than the signal
-        assert "kd seed 0: going on from step 3" in said
+        assert "kd seed 0: resuming from step 3" in said
     assert {file: file.stat().st_mtime_ns for file in done} == done
     rows = json.loads((tmp_path / "c/comparison.json").read_text())["table"]
     assert [row["seeds"] for row in rows] == ["1 of 1", "1 of 1", "1 of 1", None]

@@ -47,7 +47,7 @@ def test_a_card_says_what_whence_and_how(monkeypatch, capsys, name: str) -> None
     assert run(monkeypatch, "data", name) == 0
     said = rows(capsys.readouterr().out)
     assert said["data.name"] == [name]
-    assert {"what", "from", "terms"} < set(said)
+    assert {"about", "source", "terms"} < set(said)
     assert ("data.root" in said) == (name not in ("scenes", "shapes"))
 
 
@@ -138,4 +138,4 @@ def test_a_flat_folder_is_shown_with_the_share_that_its_error_advises(
     assert "48 labeled pixels in 1 images" in out
     for wrong in ("1", "nan", "most"):
         assert run(monkeypatch, "data", "folder", root, f"data.split={wrong}") == 2
-        assert f"data.split={wrong} is no share" in capsys.readouterr().err
+        assert f"data.split={wrong} is not a share" in capsys.readouterr().err

@@ -56,7 +56,7 @@ def test_the_name_itself_is_kept() -> None:
 @pytest.mark.parametrize("name", ["/etc/teacher", "a/b", "..", "a\\b"])
 def test_a_teachers_name_is_that_of_a_folder(name: str) -> None:
     members = {name: {"model": "tests.networks:large", "weights": "x"}}
-    with pytest.raises(UserError, match="a member's name is that of a folder, got '"):
+    with pytest.raises(UserError, match="a member's name becomes a folder, got '"):
         tiny(f"teacher={json.dumps({'members': members})}")
 
 

@@ -82,7 +82,7 @@ def test_the_recipe_of_a_runs_folder_imports_nothing(
     (folder / "environment.json").write_text("{}")
     assert run(monkeypatch, command, "run/recipe.yaml") == 2
     assert "evilmod:build" in (said := capsys.readouterr().err)
-    assert "lies in a run's folder and names code to import" in said
+    assert "is in a run's folder and names code to import" in said
     assert not flag.exists()
 
 
@@ -93,7 +93,7 @@ def test_a_recipe_that_stands_on_a_runs_recipe_neither_but_ones_own_may(monkeypa
     (folder / "environment.json").write_text("{}")
     (flag.parent / "mine.yaml").write_text("recipe: run/recipe.yaml")
     assert run(monkeypatch, "doctor", "mine.yaml") == 2
-    assert "run/recipe.yaml lies in a run's folder" in capsys.readouterr().err
+    assert "run/recipe.yaml is in a run's folder" in capsys.readouterr().err
     assert not flag.exists()
     (flag.parent / "mine.yaml").write_text(to_yaml(tiny("student.model=evilmod:build", "data.images=[1,1,1]")))
     run(monkeypatch, "doctor", "mine.yaml", "train.batch_size=1")

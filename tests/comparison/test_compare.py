@@ -241,7 +241,7 @@ def test_a_stopped_comparison_goes_on_and_repeats_nothing(
     assert steps_done(tmp_path / "parts/kd-s1") == 1
     compare(planned("kd", "0,1"), tmp_path / "parts", console=console)
     assert results(tmp_path / "parts").items() >= finished.items()
-    assert "kd seed 1: going on from step 1" in said(console)
+    assert "kd seed 1: resuming from step 1" in said(console)
     for name in ("none-s0", "kd-s1"):
         whole, parts = weights(tmp_path / "whole" / name), weights(tmp_path / "parts" / name)
         assert all(torch.equal(whole[key], parts[key]) for key in whole)

@@ -57,10 +57,10 @@ def test_a_trial_is_the_recipe_with_its_values() -> None:
         ("terms.kd.weight", "expected KEY=LOW..HIGH"),
         ("terms.kd.weight=3", "nothing to choose from"),
         ("terms.kd.weight=1..2..3", "nothing to choose from"),
-        ("terms.kd.weight=2..1", "the first end is the lower one"),
+        ("terms.kd.weight=2..1", "write the lower end first"),
         ("terms.kd.weight=0..1:log", "above 0"),
-        ("train.iterations=5..10", "is the same for all trials"),
-        ("teacher.min_miou=0..1", "is the same for all trials"),
+        ("train.iterations=5..10", "must be the same for all trials"),
+        ("teacher.min_miou=0..1", "must be the same for all trials"),
         ("terms.kd.wieght=0..1", "unknown key of term 'kd'"),
         ("terms.gksd.weight=0..1", "method 'gskd' has no term 'gksd'; did you mean 'gskd'?"),
         ("terms.at.weight=1..2", "has no term 'at'; add it for all trials with terms.at={}"),
@@ -150,7 +150,7 @@ def test_a_stopped_sweep_tries_what_it_would_have_tried(
         with pytest.raises(Stopped):
             sweep(space, tmp_path / "parts", trials=2, console=console)
     sweep(space, tmp_path / "parts", trials=2, console=console)
-    assert "trial-001: going on from step 2" in said(console)
+    assert "trial-001: resuming from step 2" in said(console)
     sweep(space, tmp_path / "parts", trials=3, console=console)  # more of them later
     whole, parts = (
         {name: {**row, "seconds": 0} for name, row in trials(tmp_path / folder).items()}

@@ -78,7 +78,7 @@ def test_the_task_is_the_students_own() -> None:
         load("quickstart", ["method=none", "terms.task.loss=kd"])
     advised = load("quickstart", ["method=none", "terms.kd={}", "terms.task.weight=0"])
     assert {name: term.weight for name, term in advised.terms.items()} == {"task": 0, "kd": 1}
-    with pytest.raises(UserError, match=r"terms.task cannot be taken out; terms.task.weight=0"):
+    with pytest.raises(UserError, match=r"terms.task cannot be removed; terms.task.weight=0"):
         load("quickstart", ["terms.task=null"])
 
 

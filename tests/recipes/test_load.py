@@ -114,7 +114,7 @@ def test_the_last_word_on_the_length_counts(tmp_path: Path) -> None:
     (tmp_path / "quickstart.yaml").write_text(to_yaml(load("quickstart", ["train.epochs=2"])))
     assert load(tmp_path / "quickstart.yaml") == load("quickstart", ["train.epochs=2"])
     assert load(tmp_path / "quickstart.yaml").train.iterations == 200  # 400 images
-    with pytest.raises(UserError, match="train: .*epochs and iterations both say how long it is; give one of them"):
+    with pytest.raises(UserError, match="train: .*epochs and iterations both set the length; give one of them"):
         load("quickstart", ["train.epochs=2", "train.iterations=9"])
     (tmp_path / "a.yaml").write_text("recipe: quickstart\ntrain: {epochs: 2, iterations: 9}\n")
     with pytest.raises(UserError, match="give one of them"):
@@ -211,7 +211,7 @@ def test_methods_joined_by_plus_have_the_terms_of_both() -> None:
         (["train.epochs=.inf"], "train.epochs: .*finite"),
         (["train.epoch=3"], "unknown key 'train.epoch'; did you mean 'train.epochs'"),
         (["train.floor=1"], "floor 1.0 is above learning_rate 0.003"),
-        (["train.decay_at=[30, 60]"], "decay_at holds fractions of the run"),
+        (["train.decay_at=[30, 60]"], "decay_at takes fractions of the run"),
         (["train.schedule=linear"], "train.schedule: .*got 'linear'"),
         (["method=gksd"], "unknown method 'gksd'; did you mean 'gskd'"),
         (["method=cwd+i2ckd"], "'i2ckd' changes the term 'cwd_logits' of the others"),
@@ -260,7 +260,7 @@ def test_mistakes_in_a_file(text: str, message: str, tmp_path: Path) -> None:
 def test_a_recipe_that_stands_on_itself(tmp_path: Path) -> None:
     file = tmp_path / "own.yaml"
     file.write_text("recipe: own.yaml")
-    with pytest.raises(UserError, match="stands on itself"):
+    with pytest.raises(UserError, match="is based on itself"):
         load(file)
 
 

@@ -100,7 +100,7 @@ def test_the_term_the_step_and_the_pass_are_named_and_the_last_good_checkpoint_s
         with pytest.raises(UserError, match=WHAT[loss]) as caught:
             distill(recipe, tmp_path / "run", console=console)
     assert "lower train.learning_rate or terms.mine.weight" in str(caught.value)
-    assert f"go on from step 3 ({tmp_path}/run/checkpoints/last.pt) with --resume" in str(caught.value)
+    assert f"resume from step 3 ({tmp_path}/run/checkpoints/last.pt) with --resume" in str(caught.value)
     assert len(kept) == 3
     assert files(tmp_path / "run") == kept
 
@@ -116,7 +116,7 @@ def test_the_term_the_step_and_the_pass_are_named_and_the_last_good_checkpoint_s
     assert "terms.mine.weight: 1.0 there, 0.5 now" in said_changes
     assert "train.clip: None there, 1.0 now" in said_changes
     assert json.loads((tmp_path / "run/environment.json").read_text())["changes"] == result["changes"]
-    assert "going on from step 3" in said(console)
+    assert "resuming from step 3" in said(console)
     distill(mended, tmp_path / "run", console=console)  # recipe.yaml is the changed one
     assert "is finished" in said(console)
 
@@ -154,7 +154,7 @@ def test_a_teacher_and_a_student_alone_beside_it_go_on_too(tmp_path: Path, conso
     trouble["at"] = None
     changes = ("baseline=true", "train.learning_rate=0.001", "teacher.train.learning_rate=0.002")
     distill(of("bad_value", *changes), tmp_path / "run", console=console, must_exist=True)
-    assert "teacher: finished, and stays as it is; train.learning_rate: 0.01 there, 0.002 now" in said(console)
+    assert "teacher: finished, and left unchanged; train.learning_rate: 0.01 there, 0.002 now" in said(console)
     alone = json.loads((tmp_path / "run/alone/result.json").read_text())
     assert "changes" not in alone
     distill(of("bad_value", *changes), tmp_path / "run", console=console)
@@ -206,7 +206,7 @@ def test_weights_that_overflow_in_the_last_step_are_not_saved(
 ) -> None:
     monkeypatch.setattr(loop, "learning_rate", lambda train, step: float("inf") if step == 5 else 0.01)
     recipe = alone_recipe(tiny("train.momentum=0.9"))
-    with pytest.raises(UserError, match=r"'student\..*' is not finite after step 6; lower .*go on from step 3"):
+    with pytest.raises(UserError, match=r"'student\..*' is not finite after step 6; lower .*resume from step 3"):
         train_network(Session(recipe), tmp_path / "run", console=console, label="alone")
     assert torch.load(tmp_path / "run/checkpoints/last.pt", weights_only=True)["step"] == 3
     assert not (tmp_path / "run/result.json").exists()

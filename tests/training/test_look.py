@@ -62,7 +62,7 @@ def test_every_split_that_is_used_is_looked_at(images: Path, split: str) -> None
 @pytest.mark.parametrize("split", ["train", "val", "test"])
 def test_a_split_without_a_label_is_an_error(images: Path, split: str) -> None:
     void(images, split)
-    with pytest.raises(UserError, match=f"{split} has no labelled pixel"):
+    with pytest.raises(UserError, match=f"{split} has no labeled pixel"):
         seen(images, "data.allow_empty_classes=true")
 
 
@@ -92,7 +92,7 @@ def test_an_image_without_a_header_is_found_before_training(images: Path) -> Non
 def test_validation_images_that_are_training_images_are_said(images: Path) -> None:
     (images / "images/val/1.png").write_bytes((images / "images/train/2.png").read_bytes())
     (line,) = seen(images)
-    assert line.startswith("1 of 3 val images are training images, too (1)")
+    assert line.startswith("1 of 3 val images are also training images (1)")
 
 
 def test_a_run_keeps_how_its_folder_was_split(images: Path, tmp_path: Path, console: Console) -> None:

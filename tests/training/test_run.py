@@ -108,7 +108,7 @@ def test_a_run_that_is_stopped_goes_on_to_the_same_weights_bit_by_bit(
     for name, value in whole.items():
         torch.testing.assert_close(parts[name], value, rtol=0, atol=0)
     assert lines(tmp_path / "whole", "train") == lines(tmp_path / "parts", "train")
-    assert "going on from step 4" in said(console)
+    assert "resuming from step 4" in said(console)
 
 
 def test_a_killed_run_drops_what_it_logged_after_its_checkpoint(tmp_path: Path, console: Console) -> None:
@@ -225,7 +225,7 @@ def test_a_teacher_that_was_trained_too_short_is_told_so_and_both_cures_work(tmp
 def test_a_budget_lifts_what_the_teacher_must_reach_and_says_so(tmp_path: Path, console: Console, caplog) -> None:
     caplog.set_level("INFO")
     recipe = tiny("teacher.min_miou=0.9", "train.budget=0.5")
-    assert caplog.messages == ["a budget of 0.5: the teacher need not reach teacher.min_miou=0.9"]
+    assert caplog.messages == ["with a budget of 0.5, the teacher need not reach teacher.min_miou=0.9"]
     assert recipe.teacher.min_miou == 0
     distill(recipe, tmp_path / "run", console=console)
     assert [line.split()[-1][0] in "+-" for line in said(console).splitlines() if line.startswith("mIoU")] == [True]
@@ -352,7 +352,7 @@ def test_a_teacher_is_one_or_several() -> None:
         tiny("teacher.members={a: {model: 'tests.networks:large', weights: x}}")
     with pytest.raises(UserError, match="options, weights, weights_key, .*and train belong to each of the members"):
         tiny("teacher={members: {a: {model: 'tests.networks:large', weights: x}}, weights: y}")
-    with pytest.raises(UserError, match="min_miou is that of the teachers together"):
+    with pytest.raises(UserError, match="a member takes no members and no min_miou"):
         tiny("teacher={members: {a: {model: 'tests.networks:large', weights: x, min_miou: 0.5}}}")
 
 
@@ -369,7 +369,7 @@ def test_a_run_goes_on_with_the_threads_it_was_begun_with(
         torch.set_num_threads(1)
         distill(recipe, tmp_path, console=console)
         assert torch.get_num_threads() == 2
-        assert "resumes with 2 threads" in said(console)
+        assert "resuming with 2 threads" in said(console)
         (tmp_path / "result.json").unlink()
         torch.set_num_threads(1)
         monkeypatch.setenv("OMP_NUM_THREADS", "1")

@@ -113,7 +113,7 @@ def test_a_lost_best_student_is_chosen_anew(state: str, loss: str, tmp_path: Pat
     result = check_it_belongs_together(folder)
     since = 4 if state == "in_the_middle" else 6
     assert result["best_step"] >= since
-    assert f"the best is chosen anew from step {since} on" in said(console)
+    assert f"the best student is chosen again, from step {since} on" in said(console)
 
 
 @pytest.mark.parametrize("state", STATES)
@@ -131,7 +131,7 @@ def test_following_the_advice_on_an_unreadable_checkpoint(state: str, tmp_path: 
     check_it_belongs_together(folder)
     assert result["val_miou"] == whole["val_miou"]
     assert result["best_step"] == whole["best_step"]
-    assert "begun anew, from step 0" in said(console)
+    assert "starting again from step 0" in said(console)
 
 
 def test_a_run_begun_anew_leaves_no_student_of_the_old_one(
@@ -158,7 +158,7 @@ def test_a_best_student_of_later_steps_is_not_this_runs(tmp_path: Path, console:
     torch.save({**best, "step": 5, "miou": 1.0}, folder / "checkpoints/best.pt")
     train(alone(), folder, console)
     assert check_it_belongs_together(folder)["val_miou"] < 1
-    assert "best.pt holds another student; the best is chosen anew from step 4 on" in said(console)
+    assert "best.pt holds another student; the best student is chosen again, from step 4 on" in said(console)
 
 
 def test_a_run_killed_between_the_best_students_two_files(tmp_path: Path, console: Console) -> None:

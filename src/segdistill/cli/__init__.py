@@ -1,10 +1,10 @@
-"""The command line."""
+"""Command line ``segdistill``."""
 
 import sys
 
 
 def main() -> None:
-    """Run the command line. Without the packages that it needs, print how to install them and exit with status 2."""
+    """Run the command line. If a package is missing, print how to install it and exit with status 2."""
     try:
         from segdistill.cli.app import main as run
     except ModuleNotFoundError as error:

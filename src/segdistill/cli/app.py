@@ -1,4 +1,4 @@
-"""The commands. Each resolves its words and calls training or reports; PyTorch is imported inside them."""
+"""Commands of the command line. PyTorch is imported inside the functions that need it, so that help is fast."""
 
 import sys
 from pathlib import Path
@@ -12,7 +12,7 @@ from segdistill.system import threads
 from segdistill.system.working_folder import search_last
 
 app = typer.Typer(
-    help="Distil a large semantic-segmentation network into a small one.",
+    help="Distill a large semantic-segmentation network into a small one.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -20,12 +20,12 @@ app = typer.Typer(
 
 
 def _examples(*commands: str) -> str:
-    """Return what a command's help ends with; typer keeps only what empty lines set apart."""
+    """Return the last part of a command's help. Typer keeps only line breaks that are empty lines."""
     return "\n\n".join(("Examples:", *commands))
 
 
 def _recipe_names(typed: str) -> list[str]:
-    """Complete the name of a built-in recipe in a shell."""
+    """Return the built-in recipes that complete a name in a shell."""
     from segdistill.recipes import BUILTIN
 
     return [name for name in BUILTIN if name.startswith(typed)]
@@ -41,20 +41,30 @@ RecipeArgument = Annotated[
 ]
 ChangesArgument = Annotated[
     list[str] | None,
-    typer.Argument(help="Changes to it, as in train.iterations=500 data.root=DIR.", metavar="KEY=VALUE..."),
+    typer.Argument(
+        help="Changes to the recipe, as in train.iterations=500 data.root=DIR; `segdistill recipes --key train` "
+        "explains the keys.",
+        metavar="KEY=VALUE...",
+    ),
 ]
 RunDirOption = Annotated[
-    Path | None, typer.Option("--run-dir", help="The run's folder; by default runs/RECIPE-METHOD-sSEED.")
+    Path | None, typer.Option("--run-dir", help="Folder of the run; by default runs/RECIPE-METHOD-sSEED.")
 ]
-ResumeOption = Annotated[bool, typer.Option("--resume", help="Only go on with a run that is there.")]
+ResumeOption = Annotated[
+    bool,
+    typer.Option(
+        "--resume",
+        help="Only resume an existing run; permits another learning rate, warm-up, clipping or weight of a term.",
+    ),
+]
 TrustOption = Annotated[
     bool, typer.Option("--trust", help="Import the code that a run's folder names as its network or loss.")
 ]
-RunArgument = Annotated[Path, typer.Argument(help="A run's folder.", metavar="RUN")]
+RunArgument = Annotated[Path, typer.Argument(help="Folder of a run.", metavar="RUN")]
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _version(requested: bool) -> None:
+    if requested:
         typer.echo(f"segdistill {__version__}")
         raise typer.Exit
 
@@ -66,7 +76,7 @@ def _options(
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
-    """Distil a large semantic-segmentation network into a small one."""
+    """Distill a large semantic-segmentation network into a small one."""
     from segdistill.cli.screen import listen
 
     listen()
@@ -85,7 +95,10 @@ def distill(
     resume: ResumeOption = False,
     trust: TrustOption = False,
 ) -> None:
-    """Train a student to imitate a teacher; the student alone beside it, and a table of both."""
+    """Train a student with a teacher, train the same student alone, and print a table of both.
+
+    If the run was stopped, the same command resumes it.
+    """
     from segdistill.cli.screen import console
     from segdistill.jobs import distill
 
@@ -108,7 +121,7 @@ def train(
         bool, typer.Option("--teacher", help="Train the recipe's teacher instead of its student.")
     ] = False,
 ) -> None:
-    """Train on labels alone: the student's baseline, or a teacher."""
+    """Train the student, or with --teacher the teacher, on labels alone."""
     from segdistill.cli.screen import console
     from segdistill.jobs import distill
 
@@ -128,19 +141,23 @@ def compare(
         str | None,
         typer.Option(
             "--methods",
-            help="none,kd,gskd,...; changed: gskd:terms.gskd.samples=8,terms.gskd.weight=5. By default the recipe's.",
+            help="Methods joined by commas, as in kd,gskd; with changes, as in gskd:terms.gskd.samples=8; with a "
+            "name, as in mine=gskd:terms.gskd.samples=8. By default the recipe's method.",
         ),
     ] = None,
     seeds: Annotated[str, typer.Option("--seeds", help="Whole numbers joined by commas.")] = "0,1,2",
     run_dir: Annotated[
-        Path | None, typer.Option("--run-dir", help="The comparison's folder; by default runs/RECIPE-comparison.")
+        Path | None, typer.Option("--run-dir", help="Folder of the comparison; by default runs/RECIPE-comparison.")
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what is to do and how long it takes; write nothing.")
+        bool, typer.Option("--dry-run", help="Print the runs that remain and how long they take; write nothing.")
     ] = False,
     trust: TrustOption = False,
 ) -> None:
-    """Compare methods over seeds, always with the student alone, from one teacher; goes on where it stopped."""
+    """Compare methods over several seeds, with one teacher and always with the student alone.
+
+    If the comparison was stopped, the same command resumes it.
+    """
     from segdistill.cli.screen import console
     from segdistill.jobs import compare
 
@@ -166,26 +183,34 @@ def sweep(
     recipe: RecipeArgument,
     dimensions: Annotated[
         list[str],
-        typer.Option("--set", help="What to try: KEY=LOW..HIGH, KEY=LOW..HIGH:log or KEY=A,B,C.", metavar="KEY=RANGE"),
+        typer.Option(
+            "--set", help="Values to try: KEY=LOW..HIGH, KEY=LOW..HIGH:log or KEY=A,B,C.", metavar="KEY=RANGE"
+        ),
     ],
     changes: ChangesArgument = None,
-    trials: Annotated[int, typer.Option("--trials", min=1, help="How many in all.")] = 20,
-    method: Annotated[str | None, typer.Option("--method", help="By default the recipe's.")] = None,
+    trials: Annotated[
+        int, typer.Option("--trials", min=1, help="Number of trials in all, with those already in the folder.")
+    ] = 20,
+    method: Annotated[str | None, typer.Option("--method", help="A method; by default the recipe's.")] = None,
     seed: Annotated[
-        int | None, typer.Option("--seed", min=0, help="Of every trial and of the search; by default the recipe's.")
+        int | None,
+        typer.Option("--seed", min=0, help="Seed of the search and of every trial; by default the recipe's."),
     ] = None,
     run_dir: Annotated[
-        Path | None, typer.Option("--run-dir", help="The sweep's folder; by default runs/RECIPE-METHOD-sweep.")
+        Path | None, typer.Option("--run-dir", help="Folder of the sweep; by default runs/RECIPE-METHOD-sweep.")
     ] = None,
     trust: TrustOption = False,
 ) -> None:
-    """Search for good values, above all of loss weights, by the validation score; goes on where it stopped."""
+    """Search for the values of keys, such as loss weights, with the best validation score.
+
+    If the sweep was stopped, the same command resumes it.
+    """
     from segdistill.cli.screen import console
     from segdistill.jobs import compare
 
-    own = [f"{key}={value}" for key, value in (("method", method), ("seed", seed)) if value is not None]
+    options = [f"{key}={value}" for key, value in (("method", method), ("seed", seed)) if value is not None]
     compare.sweep(
-        recipe, [*(changes or []), *own], dimensions, trials=trials, run_dir=run_dir, trust=trust, console=console
+        recipe, [*(changes or []), *options], dimensions, trials=trials, run_dir=run_dir, trust=trust, console=console
     )
 
 
@@ -196,7 +221,7 @@ def sweep(
     )
 )
 def evaluate(run: RunArgument, changes: ChangesArgument = None, trust: TrustOption = False) -> None:
-    """Score a run's student again, on its own data or another: data.root=DIR, split=val."""
+    """Score a run's student on its data set, or on another with data.root=DIR and split=val."""
     from segdistill.cli import commands
 
     commands.evaluate(run, changes or [], trust=trust)
@@ -204,17 +229,17 @@ def evaluate(run: RunArgument, changes: ChangesArgument = None, trust: TrustOpti
 
 @app.command(
     epilog=_examples(
-        "segdistill predict runs/folder-gskd-s0 new_images --out shown",
+        "segdistill predict runs/folder-gskd-s0 new_images --out predicted",
         "segdistill predict runs/folder-gskd-s0 a.jpg b.jpg",
     )
 )
 def predict(
     run: RunArgument,
-    images: Annotated[list[Path], typer.Argument(help="Pictures, or folders of pictures.", metavar="IMAGE...")],
-    out: Annotated[Path, typer.Option("--out", help="Where overlays and label PNGs go.")] = Path("predictions"),
+    images: Annotated[list[Path], typer.Argument(help="Images, or folders of images.", metavar="IMAGE...")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for overlays and label PNGs.")] = Path("predictions"),
     trust: TrustOption = False,
 ) -> None:
-    """Segment pictures with a run's student: an overlay and a label PNG for each."""
+    """Segment images with a run's student, and write an overlay and a label PNG for each."""
     from segdistill.cli import commands
 
     commands.predict(run, images, out, trust=trust)
@@ -227,7 +252,7 @@ def predict(
     )
 )
 def doctor(recipe: RecipeArgument, changes: ChangesArgument = None, trust: TrustOption = False) -> None:
-    """Check a recipe before hours of training: data, labels, teacher, wiring, one step, estimated time."""
+    """Check a recipe before training: data, labels, teacher, compared features, a few steps, estimated time."""
     from segdistill.cli import commands
 
     commands.doctor(recipe, changes or [], trust=trust)
@@ -240,15 +265,16 @@ def doctor(recipe: RecipeArgument, changes: ChangesArgument = None, trust: Trust
     )
 )
 def data(
-    name: Annotated[str | None, typer.Argument(help="A data set's name; without one, all are listed.")] = None,
+    name: Annotated[str | None, typer.Argument(help="Name of a data set; without one, all are listed.")] = None,
     changes: Annotated[
         list[str] | None,
         typer.Argument(
-            help="data.root=DIR checks what lies there; split=train counts its classes.", metavar="KEY=VALUE..."
+            help="data.root=DIR checks the files in a folder; split=train counts the classes of a split.",
+            metavar="KEY=VALUE...",
         ),
     ] = None,
 ) -> None:
-    """Tell what a data set is and where to get it; check a folder and count its classes."""
+    """List the data sets; describe one and where to get it, check its folder, or count its classes."""
     from segdistill.cli import data
 
     data.show(name, changes or [])
@@ -262,13 +288,14 @@ def data(
 )
 def recipes(
     name: Annotated[
-        str | None, typer.Argument(help="Print this one as YAML.", autocompletion=_recipe_names, metavar="[RECIPE]")
+        str | None,
+        typer.Argument(help="Name of a recipe to print as YAML.", autocompletion=_recipe_names, metavar="[RECIPE]"),
     ] = None,
     key: Annotated[
-        str | None, typer.Option("--key", help="Tell type, default and meaning of a key, or of all keys of a section.")
+        str | None, typer.Option("--key", help="Print type, default and meaning of a key, or of all keys of a section.")
     ] = None,
 ) -> None:
-    """List the built-in recipes, print one as YAML to start from, or tell what a key means."""
+    """List the built-in recipes, print one as YAML to start from, or explain a key."""
     from segdistill.cli import lists
 
     if key is not None:
@@ -298,10 +325,11 @@ def losses() -> None:
 )
 def models(
     costs: Annotated[
-        bool, typer.Option("--costs", help="Parameters and operations of the papers' networks beside the printed ones.")
+        bool,
+        typer.Option("--costs", help="Count parameters and operations, and compare them with the papers' numbers."),
     ] = False,
 ) -> None:
-    """List the networks that have a name of their own."""
+    """List the networks that are available by name."""
     from segdistill.cli import commands, lists
 
     if costs:
@@ -317,23 +345,23 @@ def models(
     )
 )
 def taps(
-    model: Annotated[str, typer.Argument(help="A network's name, as in student.model.")],
+    model: Annotated[str, typer.Argument(help="Name of a network, as in student.model.")],
     classes: Annotated[int, typer.Option("--classes", min=1, help="Number of classes.")] = 19,
     size: Annotated[
-        int, typer.Option("--size", min=32, help="Height and width of the picture it is tried with.")
+        int, typer.Option("--size", min=32, help="Height and width of the image for which shapes are listed.")
     ] = 128,
 ) -> None:
-    """List the features of a network that a term can name, with their shapes."""
+    """List the features of a network that a term can compare, with their shapes."""
     from segdistill.cli import commands
 
     commands.taps(model, classes, size)
 
 
 def main() -> None:
-    """Run the command line: exit status 0, 2 for what the user can mend, 130 after Ctrl-C."""
+    """Run the command line. The exit status is 0, 2 for an error of the user, or 130 after Ctrl-C."""
     threads.prepare()
     arguments = sys.argv[1:]
-    search_last()  # so that student.model=my_module:build finds a module that lies here
+    search_last()  # so that student.model=my_module:build finds a module in the working folder
     debug = "--debug" in arguments
     try:
         app([argument for argument in arguments if argument != "--debug"], prog_name="segdistill", standalone_mode=True)
@@ -346,7 +374,7 @@ def main() -> None:
             raise
         _fail(f"{error.strerror or error}: {error.filename or ''}".rstrip(": "))
     except Stopped:
-        print("stopped; the same command goes on from here", file=sys.stderr)
+        print("stopped; run the same command to resume", file=sys.stderr)
         sys.exit(130)
 
 

@@ -1,4 +1,4 @@
-"""The commands that need PyTorch. Each calls a job and prints its result."""
+"""Commands that need PyTorch, other than training."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,7 +31,8 @@ def evaluate(folder: Path, changes: Sequence[str], *, trust: bool) -> None:
         classes = session.dataset(split).classes
         if len(classes) != description["num_classes"]:
             raise UserError(
-                f"the student in {folder} has {description['num_classes']} classes and the data set {len(classes)}"
+                f"the student in {folder} has {description['num_classes']} classes and the data set {len(classes)}; "
+                "give data with the student's classes"
             )
         put_in_order(network, description.get("classes") or (), classes.names, f"the student in {folder}")
         score = session.evaluate(session.fabric.to_device(network), split, "the student")
@@ -39,7 +40,7 @@ def evaluate(folder: Path, changes: Sequence[str], *, trust: bool) -> None:
 
 
 def predict(folder: Path, images: Sequence[Path], out: Path, *, trust: bool) -> None:
-    """Segment pictures."""
+    """Segment images with a run's student."""
     check_run_folder(folder)
     pictures_in(images, out)
     with idle_threads():
@@ -61,7 +62,7 @@ def doctor(source: str, changes: Sequence[str], *, trust: bool) -> None:
 
 
 def network_costs() -> None:
-    """Count the papers' networks."""
+    """Print parameters and operations of the papers' networks next to the printed numbers."""
     from segdistill.evaluation.network_costs import EXPLANATION
     from segdistill.evaluation.network_costs import network_costs as count
 
@@ -95,7 +96,7 @@ def _with_difference(printed: float | None, counted: float) -> str:
 
 
 def taps(model: str, classes: int, size: int) -> None:
-    """List a network's features."""
+    """List the features of a network."""
     check_name(model)
     with idle_threads():
         import torch

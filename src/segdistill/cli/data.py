@@ -1,4 +1,4 @@
-"""What `segdistill data` does: a data set's card, what lies in its folder, how often its classes occur."""
+"""Command `segdistill data`: description of a data set, check of its folder, frequencies of its classes."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -15,16 +15,16 @@ KEYS = ("data.root", "data.split", "split")
 
 
 def show(name: str | None, changes: Sequence[str]) -> None:
-    """List the data sets; or show one, check its folder, count the classes of a split."""
+    """List the data sets; or describe one, check its folder and count the classes of a split."""
     if name is None:
         _list()
         return
     card = dataset_card(name)
-    asked = _parsed(changes)
-    root, split = asked.get("data.root"), asked.get("split")
-    share = _share(asked.get("data.split"))
-    is_asked = root is not None or split is not None or share is not None
-    layout = open_layout(name, root, share) if is_asked else None
+    values = _parsed(changes)
+    root, split = values.get("data.root"), values.get("split")
+    share = _share(values.get("data.split"))
+    has_values = root is not None or split is not None or share is not None
+    layout = open_layout(name, root, share) if has_values else None
     if split is not None and layout is not None:
         layout.split(split)
     _describe(card)
@@ -35,26 +35,26 @@ def show(name: str | None, changes: Sequence[str]) -> None:
 
 
 def _list() -> None:
-    table = screen_table("data set", "task", "what it is")
+    table = screen_table("data set", "task", "description")
     for card in DATASET_CARDS.values():
         table.add_row(card.name, card.task or "either", card.about)
     console.print(table)
 
 
 def _parsed(changes: Sequence[str]) -> dict[str, str]:
-    asked = {}
+    values = {}
     for change in changes:
         key, equals, value = change.partition("=")
         if key not in KEYS:
             raise unknown("key", key, KEYS, hint="of `segdistill data`")
         if not equals or not value:
             raise UserError(f"'{change}' has no value; expected {key}=VALUE")
-        asked[key] = value
-    return asked
+        values[key] = value
+    return values
 
 
 def _share(given: str | None) -> float | None:
-    """Return the share of a flat folder to train on, as a recipe's ``data.split`` takes it."""
+    """Return the share of a folder without train/ and val/ to train on, as in the recipe's key ``data.split``."""
     if given is None:
         return None
     try:
@@ -62,13 +62,13 @@ def _share(given: str | None) -> float | None:
     except ValueError:
         share = 0.0
     if not 0 < share < 1:
-        raise UserError(f"data.split={given} is no share; expected a number between 0 and 1, for instance 0.9")
+        raise UserError(f"data.split={given} is not a share; expected a number between 0 and 1, for instance 0.9")
     return share
 
 
 def _describe(card: DatasetCard) -> None:
     table = screen_table("", "", show_header=False)
-    for row in (("data.name", card.name), ("what", card.about), ("from", card.source), ("terms", card.terms)):
+    for row in (("data.name", card.name), ("about", card.about), ("source", card.source), ("terms", card.terms)):
         table.add_row(*row)
     if card.layout:
         table.add_row("data.root", card.layout)
@@ -83,31 +83,31 @@ def _count_images(layout: Layout, root: str | None, share: float | None) -> None
         table.add_row(split.name, str(count), split.source)
     console.print(table)
     if layout.classes is not None:
-        shown = ", ".join(layout.classes.names[:20]) + (", ..." if len(layout.classes) > 20 else "")
-        console.print(f"{len(layout.classes)} classes: {shown}", soft_wrap=True)
+        names = ", ".join(layout.classes.names[:20]) + (", ..." if len(layout.classes) > 20 else "")
+        console.print(f"{len(layout.classes)} classes: {names}", soft_wrap=True)
 
 
 def _count_classes(name: str, root: str | None, split: str, share: float | None) -> None:
     from segdistill.data import class_frequencies
 
     dataset = _open(name, root, split, share)
-    found = class_frequencies(dataset)
+    counted = class_frequencies(dataset)
     console.print()
     if dataset.task == "classification":
         table = screen_table("class", "images", "% of images")
-        for index in found.order:
-            table.add_row(found.names[index], str(found.images[index]), f"{100 * found.shares[index]:.2f}")
+        for index in counted.order:
+            table.add_row(counted.names[index], str(counted.images[index]), f"{100 * counted.shares[index]:.2f}")
         console.print(table)
         return
-    rare = found.rare()
+    rare = counted.rare()
     table = screen_table("class", "% of pixels", "images", "")
-    for index in found.order:
-        name, images = found.names[index], found.images[index]
+    for index in counted.order:
+        name, images = counted.names[index], counted.images[index]
         group = ("rare" if name in rare else "common") if images else "absent"
-        table.add_row(name, f"{100 * found.shares[index]:.3f}", str(images), group)
+        table.add_row(name, f"{100 * counted.shares[index]:.3f}", str(images), group)
     console.print(table)
-    labeled = sum(found.counts)
-    void = 100 * found.void / max(1, labeled + found.void)
+    labeled = sum(counted.counts)
+    void = 100 * counted.void / max(1, labeled + counted.void)
     console.print(f"{split}: {labeled} labeled pixels in {len(dataset)} images, {void:.2f} % of all pixels are void")
 
 

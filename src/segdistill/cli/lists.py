@@ -1,4 +1,4 @@
-"""The listing commands. They read names and cards, never PyTorch."""
+"""Commands that list recipes, keys, losses and networks. They do not import PyTorch."""
 
 from segdistill.catalogue.cards import LOSS_CARDS
 from segdistill.catalogue.methods import described
@@ -11,40 +11,40 @@ from segdistill.reports.screen import screen_table
 
 
 def recipes(name: str | None) -> None:
-    """List the recipes, or print one, what the papers report of it in front."""
+    """List the recipes, or print one as YAML, after its published results as comments."""
     if name is not None:
         if name not in BUILTIN:
             raise unknown("recipe", name, BUILTIN)
         print("".join(f"# {line}\n" for line in _reported(name)), to_yaml(load(name)), sep="", end="")
         return
-    table = screen_table("recipe", "what it does", "published in tables")
+    table = screen_table("recipe", "description", "published in tables")
     for each, function in BUILTIN.items():
         table.add_row(each, (function.__doc__ or "").strip(), tables(each))
     console.print(table)
 
 
 def _reported(name: str) -> list[str]:
-    """Return what the papers report of a recipe, a line for each row of a table."""
+    """Return the published results of a recipe, one line for each row of a paper's table."""
     lines = []
     for row in ROWS:
         if row.experiment == name:
             score = "classes" if row.iou else f"{row.accuracy if row.miou is None else row.miou:.2f}"
-            what = "teacher" if row.method == "teacher" else " ".join((f"method={row.method}", *row.changes))
+            subject = "teacher" if row.method == "teacher" else " ".join((f"method={row.method}", *row.changes))
             note = f"  # {row.note}" if row.note else ""
-            lines.append(f"{row.paper} {row.table:<4}{score:>8}  {what}{note}")
+            lines.append(f"{row.paper} {row.table:<4}{score:>8}  {subject}{note}")
     return lines
 
 
 def key(name: str) -> None:
-    """Tell what a recipe's key means, or all keys of a section."""
+    """Print type, default and meaning of a recipe's key, or of all keys of a section."""
     for each in describe(name):
-        default = f"default {each.default}" if each.default else "must be given"
+        default = f"default {each.default}" if each.default else "required"
         console.print(f"{each.name}: {each.type}, {default}", soft_wrap=True)
         console.print(f"  {each.description}", soft_wrap=True)
 
 
 def losses() -> None:
-    """List losses and methods."""
+    """List the losses and the methods."""
     is_narrow = console.width < 120
     more = () if is_narrow else ("on", "labels", "paper")
     table = screen_table("loss", "idea", "hyper-parameters", *more)
@@ -55,15 +55,15 @@ def losses() -> None:
         table.add_row(card.name, card.idea, ("\n" if is_narrow else ", ").join(defaults), *cells)
     console.print(table)
     console.print()
-    table = screen_table("method", "terms beside the task loss: weight x name")
+    table = screen_table("method", "terms in addition to the task loss: weight x name")
     for method, terms in METHODS.items():
         table.add_row(method, "  ".join(described(terms)) or "-")
     console.print(table)
 
 
 def models() -> None:
-    """List networks."""
-    table = screen_table("model", "what it is", "weights")
+    """List the networks."""
+    table = screen_table("model", "description", "weights")
     for name, description in names().items():
         table.add_row(name, description, license(name))
     console.print(table)

@@ -1,4 +1,4 @@
-"""Where everything is printed."""
+"""Console that all commands print on."""
 
 import logging
 import re
@@ -10,26 +10,27 @@ from rich.segment import Segment
 
 from segdistill.system.processes import is_first_process
 
-# What steers a terminal, turns the direction of text, or cannot be printed; names of files and classes may hold it.
-_STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+# Characters that control a terminal, change the direction of text, or cannot be printed. Names of files and classes may
+# contain them.
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def printable(text: str) -> str:
-    """Return text with every character that would do something else than to be read shown as its escape."""
-    return _STEERING.sub(lambda found: found.group().encode("unicode_escape").decode(), text)
+    """Return the text with control characters replaced by their escapes."""
+    return _CONTROL.sub(lambda match: match.group().encode("unicode_escape").decode(), text)
 
 
 class _Screen(Console):
-    """Lets through to the terminal only what can be read, and what this program itself steers it with."""
+    """Console that escapes control characters in text. The control codes of rich itself are kept."""
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
-        """Render anything, as a whole or a part of something."""
+        """Render an object, with control characters in its text escaped."""
         for segment in super().render(renderable, options):
             yield segment if segment.control else segment._replace(text=printable(segment.text))
 
 
-# Into a file or pipe, tables keep their columns instead of being cut to 80 characters.
-# Of several processes only the first one speaks.
+# In a file or pipe, lines are 200 characters wide, so that tables keep their columns.
+# Of several processes, only the first prints.
 console = _Screen(
     width=None if sys.stdout.isatty() else 200,
     quiet=not is_first_process(),
@@ -39,25 +40,26 @@ console = _Screen(
 
 
 def listen() -> None:
-    """Print what the package logs from here on, each message once."""
+    """Print the messages that the package logs from now on, each once."""
     logger = logging.getLogger("segdistill")
     logger.setLevel(logging.INFO)
     logger.handlers = [_OnConsole()]
 
 
 class _OnConsole(logging.Handler):
-    """Prints what matched of a file of weights, which classes were found in masks, what a budget lifts.
+    """Logging handler that prints each message once.
 
-    Teacher, student and student alone say the same of the same file; said once it is said.
+    Messages are for instance which weights of a file match, or which classes were found in masks. The teacher, the
+    distilled student and the student alone log the same message for the same file.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self._said: set[str] = set()
+        self._printed: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print one message."""
+        """Print a message."""
         text = record.getMessage()
-        if text not in self._said:
-            self._said.add(text)
+        if text not in self._printed:
+            self._printed.add(text)
             console.print(text, soft_wrap=True)

@@ -1,1 +1,1 @@
-"""Several runs side by side: methods over seeds, values searched for; each an ordinary run in its own folder."""
+"""Comparisons of methods over seeds, and sweeps over values of keys. Each run is an ordinary run in a subfolder."""

@@ -1,4 +1,4 @@
-"""Several methods over several seeds at equal budget, from one teacher; the table is there from the first run on."""
+"""Comparison of methods over seeds at equal budget, with one teacher. The tables exist from the first run on."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,37 +22,37 @@ from segdistill.training.session import Session
 from segdistill.training.teacher_runs import check_teacher, train_teachers
 from segdistill.training.train import train_network
 
-# What ends one run and not the others: what the user can mend, no memory left, a bug in a loss or network of one's own.
+# Errors that end one run and not the others: errors of the user, out of memory, a bug in the user's loss or network.
 MENDABLE = (UserError, RuntimeError, ValueError, TypeError, IndexError, AttributeError)
 
 
 def why(error: Exception) -> str:
-    """Return why a run failed, in a line."""
+    """Return the reason why a run failed, in one line."""
     if isinstance(error, UserError):
         return str(error)
     return f"{type(error).__name__}: {(str(error) or 'no message').splitlines()[0][:200]}"
 
 
 def compare(plan: Plan, folder: Path, *, console: Console, layout: Layout | None = None) -> Summary:
-    """Run what is not finished of a comparison; the tables in ``folder`` are rewritten after every run.
+    """Run the unfinished runs of a comparison. The tables in ``folder`` are rewritten after every run.
 
-    Finished runs are not repeated and a started one goes on from its checkpoint, however it was stopped. A run that
-    fails stands in the table with its reason and the others go on; where several processes share a run it ends all,
-    since they could not agree on it.
+    Finished runs are not repeated, and a stopped run resumes from its checkpoint. If a run fails, the table shows the
+    reason and the other runs continue. With several processes, a failed run ends the comparison, because the processes
+    cannot agree on the failure.
 
     Args:
-        plan: What to run.
-        folder: Its runs' folders lie here, by :attr:`PlannedRun.folder`, and the teacher's in ``teacher/``.
-        console: Where to tell of it.
-        layout: The data set's files, where they are scanned already.
+        plan: The plan of the comparison.
+        folder: The folder of the comparison. Each run is in the subfolder :attr:`PlannedRun.folder`, the teacher in
+            ``teacher/``.
+        console: The console to print on.
+        layout: The data set's files, if they are already scanned.
 
     Returns:
         The tables.
 
     Raises:
-        UserError: Whatever the user can mend: before the first run, what any of the runs would stumble on in its
-            first step; after the last one, that runs failed.
-        Stopped: Ctrl-C or SIGTERM, after a checkpoint was written.
+        UserError: Before the first run, if the first step of any run would fail; after the last run, if runs failed.
+        Stopped: At Ctrl-C or SIGTERM, after a checkpoint was written.
     """
     lock.check_free(folder)
     board = Scoreboard(folder, plan)
@@ -61,7 +61,7 @@ def compare(plan: Plan, folder: Path, *, console: Console, layout: Layout | None
     if waiting:
         _print(console, f"{len(waiting)} of {len(plan.runs)} runs to do in {folder}, seed by seed")
         prepare(session, board, waiting, console)
-    elif not board.pixels:  # of a record that was lost
+    elif not board.pixels:  # the record was lost
         board.pixels = session.class_pixels()
     printed = published_values(plan)
     with lock.held(folder):
@@ -79,17 +79,17 @@ def compare(plan: Plan, folder: Path, *, console: Console, layout: Layout | None
     if board.failed:
         raise UserError(
             f"{len(board.failed)} of {len(plan.runs)} runs failed ({', '.join(board.failed)}); "
-            f"{folder / 'comparison.md'} says why, and the same command tries them again"
+            f"{folder / 'comparison.md'} gives the reasons, and the same command tries them again"
         )
     return summary
 
 
 def open_session(recipe: Recipe, layout: Layout | None = None) -> Session:
-    """Open what the runs of a comparison or sweep share: data and one teacher, whatever a run's own recipe changes.
+    """Open a session for all runs of a comparison or sweep. They share the data, and this recipe's teacher.
 
     Args:
         recipe: The recipe with the teacher.
-        layout: The data set's files, where they are scanned already.
+        layout: The data set's files, if they are already scanned.
     """
     session = Session(recipe, layout)
     if recipe.teacher is not None:
@@ -101,16 +101,16 @@ def unfinished(plan: Plan, folder: Path) -> list[PlannedRun]:
     """Return the runs without a result.
 
     Raises:
-        UserError: The folder of a run holds that of another recipe.
+        UserError: If the folder of a run holds the run of another recipe.
     """
     return [run for run in plan.runs if RunFolder(folder / run.folder, run.recipe).result is None]
 
 
 def prepare(session: Session, board: Scoreboard, waiting: Sequence[PlannedRun], console: Console) -> None:
-    """Check all that takes seconds: labels, one step of every method that has not started, the teacher's score.
+    """Check what takes seconds: one step of every method that has not started, the labels, the teacher's score.
 
     Raises:
-        UserError: The first mistake, with the method.
+        UserError: At the first mistake. The message names the method.
     """
     recipes = {run.method: run.recipe for run in reversed(waiting)}
     for recipe in recipes.values():
@@ -132,13 +132,13 @@ def _rehearse(method: str, session: Session, console: Console) -> None:
         with _named(method):
             rehearsal.run()
     except UserError:
-        look_at_data(session, console)  # where it was a label, this names the file
+        look_at_data(session, console)  # if a label caused the error, this raises one that names the file
         raise
 
 
 @contextmanager
 def _named(method: str) -> Iterator[None]:
-    """Say whose error it was."""
+    """Add the method to the message of a UserError."""
     try:
         yield
     except UserError as error:
@@ -146,31 +146,31 @@ def _named(method: str) -> Iterator[None]:
 
 
 def published_values(plan: Plan) -> Mapping[str, Sequence[PublishedValue]]:
-    """Return published results by method, to stand beside the measured ones."""
+    """Return the published results of each method, to be shown next to the measured ones."""
     return {"teacher": teacher_rows(plan.shared), **{run.method: rows_of(run.recipe) for run in plan.runs}}
 
 
 def ready_teacher(session: Session, recipe: Recipe, folder: Path, console: Console) -> None:
-    """Train the teacher of a comparison or sweep in ``folder``, below ``teacher/``, where it has no weights yet.
+    """Train the teacher of a comparison or sweep in ``folder/teacher``, if it is still to be trained.
 
     Args:
-        session: Of the recipe with the teacher, and with the seed that it is trained with.
-        recipe: One that distills.
-        folder: The comparison's.
-        console: Where to print.
+        session: The session of the recipe with the teacher and the seed with which it is trained.
+        recipe: A recipe that distills, for which the teacher's score is checked.
+        folder: The folder of the comparison or sweep.
+        console: The console to print on.
 
     Raises:
-        UserError: A teacher trained here that is below ``teacher.min_miou``; see also :func:`train_network`.
+        UserError: If the teacher is below ``teacher.min_miou``; see also :func:`train_network`.
     """
     train_teachers(session, folder, console)
     check_score(session.variant(recipe))
 
 
 def check_score(session: Session) -> None:
-    """Refuse a weak teacher once, before each of the distilled runs would.
+    """Check the teacher's score once, before the distilled runs do.
 
     Raises:
-        UserError: It is below ``teacher.min_miou``.
+        UserError: If it is below ``teacher.min_miou``.
     """
     if teacher := session.teacher():
         teacher.checked_score()

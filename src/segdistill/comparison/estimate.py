@@ -1,4 +1,4 @@
-"""How long a comparison will take, from a few measured steps of each of its methods."""
+"""Estimate of the time of a comparison, from a few measured steps of each method."""
 
 import time
 from dataclasses import dataclass
@@ -31,13 +31,13 @@ STEPS, IMAGES = 6, 5
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds of one run's parts.
+    """Cost of the parts of a run, in seconds.
 
     Attributes:
-        step: An optimizer step.
+        step: One optimizer step.
         image: Scoring the student on one image of the validation set.
-        teacher_image: The same of the teacher; 0 without one.
-        first_stage: All steps that losses' own parts take before the student.
+        teacher_image: Scoring the teacher on one image; 0 without a teacher.
+        first_stage: The whole first stage, in which parts of losses learn before the student.
     """
 
     step: float
@@ -46,13 +46,13 @@ class Cost:
     first_stage: float = 0.0
 
     def seconds(self, train: Train, done: int, val: int, final: int) -> float:
-        """Return the seconds of what is left of a run after ``done`` steps.
+        """Return the seconds that a run takes after its first ``done`` steps.
 
         Args:
-            train: Its settings.
-            done: Steps that are taken.
-            val: Images in the validation set; the teacher sees them once before training.
-            final: Images in the set that is reported on.
+            train: The training settings.
+            done: Number of steps already taken.
+            val: Number of images in the validation set, on which the teacher is scored once before training.
+            final: Number of images in the split that results are reported on.
         """
         every = train.validate_every or max(1, train.iterations // 10)
         validations = len([step for step in range(done + 1, train.iterations) if step % every == 0]) + 1
@@ -62,10 +62,10 @@ class Cost:
 
 
 def estimate(plan: Plan, folder: Path, *, console: Console, layout: Layout | None = None) -> None:
-    """Say what is finished and what is to do, and how long that will take; nothing is written.
+    """Print the state of each run and the time that the unfinished ones will take. Nothing is written.
 
     Raises:
-        UserError: What a step or the folder refuses.
+        UserError: If a step would fail, or the folder holds something else.
     """
     board = Scoreboard(folder, plan)
     session = open_session(board.shared, layout)
@@ -78,7 +78,7 @@ def estimate(plan: Plan, folder: Path, *, console: Console, layout: Layout | Non
     sizes = [len(session.dataset(split)) for split in ("val", session.final_split)]
     methods = {run.folder: run.method for run in plan.runs}
     costs: dict[str, Cost] = {}
-    table = screen_table("run", "state", "steps to do", "s a step", "time")
+    table = screen_table("run", "state", "steps left", "s per step", "time")
     total = 0.0
     for name, recipe in todo:
         if name not in waiting:
@@ -95,19 +95,19 @@ def estimate(plan: Plan, folder: Path, *, console: Console, layout: Layout | Non
         seconds = cost.seconds(recipe.train, done, *sizes)
         total += seconds
         left = recipe.train.iterations - done
-        table.add_row(name, f"at step {done}" if done else "not begun", str(left), f"{cost.step:.3f}", clock(seconds))
+        table.add_row(name, f"at step {done}" if done else "not started", str(left), f"{cost.step:.3f}", clock(seconds))
     console.print(table)
     console.print(f"{len(waiting)} of {len(todo)} runs to do, {total / 3600:.2f} hours; nothing was written")
 
 
 def steps_done(folder: Path) -> int:
-    """Return the step of a run's checkpoint; 0 where there is none."""
+    """Return the step of a run's checkpoint; 0 if there is none."""
     last = folder / "checkpoints" / "last.pt"
     return int(checkpoint.load(last, peek=True)["step"]) if last.exists() else 0
 
 
 def measure(session: Session) -> Cost:
-    """Take a few steps of a run and score a few images, the first of each not counted, and forget them."""
+    """Return the cost of a run, measured on a few trial steps and images. The first step and image are not counted."""
     recipe, fabric, val_set = session.recipe, session.fabric, session.dataset("val")
     distiller = session.build_trial()
     teacher = distiller.teacher
@@ -125,7 +125,7 @@ def measure(session: Session) -> Cost:
             seconds.append(_now(fabric) - began)
             began = _now(fabric)
     return Cost(
-        step=median(seconds[1:]),  # the first one pays for what is set up once
+        step=median(seconds[1:]),  # the first step includes one-time setup
         image=_image_seconds(distiller.student, val_set, fabric, recipe.data),
         teacher_image=0.0 if teacher is None else _image_seconds(teacher, val_set, fabric, recipe.data),
         first_stage=_first_stage_seconds(distiller, images, labels, fabric) * recipe.train.iterations,
@@ -133,7 +133,7 @@ def measure(session: Session) -> Cost:
 
 
 def _first_stage_seconds(distiller: Distiller, images: Tensor, labels: Tensor, fabric: Fabric) -> float:
-    """Return the seconds of the first stage for each of the student's steps."""
+    """Return the seconds of the first stage, divided by the number of the student's steps."""
     if distiller.first_stage is None:
         return 0.0
     began = _now(fabric)
@@ -157,7 +157,7 @@ def _image_seconds(network: nn.Module, dataset: ImageDataset, fabric: Fabric, da
 
 
 def _now(fabric: Fabric) -> float:
-    """Return the time at which the device has done what it was given."""
+    """Return the time after the device has finished its work."""
     if fabric.device.type == "cuda":
         torch.cuda.synchronize(fabric.device)
     return time.perf_counter()

@@ -1,4 +1,4 @@
-"""What a comparison is to run: methods x seeds, a recipe each, all else equal. Nothing here imports PyTorch."""
+"""Plan of a comparison: one recipe for each method and seed, equal in all else. This module does not import PyTorch."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -11,40 +11,40 @@ from segdistill.recipes import Recipe, alone_recipe, load
 
 ALONE = "none"
 
-# A method may change its own terms and how they are trained, but not the budget that all methods share.
+# The budget is the same for all methods. A method may change its terms and the other training settings.
 BUDGET = ("train.iterations", "train.epochs", "train.batch_size", "train.budget", "train.validate_every")
 
 
 @dataclass(frozen=True)
 class MethodRow:
-    """A row of a comparison, as it is asked for.
+    """Row of a comparison, as requested by the user.
 
     Attributes:
-        method: The method's name.
-        changes: What is changed in this row alone, as ``terms.kd.weight=2``.
+        method: The name of the method.
+        changes: Changes to the recipe for this row only, as in ``terms.kd.weight=2``.
     """
 
     method: str
     changes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        """Return the row as it is typed without a name."""
+        """Return the row in the form of ``--methods``, without a name."""
         return f"{self.method}:{','.join(self.changes)}" if self.changes else self.method
 
     @property
     def terms(self) -> list[str]:
-        """The terms that the changes name, and do not take out."""
+        """The terms that the changes name and do not remove."""
         keys = [change.partition("=") for change in self.changes]
         return [key.split(".")[1] for key, _, value in keys if key.startswith("terms.") and value != "null"]
 
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """One method with one seed.
+    """Run of one method with one seed.
 
     Attributes:
-        method: The row's name, or the method as the user typed it, with its changes.
-        recipe: What to run.
+        method: The row's name, or the method with its changes as typed.
+        recipe: The recipe of the run.
     """
 
     method: str
@@ -52,21 +52,20 @@ class PlannedRun:
 
     @property
     def folder(self) -> str:
-        """The run's folder beneath the comparison's: a name for every file system, without what shells expand."""
+        """The name of the run's subfolder, with only characters that file systems and shells take as they are."""
         return f"{_folder_name(self.method)}-s{self.recipe.seed}"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A comparison.
+    """Plan of a comparison.
 
     Attributes:
-        shared: What all runs have in common, as the recipe of the student alone, with the teacher of all of them and
-            the seed that this teacher is trained with.
-        methods: The rows' names, or methods as typed, the student alone first.
-        seeds: In the order in which they are run.
-        runs: Seed by seed, so that a comparison that is stopped early still compares all methods.
-        named: What rows with a name of their own are, as it would be typed without one.
+        shared: The recipe of the student alone, with the teacher of all runs and the seed with which it is trained.
+        methods: The rows by name, or by method as typed; the student alone first.
+        seeds: The seeds, in the order in which they are run.
+        runs: The runs, seed by seed, so that a comparison that is stopped early still compares all methods.
+        named: For each row with a name, its method and changes in the form of ``--methods``.
     """
 
     shared: Recipe
@@ -77,23 +76,23 @@ class Plan:
 
 
 def plan(source: str | Path, changes: Sequence[str], methods: str | None, seeds: str) -> Plan:
-    """Plan a comparison.
+    """Return the plan of a comparison.
 
-    What the recipe says of a term holds in every row whose method has it: ``terms.gskd.weight=5`` in ``gskd`` and
-    ``dist+gskd``, and it makes no GSKD of ``kd``. A term that no row would have is an error. A row that names a term
-    in its own changes has it, too. Terms that need no teacher are part of the student alone, and of every row.
+    The recipe's settings of a term apply to every row whose method has the term: ``terms.gskd.weight=5`` applies to
+    ``gskd`` and ``dist+gskd``, and does not add the term to ``kd``. A term that no row has is an error. A row also has
+    the terms that its own changes name. Terms that need no teacher are part of every row, and of the student alone.
 
     Args:
         source: A built-in recipe or a YAML file.
         changes: Changes to it, for all methods.
-        methods: ``none,kd,gskd`` or, with changes of its own, ``gskd:terms.gskd.samples=8,terms.gskd.weight=5``, or
-            with a name before it, ``mine=gskd:terms.gskd.samples=8``; the student alone (``none``) is always among
-            them. None compares the recipe's own method, with whatever terms were added to it.
-        seeds: ``0,1,2``.
+        methods: Methods joined by commas, as in ``none,kd,gskd``. A method may have changes, as in
+            ``gskd:terms.gskd.samples=8,terms.gskd.weight=5``, and a name, as in ``mine=gskd:terms.gskd.samples=8``. The
+            student alone (``none``) is always added. None compares the recipe's method, with the terms added to it.
+        seeds: Whole numbers joined by commas, as in ``0,1,2``.
 
     Raises:
-        UserError: Whatever :func:`segdistill.recipes.load` refuses; a change that would make the comparison unequal;
-            a term that no row has; a method without distillation terms; seeds that are none.
+        UserError: As :func:`segdistill.recipes.load`; or if a change would make the comparison unequal, no row has a
+            term, a method has no distillation terms, or the seeds are not whole numbers.
     """
     base = load(source, changes)
     numbers = parse_seeds(seeds)
@@ -116,12 +115,12 @@ def plan(source: str | Path, changes: Sequence[str], methods: str | None, seeds:
 
 
 def parse_methods(text: str) -> dict[str, MethodRow]:
-    """Return each row by its name, or by the method as typed; the student alone first.
+    """Return the rows by name, or by method as typed; the student alone first.
 
-    A part with ``=`` before any ``:`` is a further change to the method before it, or names a row.
+    A part between commas that has ``=`` before any ``:`` is a further change to the method before it, or names a row.
 
     Raises:
-        UserError: A change without a method, or one that concerns all methods; two rows of one name.
+        UserError: If a change has no method or concerns all methods, or two rows have the same name.
     """
     typed: list[list[str]] = []
     for part in _split(text):
@@ -132,7 +131,7 @@ def parse_methods(text: str) -> dict[str, MethodRow]:
             typed[-1].append(part)
         else:
             raise UserError(
-                f"--methods: '{part}' changes no method; write METHOD:KEY=VALUE, as in gskd:terms.gskd.samples=8"
+                f"--methods: '{part}' belongs to no method; write METHOD:KEY=VALUE, as in gskd:terms.gskd.samples=8"
             )
     rows, named = {ALONE: MethodRow(ALONE)}, set[str]()
     for parts in typed:
@@ -152,16 +151,16 @@ def parse_methods(text: str) -> dict[str, MethodRow]:
             if not key.startswith(("terms.", "train.")) or key in BUDGET:
                 raise UserError(
                     f"--methods: '{change}' would make the comparison unequal; a method changes terms.* or train.* "
-                    f"except {', '.join(BUDGET)}, and what holds for all stands outside --methods"
+                    f"except {', '.join(BUDGET)}; give changes for all methods outside --methods"
                 )
     return rows
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:
-    """Return the numbers of ``0,1,2``, each once.
+    """Return the numbers of a text such as ``0,1,2``, each once.
 
     Raises:
-        UserError: It is no list of whole numbers.
+        UserError: If the text is not a list of whole numbers.
     """
     parts = [part.strip() for part in text.split(",") if part.strip()]
     if not parts or not all(part.isdecimal() for part in parts):
@@ -170,17 +169,17 @@ def parse_seeds(text: str) -> tuple[int, ...]:
 
 
 def _recipe(source: str | Path, changes: Sequence[str], base: Recipe, label: str, row: MethodRow) -> Recipe:
-    """Return a row's recipe: the base's data, networks and budget, and the row's terms."""
-    kept = {*_terms(row.method, base), *row.terms}
-    left_out = [f"terms.{name}=null" for name in base.distillation if name not in kept]
+    """Return a row's recipe: data, networks and budget of the base recipe, and the terms of the row."""
+    terms = {*_terms(row.method, base), *row.terms}
+    removed = [f"terms.{name}=null" for name in base.distillation if name not in terms]
     try:
-        recipe = load(source, [*changes, f"method={row.method}", *left_out, *row.changes])
+        recipe = load(source, [*changes, f"method={row.method}", *removed, *row.changes])
     except UserError as error:
         raise UserError(f"method '{label}': {error}") from None
     if recipe.distils:
         return recipe.model_copy(update={"baseline": False})
     if label != ALONE:
-        raise UserError(f"method '{label}' has no term left to distil with; change its terms, or leave it out")
+        raise UserError(f"method '{label}' has no distillation term left; change its terms, or leave it out")
     return alone_recipe(recipe)
 
 
@@ -189,17 +188,17 @@ def _terms(method: str, base: Recipe) -> Terms:
 
 
 def _check_every_term_has_a_row(base: Recipe, rows: Mapping[str, MethodRow]) -> None:
-    """Refuse a comparison that would leave out what the user added to the recipe."""
-    theirs = {name for row in rows.values() for name in (*_terms(row.method, base), *row.terms)}
+    """Raise a UserError if no row has a term that the user added to the recipe."""
+    in_rows = {name for row in rows.values() for name in (*_terms(row.method, base), *row.terms)}
     for name in base.distillation:
-        if name in theirs or name in _terms(base.method, base):
+        if name in in_rows or name in _terms(base.method, base):
             continue
-        near = nearest(name, theirs)
+        near = nearest(name, in_rows)
         method = next((row.method for row in rows.values() if row.method != ALONE), "kd")
         raise UserError(
             f"--methods: no row has the term '{name}'"
             + (f" (did you mean '{near}'?)" if near else "")
-            + f"; add it to one, as in {method}:terms.{name}={{}}, or give it one, as in "
+            + f"; add it to a row, as in {method}:terms.{name}={{}}, or give it a row, as in "
             f"{name if name not in rows else f'{name}_alone'}={ALONE}:terms.{name}={{}}"
         )
 
@@ -209,7 +208,7 @@ def _is_row_name(key: str) -> bool:
 
 
 def _split(text: str) -> list[str]:
-    """Split at the commas that stand in no bracket; nothing is no part."""
+    """Split at the commas outside brackets. Empty parts are dropped."""
     parts, depth = [""], 0
     for letter in text:
         depth += (letter in "[{(") - (letter in "]})")

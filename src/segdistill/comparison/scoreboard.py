@@ -1,4 +1,4 @@
-"""What a comparison's folder remembers beside its runs: what all runs share, what failed, the tables so far."""
+"""Record of a comparison: the recipe that all runs share, the runs that failed, the tables so far."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,19 +19,20 @@ TABLES = {"comparison.md", "comparison.tex", "comparison.csv", "comparison_class
 
 
 class Scoreboard:
-    """A comparison's folder. Opening only looks; :meth:`write` writes.
+    """Record of a comparison in its folder. Only :meth:`write` changes files.
 
     Args:
-        folder: The folder. What it holds already stays in its tables, whatever is asked for now.
-        plan: What is asked for.
+        folder: The folder of the comparison. Runs that are already in it stay in the tables, even if the plan does not
+            contain them.
+        plan: The plan of the comparison.
 
     Attributes:
-        shared: What all runs share, with the seed of the teacher that is there.
-        pixels: Pixels of each class in the training labels; empty until they are counted.
-        named: What the rows with a name of their own are.
+        shared: The recipe that all runs share, with the seed of the teacher that is in the folder.
+        pixels: Number of pixels of each class in the training labels; empty until they are counted.
+        named: For each row with a name, its method and changes.
 
     Raises:
-        UserError: The folder holds the comparison of another recipe, or other files.
+        UserError: If the folder holds the comparison of another recipe, or other files.
     """
 
     def __init__(self, folder: Path, plan: Plan) -> None:
@@ -42,15 +43,15 @@ class Scoreboard:
         self._problems: dict[str, str] = {}
         if (folder / RECORD).exists():
             if any(folder.rglob("checkpoints/*.pt")) or any(folder.rglob("result.json")):
-                self._go_on(read_json(folder / RECORD, "recipe", "runs", "pixels"))
+                self._resume(read_json(folder / RECORD, "recipe", "runs", "pixels"))
         elif folder.exists() and not folder.is_dir():
             raise UserError(f"{folder} is a file; give a folder with --run-dir")
-        elif folder.is_dir() and (left := {file.name for file in folder.iterdir()} - {f"{RECORD}.tmp", lock.FILE}):
-            self._check_left(left)
+        elif folder.is_dir() and (names := {file.name for file in folder.iterdir()} - {f"{RECORD}.tmp", lock.FILE}):
+            self._check_left(names)
 
-    def _go_on(self, record: Mapping[str, Any]) -> None:
+    def _resume(self, record: Mapping[str, Any]) -> None:
         recipe, runs = record["recipe"], record["runs"]
-        named = record.get("named", {})  # which older records do not have
+        named = record.get("named", {})  # missing in older records
         if not all(isinstance(each, dict) for each in (recipe, record["pixels"], named)) or not _are_runs(runs):
             raise damaged(self.folder / RECORD)
         self.shared = self.shared.model_copy(update={"seed": recipe.get("seed")})
@@ -61,10 +62,10 @@ class Scoreboard:
         self._problems = {run["folder"]: run["problem"] for run in runs if "problem" in run}
 
     def _check_left(self, names: set[str]) -> None:
-        """Accept a comparison whose record was lost: its folder holds runs of this plan, and no others."""
-        asked = {run.folder for run in self.plan.runs}
-        others = sorted(names - asked - TABLES - {"teacher", "teachers"})
-        if others or not any((self.folder / name / "recipe.yaml").is_file() for name in names & asked):
+        """Raise a UserError unless the folder is a comparison that lost its record: runs of this plan and no others."""
+        planned = {run.folder for run in self.plan.runs}
+        others = sorted(names - planned - TABLES - {"teacher", "teachers"})
+        if others or not any((self.folder / name / "recipe.yaml").is_file() for name in names & planned):
             raise UserError(
                 f"{self.folder} is not empty and holds no comparison of these --methods and --seeds"
                 f"{f' (but {others[0]})' if others else ''}; give another --run-dir"
@@ -72,23 +73,23 @@ class Scoreboard:
 
     @property
     def teacher_folder(self) -> Path:
-        """Where the teacher's own run is, if it is trained here."""
+        """The folder of the teacher's run, if the teacher is trained here."""
         return self.folder / "teacher"
 
     @property
     def failed(self) -> list[str]:
-        """The folders of the runs that failed, of those that are asked for."""
+        """The folders of the planned runs that failed."""
         return [run.folder for run in self.plan.runs if run.folder in self._problems]
 
     def note(self, run: PlannedRun, problem: str | None) -> None:
-        """Remember that a run failed, or with None that it did not."""
+        """Record the problem of a run that failed; None for a run that succeeded."""
         if problem is None:
             self._problems.pop(run.folder, None)
         else:
             self._problems[run.folder] = problem
 
     def summary(self, published: Mapping[str, Sequence[PublishedValue]] | None = None) -> Summary:
-        """Return the tables of what there is."""
+        """Return the tables of the runs so far."""
         return summarize(
             self._entries(),
             _plain(self.shared),
@@ -99,7 +100,7 @@ class Scoreboard:
         )
 
     def write(self, published: Mapping[str, Sequence[PublishedValue]] | None = None) -> Summary:
-        """Write the tables of what there is, and return them."""
+        """Write the tables of the runs so far, and return them."""
         summary = self.summary(published)
         if is_first_process():
             record = {"recipe": _plain(self.shared), "pixels": self.pixels, "named": self.named, **summary.record()}
@@ -107,7 +108,7 @@ class Scoreboard:
         return summary
 
     def _entries(self) -> list[Entry]:
-        """Return a run for each folder, by method and seed, methods in the order in which they came."""
+        """Return an entry for each folder, sorted by method, in order of first appearance, and seed."""
         runs = {run["folder"]: (str(run["method"]), int(run["seed"])) for run in self._before}
         runs.update({run.folder: (run.method, run.recipe.seed) for run in self.plan.runs})
         order = list(dict.fromkeys(method for method, _ in runs.values()))

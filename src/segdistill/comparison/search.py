@@ -1,4 +1,4 @@
-"""What a sweep searches: ranges and choices for keys of a recipe. Nothing here imports PyTorch or Optuna."""
+"""Search space of a sweep: ranges and choices for keys of a recipe. This module does not import PyTorch or Optuna."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -18,14 +18,14 @@ _RANGE = re.compile(rf"({_NUMBER})\.\.({_NUMBER})(:log)?")
 
 @dataclass(frozen=True)
 class Dimension:
-    """One key and what it may be: a range, or one of several choices.
+    """Dimension of a search space: a key with a range or with choices.
 
     Attributes:
-        key: The recipe's key.
-        low, high: The ends, both included; of a range.
-        log: Even steps are even ratios.
-        whole: Whole numbers only.
-        choices: The values as typed, of a choice.
+        key: The key of the recipe.
+        low, high: The ends of a range, both included.
+        log: True if the range is searched on a logarithmic scale.
+        whole: True if the range contains whole numbers only.
+        choices: The choices as typed; empty for a range.
     """
 
     key: str
@@ -37,7 +37,7 @@ class Dimension:
 
     @property
     def ends(self) -> tuple[Value, Value]:
-        """The first and the last value."""
+        """The first and last values."""
         if self.choices:
             return self.choices[0], self.choices[-1]
         return (int(self.low), int(self.high)) if self.whole else (self.low, self.high)
@@ -45,13 +45,13 @@ class Dimension:
 
 @dataclass(frozen=True)
 class Search:
-    """A recipe and the keys to vary.
+    """Search over keys of a recipe.
 
     Attributes:
         source: A built-in recipe or a YAML file.
         changes: Changes to it, for every trial.
-        dimensions: What the trials differ in.
-        base: The recipe without them.
+        dimensions: The dimensions of the search space.
+        base: The recipe without values of the dimensions.
     """
 
     source: str | Path
@@ -61,12 +61,12 @@ class Search:
 
     @property
     def ends(self) -> tuple[Recipe, Recipe]:
-        """The recipes with all keys at their first and at their last values."""
+        """The recipes with all keys at their first values and at their last values."""
         first, last = (self.recipe({each.key: each.ends[end] for each in self.dimensions}) for end in (0, 1))
         return first, last
 
     def recipe(self, values: Mapping[str, Value]) -> Recipe:
-        """Return a trial's recipe.
+        """Return the recipe of a trial with these values.
 
         Raises:
             UserError: See :func:`segdistill.recipes.load`.
@@ -76,26 +76,26 @@ class Search:
 
 
 def search(source: str | Path, changes: Sequence[str], dimensions: Sequence[str]) -> Search:
-    """Read what a sweep searches.
+    """Return the search of a sweep.
 
     Args:
         source: A built-in recipe or a YAML file.
         changes: Changes to it.
-        dimensions: ``terms.kd.weight=0.1..10:log``, ``terms.gskd.samples=4..32`` (whole numbers, because the recipe's
-            value is one) or ``terms.gskd.stride=8,16,classes``.
+        dimensions: Dimensions as text: ``terms.kd.weight=0.1..10:log``, ``terms.gskd.samples=4..32`` (whole numbers,
+            because the recipe's value is one) or ``terms.gskd.stride=8,16,classes``.
 
     Raises:
-        UserError: A range that is none, a key that would make the trials unequal, or one that the recipe refuses at
-            the ends of its range.
+        UserError: If a text is not a dimension, a key would make the trials unequal, or the recipe rejects a key at the
+            ends of its range.
     """
     base = load(source, changes).model_copy(update={"baseline": False})
-    found = tuple(_dimension(text, base) for text in dimensions)
-    keys = [dimension.key for dimension in found]
+    parsed = tuple(_dimension(text, base) for text in dimensions)
+    keys = [dimension.key for dimension in parsed]
     twice = [key for key in keys if keys.count(key) > 1]
     if twice:
         raise UserError(f"--set: '{twice[0]}' is set twice")
-    searched = Search(source, tuple(changes), found, base)
-    _ = searched.ends  # which the recipe may refuse
+    searched = Search(source, tuple(changes), parsed, base)
+    _ = searched.ends  # raises if the recipe rejects a value
     return searched
 
 
@@ -104,7 +104,7 @@ def _dimension(text: str, base: Recipe) -> Dimension:
     if not equals or not key or not values:
         raise UserError(f"--set: expected KEY=LOW..HIGH, KEY=LOW..HIGH:log or KEY=A,B,C, got '{text}'")
     if key in (*BUDGET, "seed", "method") or key.startswith("teacher."):
-        raise UserError(f"--set: '{key}' is the same for all trials, or their scores could not be compared")
+        raise UserError(f"--set: '{key}' must be the same for all trials, so that their scores can be compared")
     section, _, term = key.partition(".")
     name = term.partition(".")[0]
     if section == "terms" and name not in base.terms:
@@ -119,8 +119,8 @@ def _dimension(text: str, base: Recipe) -> Dimension:
         return Dimension(key, choices=choices)
     low, high, log = float(parts[1]), float(parts[2]), parts[3] is not None
     if not low < high or (log and low <= 0):
-        raise UserError(f"--set: '{text}' is no range: the first end is the lower one{', above 0' if log else ''}")
-    # A weight of 1..10 may be 2.5; a number of samples may not.
+        raise UserError(f"--set: '{text}' is not a range; write the lower end first{', above 0' if log else ''}")
+    # A weight in 1..10 may be 2.5; a number of samples may not.
     whole = type(_value(base.model_dump(), key)) is int and low.is_integer() and high.is_integer()
     return Dimension(key, low, high, log, whole)
 

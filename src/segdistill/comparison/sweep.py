@@ -1,4 +1,4 @@
-"""A search over keys of a recipe: Optuna proposes, each trial is a run, the validation score decides."""
+"""Sweep over keys of a recipe: Optuna proposes the values, each trial is a run, and the validation score decides."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -32,24 +32,23 @@ ALONE = "alone"
 
 
 def sweep(search: Search, folder: Path, *, trials: int, console: Console, layout: Layout | None = None) -> None:
-    """Run trials until there are ``trials`` of them; the tables in ``folder`` are rewritten after every one.
+    """Run trials until there are ``trials`` of them. The tables in ``folder`` are rewritten after every trial.
 
-    The student alone is trained beside them, and the trials stand with it in the same tables as those of a comparison.
-    A trial that was stopped goes on from its checkpoint. What is proposed for trial k depends on the recipe's seed, k
-    and the trials before, so that a sweep that was stopped proposes what it would have proposed. The score is the best
-    mIoU on the validation set, whatever the test set says.
+    The student alone is also trained, and the trials are listed with it in tables like those of a comparison. A stopped
+    trial resumes from its checkpoint. The values of trial k depend only on the recipe's seed, k and the earlier trials,
+    so a resumed sweep proposes the same values as one that was not stopped. The objective is the best mIoU on the
+    validation set (for classification, top-1 accuracy); the test set has no influence.
 
     Args:
-        search: What to vary in which recipe.
-        folder: The trials' folders lie here, the teacher's in ``teacher/``, and Optuna's journal.
-        trials: How many in all, those that are there and those that fail included.
-        console: Where to tell of it.
-        layout: The data set's files, where they are scanned already.
+        search: The recipe and the keys to vary.
+        folder: The folder of the sweep, with the trials, the teacher in ``teacher/`` and Optuna's journal.
+        trials: Number of trials in all, including those that already exist and those that fail.
+        console: The console to print on.
+        layout: The data set's files, if they are already scanned.
 
     Raises:
-        UserError: Optuna is not there, the folder holds another sweep, or whatever a trial would stumble on in its
-            first step.
-        Stopped: Ctrl-C or SIGTERM, after a checkpoint was written.
+        UserError: If Optuna is not installed, the folder holds another sweep, or the first step of a trial would fail.
+        Stopped: At Ctrl-C or SIGTERM, after a checkpoint was written.
     """
     optuna = _optuna()
     lock.check_free(folder)
@@ -63,7 +62,7 @@ def sweep(search: Search, folder: Path, *, trials: int, console: Console, layout
         tables = _trials(optuna, search, session, folder, trials, problems, console)
     console.print()
     console.print(on_screen(tables.trials))
-    console.print(f"{tables.best}; sweep.* and, beside the student alone, comparison.* in {folder}", soft_wrap=True)
+    console.print(f"{tables.best}; sweep.* and, with the student alone, comparison.* in {folder}", soft_wrap=True)
 
 
 def _trials(
@@ -75,7 +74,7 @@ def _trials(
     problems: dict[str, str],
     console: Console,
 ) -> SweepTables:
-    """Train the student alone and the trials that are not done; keep the tables up to date."""
+    """Train the student alone and the trials that remain. Update the tables after each trial."""
     base = search.base
     if not (folder / RECORD).exists():
         _write(search, folder, [], problems)
@@ -86,8 +85,8 @@ def _trials(
     while trial := _next(optuna, study, search, trials):
         number, values = trial
         name = trial_name(number)
-        said = " ".join(f"{key}={value}" for key, value in values.items())
-        console.print(f"{name} of {trials}: {said}", soft_wrap=True)
+        settings = " ".join(f"{key}={value}" for key, value in values.items())
+        console.print(f"{name} of {trials}: {settings}", soft_wrap=True)
         try:
             trial_session = session.variant(search.recipe(values))
             result = train_network(trial_session, folder / name, console=console, label=name)
@@ -109,14 +108,14 @@ def trial_name(number: int) -> str:
 
 
 def _open(search: Search, folder: Path) -> dict[str, str]:
-    """Return the problems of earlier trials by name; refuse another sweep's folder."""
+    """Return the problems of earlier trials by name. Raise a UserError for the folder of another sweep."""
     if search.base.train.devices != 1 or search.base.train.nodes != 1:
         raise UserError("a sweep trains on one device; give train.devices=1")
     if (folder / RECORD).exists():
-        there = _read(folder / RECORD)
+        record = _read(folder / RECORD)
         now = _identity(search)
-        refuse_other(folder, "sweep", {"recipe": completed(there["recipe"]), "space": there["space"]}, now)
-        return {trial["trial"]: trial["problem"] for trial in there["trials"] if trial["problem"] is not None}
+        refuse_other(folder, "sweep", {"recipe": completed(record["recipe"]), "space": record["space"]}, now)
+        return {trial["trial"]: trial["problem"] for trial in record["trials"] if trial["problem"] is not None}
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file; give a folder with --run-dir")
     if folder.is_dir() and any(file.name not in (f"{RECORD}.tmp", lock.FILE) for file in folder.iterdir()):
@@ -126,12 +125,12 @@ def _open(search: Search, folder: Path) -> dict[str, str]:
 
 def _read(record: Path) -> dict[str, Any]:
     try:
-        there = read_json(record, "recipe", "space", "trials")
-        if isinstance(there["recipe"], dict) and all(isinstance(trial, dict) for trial in there["trials"]):
-            return {**there, "trials": [{"trial": None, "problem": None, **trial} for trial in there["trials"]]}
+        content = read_json(record, "recipe", "space", "trials")
+        if isinstance(content["recipe"], dict) and all(isinstance(trial, dict) for trial in content["trials"]):
+            return {**content, "trials": [{"trial": None, "problem": None, **trial} for trial in content["trials"]]}
     except (UserError, TypeError):
         pass
-    # Without it nothing says what the trials that are there were to search.
+    # The record cannot be restored: nothing else holds the search space of the trials.
     raise UserError(f"{record} is damaged; give another --run-dir, or delete the folder")
 
 
@@ -158,17 +157,24 @@ def _study(optuna: ModuleType, folder: Path) -> Any:
     try:
         storage = optuna.storages.JournalStorage(journal)
         return optuna.create_study(storage=storage, study_name="sweep", direction="maximize", load_if_exists=True)
-    except (AssertionError, AttributeError, KeyError, RecursionError, TypeError, ValueError):  # of lines that are none
+    except (
+        AssertionError,
+        AttributeError,
+        KeyError,
+        RecursionError,
+        TypeError,
+        ValueError,
+    ):  # lines that are no records
         raise UserError(f"{file} is damaged; give another --run-dir, or delete the folder") from None
 
 
 def _next(optuna: ModuleType, study: Any, search: Search, trials: int) -> tuple[int, dict[str, Value]] | None:
-    """Return number and values of the trial that was stopped, or of a new one; None when there are enough."""
+    """Return number and values of the trial that was stopped, or of a new one; None if no trial remains."""
     keys = [dimension.key for dimension in search.dimensions]
-    for begun in study.get_trials(states=(optuna.trial.TrialState.RUNNING,)):
-        if set(begun.params) == set(keys):
-            return begun.number, {key: begun.params[key] for key in keys}
-        study.tell(begun.number, state=optuna.trial.TrialState.FAIL)  # killed while it was being proposed
+    for started in study.get_trials(states=(optuna.trial.TrialState.RUNNING,)):
+        if set(started.params) == set(keys):
+            return started.number, {key: started.params[key] for key in keys}
+        study.tell(started.number, state=optuna.trial.TrialState.FAIL)  # killed before all values were proposed
     number = len(study.trials)
     if number >= trials:
         return None
@@ -186,12 +192,12 @@ def _distribution(optuna: ModuleType, dimension: Dimension) -> Any:
 
 
 def _write(search: Search, folder: Path, trials: Sequence[Any], problems: dict[str, str]) -> SweepTables:
-    found = [
+    entries = [
         Trial(folder / trial_name(trial.number), dict(trial.params), problems.get(trial_name(trial.number)))
         for trial in trials
     ]
     recipe = search.base.model_dump(mode="json")
-    tables = sweep_tables(found, recipe, [dimension.key for dimension in search.dimensions])
+    tables = sweep_tables(entries, recipe, [dimension.key for dimension in search.dimensions])
     write_tables(folder / RECORD, {**_identity(search), **tables.record()}, tables.files())
     return tables
 
@@ -199,7 +205,7 @@ def _write(search: Search, folder: Path, trials: Sequence[Any], problems: dict[s
 def _write_comparison(
     search: Search, session: Session, folder: Path, trials: Sequence[Any], problems: dict[str, str]
 ) -> Summary:
-    """Write the tables of a comparison: the student alone, then every trial as a method with its values."""
+    """Write the tables of a comparison: the student alone, then every trial as a method with changes."""
     base = search.base
     entries = [Entry("none", base.seed, folder / ALONE)]
     for trial in trials:

@@ -1,1 +1,1 @@
-"""Whole jobs, for Python and for the command line: the same checks, the same code, the same files."""
+"""Jobs for Python and the command line: distill, train, compare, sweep, and the runs that they return."""

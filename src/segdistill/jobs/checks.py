@@ -1,4 +1,4 @@
-"""Check a recipe before PyTorch is imported, so that a mistake is reported at once."""
+"""Checks of a recipe before PyTorch is imported, so that mistakes are reported at once."""
 
 import json
 import re
@@ -18,11 +18,11 @@ Changes = Sequence[str] | Mapping[str, Any]
 
 @dataclass(frozen=True)
 class CheckedRecipe:
-    """A recipe whose names, files and folders exist.
+    """Recipe whose names, files and folders exist.
 
     Attributes:
         recipe: The recipe.
-        layout: The files of its data set.
+        layout: The files of the data set.
     """
 
     recipe: Recipe
@@ -30,14 +30,14 @@ class CheckedRecipe:
 
 
 def as_arguments(changes: Changes) -> list[str]:
-    """Return changes as ``key=value``, the form that the command line takes."""
+    """Return changes in the form ``key=value`` of the command line."""
     if not isinstance(changes, Mapping):
         return list(changes)
     return [f"{key}={json.dumps(value, default=str)}" for key, value in changes.items()]
 
 
 def check_recipe(source: str | Path, changes: Sequence[str], *, trust: bool) -> CheckedRecipe:
-    """Load a recipe and check all of it that can be checked in milliseconds.
+    """Load a recipe, and check names, files of weights and the data set's files.
 
     Args:
         source: A built-in recipe or a YAML file.
@@ -45,7 +45,7 @@ def check_recipe(source: str | Path, changes: Sequence[str], *, trust: bool) -> 
         trust: Import the code that a run's folder names.
 
     Raises:
-        UserError: The first mistake.
+        UserError: At the first mistake.
     """
     recipe = load(source, changes)
     if not trust:
@@ -62,10 +62,10 @@ def check_recipe(source: str | Path, changes: Sequence[str], *, trust: bool) -> 
 
 
 def check_layout(recipe: Recipe) -> Layout:
-    """Scan the data set's files.
+    """Scan the files of the data set.
 
     Raises:
-        UserError: They are not laid out as the data set's name says, or train or val is missing.
+        UserError: If the folder does not have the layout that ``data.name`` names, or train or val is missing.
     """
     layout = open_layout(recipe.data.name, recipe.data.root, recipe.data.split)
     for split in ("train", "val"):
@@ -74,10 +74,10 @@ def check_layout(recipe: Recipe) -> Layout:
 
 
 def check_terms(recipe: Recipe, where: str = "") -> None:
-    """Check the settings of the terms before networks are imported, which takes longer than PyTorch alone.
+    """Check the settings of the terms. This imports PyTorch, but not the networks, whose import takes longer.
 
     Raises:
-        UserError: The first mistake, after ``where``.
+        UserError: At the first mistake. The message begins with ``where``.
     """
     from segdistill.distillation.build import check_terms as check
 
@@ -88,27 +88,27 @@ def check_terms(recipe: Recipe, where: str = "") -> None:
 
 
 def check_run_folder(folder: Path) -> None:
-    """Refuse a folder without a trained student.
+    """Check that a folder holds a trained student.
 
     Raises:
-        UserError: It has no student.json.
+        UserError: If the folder has no student.json.
     """
     if not (folder / "student.json").exists():
         raise UserError(f"{folder} is not a run's folder with a trained student: it has no student.json")
 
 
 def default_folder(recipe: Recipe) -> Path:
-    """Return the run's folder where the user gives none."""
+    """Return the default folder of a run."""
     return in_runs(f"{recipe.name}-{recipe.method}-s{recipe.seed}")
 
 
 def in_runs(name: str) -> Path:
-    """Return the folder of that name in runs/. A recipe's name such as ``../x`` does not lead out of it."""
+    """Return a folder in ``runs/``. The name is sanitized, so that ``../x`` does not lead out of it."""
     return Path("runs") / re.sub(r'[/\\:*?"<>|\x00-\x1f\x7f]', "_", name).lstrip(".")
 
 
 def _check_code(source: str | Path, recipe: Recipe, changes: Sequence[str]) -> None:
-    """Refuse to import code that a run's folder names; the user's own recipe and command line may name code."""
+    """Raise a UserError if a recipe in a run's folder names code to import. Other recipes and changes may name code."""
     marks = ("environment.json", "student.json")
     of_runs = [file for file in files_of(source) if any((file.parent / mark).exists() for mark in marks)]
     if not of_runs:
@@ -118,6 +118,6 @@ def _check_code(source: str | Path, recipe: Recipe, changes: Sequence[str]) -> N
     given = {change.partition("=")[2] for change in changes}
     if code := [name for name in dict.fromkeys(named) if ":" in name and name not in given]:
         raise UserError(
-            f"{of_runs[0]} lies in a run's folder and names code to import, '{', '.join(code)}'; if you trust it, give "
+            f"{of_runs[0]} is in a run's folder and names code to import, '{', '.join(code)}'; if you trust it, give "
             "--trust"
         )

@@ -1,4 +1,4 @@
-"""Compare methods over seeds, or search for good values."""
+"""Jobs that compare methods over seeds, or search for the best values of keys."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,27 +23,26 @@ def compare(
     trust: bool = False,
     console: Console | None = None,
 ) -> list[dict[str, Any]]:
-    """Train several methods over several seeds from one teacher, and return the table.
+    """Train several methods over several seeds with one teacher, and return the table.
 
     The command ``segdistill compare`` calls this function. Call it again to resume, or to add methods and seeds.
 
     Args:
         recipe: A built-in recipe or a YAML file.
         changes: Changes to it, for all methods.
-        methods: As ``"kd,gskd:terms.gskd.samples=8"``, or a list of them; the student alone is always added. By
-            default the recipe's own method.
+        methods: Methods, as in ``"kd,gskd:terms.gskd.samples=8"`` or a list of such parts. The student alone is always
+            added. By default the recipe's method.
         seeds: Whole numbers.
-        run_dir: The comparison's folder; by default ``runs/RECIPE-comparison``.
-        dry_run: Print what remains and how long it takes. Write nothing and return an empty table.
+        run_dir: The folder of the comparison; by default ``runs/RECIPE-comparison``.
+        dry_run: Print the runs that remain and how long they take. Write nothing and return an empty table.
         trust: Import the code that a run's folder names.
-        console: Where to print; by default standard output.
+        console: The console to print on; by default standard output.
 
     Returns:
-        One record for each method, the student alone first and the teacher last; the keys are those of
-        ``comparison.json``.
+        One record for each method, the student alone first and the teacher last, with the keys of ``comparison.json``.
 
     Raises:
-        UserError: Any mistake that the user can correct; or, after the last run, that runs failed.
+        UserError: At a mistake that the user can correct; or, after the last run, if runs failed.
 
     Example::
 
@@ -81,16 +80,18 @@ def sweep(
     trust: bool = False,
     console: Console | None = None,
 ) -> None:
-    """Search for good values of a recipe's keys by the validation score.
+    """Search for the values of a recipe's keys with the best validation score.
+
+    The command ``segdistill sweep`` calls this function. Call it again to resume, or to add trials.
 
     Args:
         recipe, changes, trust, console: As for :func:`compare`.
-        dimensions: What to try: ``KEY=LOW..HIGH``, ``KEY=LOW..HIGH:log`` or ``KEY=A,B,C``.
-        trials: How many, with those that exist.
-        run_dir: The sweep's folder; by default ``runs/RECIPE-METHOD-sweep``.
+        dimensions: Values to try: ``KEY=LOW..HIGH``, ``KEY=LOW..HIGH:log`` or ``KEY=A,B,C``.
+        trials: Number of trials in all, including those that already exist.
+        run_dir: The folder of the sweep; by default ``runs/RECIPE-METHOD-sweep``.
 
     Raises:
-        UserError: Any mistake that the user can correct.
+        UserError: At a mistake that the user can correct.
     """
     arguments, console = as_arguments(changes), console or Console()
     checked = check_recipe(recipe, arguments, trust=trust)

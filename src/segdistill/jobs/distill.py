@@ -1,4 +1,4 @@
-"""Distill a student, or train a network on labels alone."""
+"""Jobs that distill a student, or train a network on labels alone."""
 
 from pathlib import Path
 
@@ -19,21 +19,21 @@ def distill(
     trust: bool = False,
     console: Console | None = None,
 ) -> Run:
-    """Run a recipe: train the teacher where the recipe asks for it, the distilled student, and the student alone.
+    """Run a recipe: train the teacher if the recipe has ``teacher.train``, the distilled student, the student alone.
 
     The command ``segdistill distill`` calls this function. Call it again to resume a run that was stopped, or to read
     one that is finished.
 
     Args:
         recipe: A built-in recipe or a YAML file.
-        changes: Changes to it, as ``{"data.root": "my_images"}`` or ``["data.root=my_images"]``.
-        run_dir: The run's folder; by default ``runs/RECIPE-METHOD-sSEED``.
-        resume: Only resume an existing run.
+        changes: Changes to it, as in ``{"data.root": "my_images"}`` or ``["data.root=my_images"]``.
+        run_dir: The folder of the run; by default ``runs/RECIPE-METHOD-sSEED``.
+        resume: Only resume an existing run. Another learning rate, warm-up, clipping or weight of a term is permitted.
         trust: Import the code that a run's folder names.
-        console: Where to print; by default standard output.
+        console: The console to print on; by default standard output.
 
     Raises:
-        UserError: Any mistake that the user can correct.
+        UserError: At a mistake that the user can correct.
 
     Example::
 
@@ -61,13 +61,16 @@ def train(
     trust: bool = False,
     console: Console | None = None,
 ) -> Run:
-    """Train a recipe's student on labels alone, or its teacher; the arguments are those of :func:`distill`.
+    """Train a recipe's student, or its teacher, on labels alone.
+
+    The command ``segdistill train`` calls this function.
 
     Args:
+        recipe, changes, run_dir, resume, trust, console: As for :func:`distill`.
         teacher: Train the recipe's teacher instead of its student.
 
     Raises:
-        UserError: Any mistake that the user can correct.
+        UserError: At a mistake that the user can correct.
     """
     arguments, console = as_arguments(changes), console or Console()
     checked = check_recipe(recipe, arguments, trust=trust)

@@ -1,4 +1,4 @@
-"""A finished run: its result, its student, and predictions."""
+"""Finished run: its result, its student, and predictions."""
 
 from functools import cached_property
 from pathlib import Path
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 
 
 class Run:
-    """A finished run in its folder.
+    """Finished run in its folder.
 
     Args:
-        folder: The run's folder.
+        folder: The folder of the run.
         trust: Import the code that ``student.json`` names.
 
     Attributes:
-        folder: The run's folder.
+        folder: The folder of the run.
 
     Raises:
-        UserError: The folder holds no trained student.
+        UserError: If the folder holds no trained student.
 
     Example::
 
@@ -44,32 +44,32 @@ class Run:
 
     @cached_property
     def result(self) -> dict[str, Any]:
-        """The content of result.json: scores in 0..1, parameters, FLOPs, seconds, the teacher's scores."""
+        """The content of result.json: scores in [0, 1], parameters, FLOPs, seconds, the teacher's scores."""
         return read_result(self.folder / "result.json")
 
     @property
     def alone(self) -> "Run | None":
-        """The student that was trained alone in this run; None where there is none."""
+        """The student that was trained alone in this run; None if there is none."""
         return self._within("alone")
 
     @property
     def teacher(self) -> "Run | None":
-        """The teacher that was trained in this run; None where there is none."""
+        """The teacher that was trained in this run; None if there is none."""
         return self._within("teacher")
 
     @property
     def student(self) -> "nn.Module":
-        """The trained student, in eval mode, on a GPU where there is one."""
+        """The trained student, in eval mode, on a GPU if one is available."""
         return self._predictor.network
 
     def predict(self, image: "str | Path | np.ndarray") -> "np.ndarray":
-        """Return the class index of every pixel, uint8 (H, W).
+        """Return the class index of every pixel, uint8, shape (H, W).
 
         Args:
-            image: A file, or pixels, uint8 (H, W, 3) in RGB.
+            image: An image file, or RGB pixels, uint8, shape (H, W, 3).
 
         Raises:
-            UserError: The file cannot be read, or the pixels have another shape or type.
+            UserError: If the file cannot be read, or the pixels have another shape or type.
         """
         return self._predictor(image)
 

@@ -1,4 +1,4 @@
-"""Compute with as many threads as there are idle cores, for the length of a job."""
+"""Number of threads of a job: one for each idle core."""
 
 import warnings
 from collections.abc import Iterator
@@ -11,12 +11,12 @@ from segdistill.system import threads
 
 @contextmanager
 def idle_threads(console: Console | None = None) -> Iterator[None]:
-    """Choose the number of threads, import PyTorch, and set the old number again at the end.
+    """Choose the number of threads and import PyTorch. At the end, restore the number that was set before.
 
     Args:
-        console: Where to print the number; None prints nothing.
+        console: The console to print the number on; None prints nothing.
     """
-    chosen = threads.choose()  # before the import, whose own work is no other process's load
+    chosen = threads.choose()  # before the import of PyTorch, which would count as load
     import torch
 
     before = torch.get_num_threads()

@@ -1,4 +1,4 @@
-"""Recipes: a complete, named, typed experiment, in Python or YAML. Nothing here imports PyTorch."""
+"""Recipes: complete, named, typed experiments, in Python or YAML. This package does not import PyTorch."""
 
 from segdistill.catalogue.methods import METHODS
 from segdistill.recipes.alone import alone_recipe

@@ -1,13 +1,13 @@
-"""The recipes that come with the package: functions that return one. Here the small ones, in papers/ the papers'."""
+"""Built-in recipes, as functions that return them. The papers' recipes are in :mod:`segdistill.recipes.experiments`."""
 
 from collections.abc import Callable
 
 from segdistill.recipes.experiments import EXPERIMENTS
 from segdistill.recipes.experiments.protocols import Draft
 
-# CWD at temperature 1, ten times as strong on the class scores and three times on the features as published: a class
-# counts the same in it however few pixels it has, while cross-entropy does not get to the rare ones in minutes. KD says
-# where a class is not at all, which CWD cannot.
+# CWD at temperature 1, with ten times the published weight on the logits and three times that on the features. In CWD
+# every class counts the same, however few pixels it has; cross-entropy does not learn the rare classes within minutes.
+# KD adds which classes are absent from an image. CWD cannot, because it normalizes each channel over the positions.
 _SHARP_CWD: Draft = {
     "kd": {"loss": "kd", "on": "logits", "weight": 3.0},
     "cwd_logits": {"loss": "cwd", "on": "logits", "weight": 30.0, "temperature": 1.0},
@@ -40,7 +40,7 @@ def quickstart() -> Draft:
 
 
 def camvid() -> Draft:
-    """CamVid at half resolution, without an accelerator: MobileNetV2 teacher, a student a sixth of its size."""
+    """CamVid at half resolution, for a CPU: MobileNetV2 teacher, student a sixth of its size."""
     return {
         "data": {"name": "camvid", "crop": [160, 192], "scale": 0.5, "cache": True},
         "student": {
@@ -55,7 +55,7 @@ def camvid() -> Draft:
 
 
 def folder() -> Draft:
-    """Your own images and masks: data.root=FOLDER, and a teacher of yours or one that is trained first."""
+    """Your own images and masks in data.root=FOLDER, with your own teacher or one that is trained first."""
     return {
         "data": {"name": "folder", "crop": [256, 256]},
         "student": {

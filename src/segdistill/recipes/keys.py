@@ -1,4 +1,4 @@
-"""What a recipe's keys are: type, default and description of each, read off the schema and the losses' cards."""
+"""Keys of a recipe: the type, default and description of each, from the schema and the cards of the losses."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -18,10 +18,10 @@ class Key:
     """One key of a recipe.
 
     Attributes:
-        name: With all that stands before it, as in ``train.precision``.
-        type: What it takes, in words.
-        default: As it is written in YAML; empty where it must be given.
-        description: What it does.
+        name: The full name, as in ``train.precision``.
+        type: The type of the value, in words.
+        default: The default, as written in YAML; empty for a required key.
+        description: What the key does.
     """
 
     name: str
@@ -31,28 +31,28 @@ class Key:
 
 
 def describe(name: str) -> list[Key]:
-    """Return a key; of a section, such as ``train``, all keys below it.
+    """Return the key of this name, or all keys of a section such as ``train``.
 
     ``terms.NAME.KEY`` is a key of any term, or a hyper-parameter of the loss NAME.
 
     Raises:
-        UserError: There is no such key; the nearest one is named.
+        UserError: If there is no such key. The message names the nearest one.
     """
     section, _, rest = name.partition(".")
     known = list(_below(Recipe))
     if section == "terms" and rest:
         term, _, key = rest.partition(".")
         known = list(_of_term(term))
-        found = [each for each in known if not key or each.name == name]
+        matches = [each for each in known if not key or each.name == name]
     else:
-        found = [each for each in known if each.name == name or each.name.startswith(f"{name}.")]
-    if not found:
+        matches = [each for each in known if each.name == name or each.name.startswith(f"{name}.")]
+    if not matches:
         raise unknown("key", name, [each.name for each in known])
-    return found
+    return matches
 
 
 def key_names() -> list[str]:
-    """Return every key of a recipe and every section, with all that stands before it."""
+    """Return the full names of all keys and sections of a recipe."""
     keys = [key.name for key in _below(Recipe)]
     sections = {name.rpartition(".")[0] for name in keys} - {""}
     return [*keys, *sections]
@@ -60,7 +60,7 @@ def key_names() -> list[str]:
 
 def _below(model: type[BaseModel], prefix: str = "") -> Iterator[Key]:
     for name, field in model.model_fields.items():
-        # The keys of terms are open, and a teacher's members are teachers.
+        # Terms have the keys of their losses, see _of_term. A teacher's members are teachers: do not recurse.
         inner = [each for each in _models(field.annotation) if each not in (model, TermRecipe)]
         if inner:
             yield from _below(inner[0], f"{prefix}{name}.")
@@ -70,17 +70,17 @@ def _below(model: type[BaseModel], prefix: str = "") -> Iterator[Key]:
 
 def _of_term(term: str) -> Iterator[Key]:
     card = BY_NAME.get("cross_entropy" if term == "task" else term)
-    own: dict[str, Any] = {} if card is None else {"loss": card.name, "on": card.on, "weight": card.weight}
+    defaults: dict[str, Any] = {} if card is None else {"loss": card.name, "on": card.on, "weight": card.weight}
     if card is not None and card.labels == "required":
-        own["labels"] = "valid"
+        defaults["labels"] = "valid"
     for name, field in TermRecipe.model_fields.items():
         key = _key(f"terms.{term}.{name}", field)
-        yield replace(key, default=_yaml(own[name])) if name in own else key
+        yield replace(key, default=_yaml(defaults[name])) if name in defaults else key
     if card is not None:
         for name, default in card.hyperparameters.items():
-            shown = "the networks' own" if default is None else _yaml(default)
+            text = "from the networks" if default is None else _yaml(default)
             kind = "" if default is None else type(default).__name__
-            yield Key(f"terms.{term}.{name}", _NAMES.get(kind, kind), shown, f"hyper-parameter of the loss {card.name}")
+            yield Key(f"terms.{term}.{name}", _NAMES.get(kind, kind), text, f"hyper-parameter of the loss {card.name}")
 
 
 def _key(name: str, field: FieldInfo) -> Key:

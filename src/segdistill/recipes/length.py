@@ -1,4 +1,4 @@
-"""How long a training is: epochs and budgets become plain numbers of steps, and nothing after loading knows of them."""
+"""Length of a training: loading a recipe converts epochs and budgets to numbers of steps."""
 
 import logging
 from collections.abc import Iterator, Mapping
@@ -13,10 +13,10 @@ _LENGTHS = ("epochs", "iterations")
 
 
 def in_steps(recipe: Recipe) -> Recipe:
-    """Return a recipe whose trainings are given in steps: epochs of its training images, then its budget.
+    """Return the recipe with epochs converted to iterations, and numbers of steps multiplied by the budget.
 
     Raises:
-        UserError: There are epochs, and the training images cannot be counted.
+        UserError: If a length is in epochs and the training images cannot be counted.
     """
     trains = [recipe.train, *(_trains_of(recipe.teacher) if recipe.teacher is not None else ())]
     images = _training_images(recipe.data) if any(train.epochs is not None for train in trains) else 0
@@ -25,7 +25,7 @@ def in_steps(recipe: Recipe) -> Recipe:
 
 
 def trained(below: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """Lay settings of a training over others; whichever of epochs and iterations is given last says how long it is."""
+    """Return the settings ``below`` updated by ``own``. Epochs or iterations in ``own`` replace both of ``below``."""
     given = [name for name in _LENGTHS if own.get(name) is not None]
     return {**{key: value for key, value in below.items() if not (given and key in _LENGTHS)}, **own}
 
@@ -37,7 +37,7 @@ def _teacher_in_steps(teacher: Teacher, images: int) -> Teacher:
     short = [train.budget for train in _trains_of(teacher) if train.budget < 1]
     if not short or not teacher.min_miou:
         return scaled
-    _log.info("a budget of %g: the teacher need not reach teacher.min_miou=%g", min(short), teacher.min_miou)
+    _log.info("with a budget of %g, the teacher need not reach teacher.min_miou=%g", min(short), teacher.min_miou)
     return scaled.model_copy(update={"min_miou": 0.0})
 
 
@@ -51,6 +51,6 @@ def _training_images(data: Data) -> int:
     images = open_layout(data.name, data.root, data.split).split("train").images
     if images:
         return len(images)
-    from segdistill.data import open_dataset  # a table has rows instead of files, and what reads them needs PyTorch
+    from segdistill.data import open_dataset  # images in tables are counted by a reader that needs PyTorch
 
     return len(open_dataset(data.name, data.root, "train", share=data.split))

@@ -1,4 +1,4 @@
-"""From a name or a YAML file and ``key=value`` changes to a checked Recipe."""
+"""Loading of a recipe from a name or a YAML file and ``key=value`` changes."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,13 +20,13 @@ Draft = dict[str, Any]
 
 
 def load(source: str | Path, changes: Sequence[str] = ()) -> Recipe:
-    """Return the recipe of a built-in's name or a YAML file, with ``changes`` such as ``train.iterations=500``.
+    """Return the recipe of a built-in name or a YAML file, with ``changes`` such as ``train.iterations=500``.
 
-    A YAML file holds a recipe, or only what differs from another one named in its key ``recipe``.
+    A YAML file holds a complete recipe, or the differences from the recipe that its key ``recipe`` names.
 
     Raises:
-        UserError: Unknown recipe, unreadable file, unknown key or method or loss (the nearest is named), or a value
-            of the wrong form; all problems in one message.
+        UserError: If the recipe is unknown, the file is unreadable, a key, method or loss is unknown (the message names
+            the nearest), or a value has the wrong type. One message lists all problems of keys and values.
     """
     draft = _draft(source)
     edits = sorted((_parse(change) for change in changes), key=lambda edit: edit[0][-1] != "model")
@@ -35,9 +35,9 @@ def load(source: str | Path, changes: Sequence[str] = ()) -> Recipe:
     for path, value in edits:
         if path[0] != "terms":
             _set(changed, path, value)
-    own = _carried_terms(draft, changed)
+    terms = _carried_terms(draft, changed)
     draft = {**changed, "terms": {"task": {}, **_method_terms(changed)}}
-    for name, term in own.items():
+    for name, term in terms.items():
         draft["terms"][name] = updated(draft["terms"].get(name), term)
     for path, value in edits:
         if path == ["terms"]:
@@ -50,13 +50,13 @@ def load(source: str | Path, changes: Sequence[str] = ()) -> Recipe:
             _set(draft, path, value)
     draft["terms"] = {str(name): complete(str(name), term) for name, term in draft["terms"].items() if term is not None}
     if "task" not in draft["terms"]:
-        raise UserError("terms.task cannot be taken out; terms.task.weight=0 trains on the other terms alone")
+        raise UserError("terms.task cannot be removed; terms.task.weight=0 trains on the other terms alone")
     _inherit_training(draft)
     return in_steps(_checked(draft))
 
 
 def files_of(source: str | Path) -> list[Path]:
-    """Return the files that a recipe which loads stands on: its own, and those named in the key ``recipe``."""
+    """Return the YAML files of a recipe that loads: its file, and those that the key ``recipe`` names in turn."""
     files: list[Path] = []
     while str(source) not in BUILTIN:
         files.append(Path(source))
@@ -68,7 +68,7 @@ def files_of(source: str | Path) -> list[Path]:
 
 
 def to_yaml(recipe: Recipe) -> str:
-    """Return a recipe as YAML that :func:`load` reads back: every value that is used."""
+    """Return a recipe as YAML that :func:`load` reads back. All values are written, defaults too."""
     values = recipe.model_dump(mode="json")
     left_out = {name: None for name in terms_of(recipe.method, recipe.methods) if name not in recipe.terms}
     return write({**values, "terms": {**values["terms"], **left_out}})
@@ -87,7 +87,7 @@ def _draft(source: str | Path, seen: tuple[Path, ...] = ()) -> Draft:
     if path.suffix not in (".yaml", ".yml"):
         raise unknown("recipe", name, BUILTIN, hint="(or give a YAML file)")
     if path in seen:
-        raise UserError(f"{path} stands on itself; its key 'recipe' must name another recipe")
+        raise UserError(f"{path} is based on itself; its key 'recipe' must name another recipe")
     if not path.is_file():
         raise UserError(f"no such recipe file: {path}; `segdistill recipes quickstart` prints one to start from")
     content = _read(path)
@@ -102,8 +102,8 @@ def _read(path: Path) -> Draft:
     try:
         content = read(path.read_text(encoding="utf-8"))
     except (YAMLError, UnicodeDecodeError) as error:
-        place = getattr(error, "problem_mark", None)
-        where = f" (line {place.line + 1})" if place else ""
+        mark = getattr(error, "problem_mark", None)
+        where = f" (line {mark.line + 1})" if mark else ""
         reason = str(getattr(error, "problem", None) or error).splitlines()[0]
         raise UserError(f"{path} is not YAML{where}: {reason}") from None
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
@@ -112,7 +112,10 @@ def _read(path: Path) -> Draft:
 
 
 def _merge(base: Draft, change: Mapping[str, Any]) -> Draft:
-    """Lay a recipe's sections over another's, key by key; terms and networks by rules of their own."""
+    """Return the draft ``base`` updated by ``change``, key by key in each section.
+
+    Another model drops the options and weights of the old one. Terms are updated for the changed method.
+    """
     merged = {**base, "terms": _carried_terms(base, {**base, **change})}
     for key, value in change.items():
         old = merged.get(key)
@@ -121,7 +124,7 @@ def _merge(base: Draft, change: Mapping[str, Any]) -> Draft:
         elif key == "terms":
             merged[key] = {**old, **{name: updated(old.get(name), term) for name, term in value.items()}}
         elif key in ("student", "teacher"):
-            if value.get("members"):  # several teachers take of a single one only what they must reach together
+            if value.get("members"):  # members replace a single teacher; only min_miou is kept
                 old = {name: old[name] for name in ("min_miou", "members") if name in old}
             merged[key] = {**(_without_options(old) if "model" in value else old), **value}
         elif key == "train":
@@ -132,13 +135,13 @@ def _merge(base: Draft, change: Mapping[str, Any]) -> Draft:
 
 
 def _carried_terms(draft: Draft, changed: Draft) -> Draft:
-    """Return what a draft says of its terms, as it holds under the method of another one."""
-    own = draft.get("terms") or {}
-    if not isinstance(own, dict):
-        raise UserError(f"terms: expected terms by name, as in {{kd: {{weight: 2}}}}, got {own!r}")
-    if not own or _method(draft) == _method(changed):
-        return own
-    return carried(own, _method_terms(draft), _method_terms(changed))
+    """Return the terms of a draft that are valid under the method of ``changed``."""
+    terms = draft.get("terms") or {}
+    if not isinstance(terms, dict):
+        raise UserError(f"terms: expected terms by name, as in {{kd: {{weight: 2}}}}, got {terms!r}")
+    if not terms or _method(draft) == _method(changed):
+        return terms
+    return carried(terms, _method_terms(draft), _method_terms(changed))
 
 
 def _method(draft: Draft) -> str:
@@ -150,12 +153,12 @@ def _method_terms(draft: Draft) -> Terms:
 
 
 def _terms_of_any(draft: Draft) -> set[str]:
-    """Return the names of all methods' terms: what is taken out for one method may be another's."""
+    """Return the names of the terms of all methods. A term set to null may belong to another method."""
     return {name for terms in (*METHODS.values(), *_own_methods(draft).values()) for name in terms}
 
 
 def _own_methods(draft: Draft) -> dict[str, Terms]:
-    """Return what a recipe changes of the named methods."""
+    """Return the section ``methods`` of a recipe: changes of named methods, and additional methods."""
     methods = draft.get("methods") or {}
     if not isinstance(methods, dict) or not all(isinstance(terms, dict) for terms in methods.values()):
         raise UserError(f"methods: expected terms by method, as in {{gskd: {{gskd: {{samples: 8}}}}}}, got {methods!r}")
@@ -163,7 +166,7 @@ def _own_methods(draft: Draft) -> dict[str, Terms]:
 
 
 def _without_options(network: Draft) -> Draft:
-    """Another model takes none of the old one's options and weights."""
+    """Return a network without options and weights, which another model cannot use."""
     return {key: value for key, value in network.items() if key not in ("options", "weights")}
 
 
@@ -178,7 +181,7 @@ def _parse(change: str) -> tuple[list[str], Any]:
 
 
 def _drop_lengths(draft: Draft, edits: Sequence[tuple[list[str], Any]]) -> None:
-    """Make room for ``train.epochs`` where the recipe has iterations, and the other way round; not for both at once."""
+    """Drop iterations from a draft if the edits give epochs, and the reverse. Edits that give both stay an error."""
     for path, value in {tuple(path): value for path, value in edits}.items():
         *parents, last = path
         node: Any = draft
@@ -203,10 +206,10 @@ def _set(draft: Draft, path: list[str], value: Any) -> None:
 
 
 def _inherit_training(draft: Draft) -> None:
-    """Give the teacher's training the student's settings where it has none of its own."""
+    """Fill in the settings that the teacher's training leaves out with the student's."""
     train = draft.get("train")
     if isinstance(train, dict):
-        # A key that is mistyped is the student's mistake alone.
+        # Without mistyped keys, so that an error names them once, for the student.
         known = {key: value for key, value in train.items() if key in Train.model_fields}
         draft["teacher"] = _with_training(draft.get("teacher"), known)
 
@@ -214,9 +217,9 @@ def _inherit_training(draft: Draft) -> None:
 def _with_training(teacher: Any, train: Draft) -> Any:
     if not isinstance(teacher, dict):
         return teacher
-    own, members = teacher.get("train"), teacher.get("members")
-    if isinstance(own, dict):
-        teacher = {**teacher, "train": trained(train, own)}
+    settings, members = teacher.get("train"), teacher.get("members")
+    if isinstance(settings, dict):
+        teacher = {**teacher, "train": trained(train, settings)}
     if isinstance(members, dict):
         teacher = {**teacher, "members": {name: _with_training(member, train) for name, member in members.items()}}
     return teacher
@@ -237,7 +240,7 @@ def _problem(error: Draft) -> str:
         return f"unknown key '{key}'" + (f"; did you mean '{near}'?" if near else "")
     if error["type"] == "missing":
         return f"the recipe has no '{key}'"
-    if error["type"] == "value_error":  # our own, which names what it got
+    if error["type"] == "value_error":  # raised by the schema's validators, which name the value
         return f"{key}: {error['ctx']['error']}"
     return f"{key}: {error['msg'][:1].lower()}{error['msg'][1:]}, got {_short(error.get('input'))}"
 

@@ -1,4 +1,4 @@
-"""The schema of a recipe: what to train, on what, how long. One schema serves Python, YAML and the command line."""
+"""Schema of a recipe, shared by Python, YAML and the command line."""
 
 from fractions import Fraction
 from math import ceil
@@ -17,7 +17,7 @@ class _Strict(BaseModel):
 
 
 class Data(_Strict):
-    """A data set and how its images are read."""
+    """Data set of a recipe, and how its images are read."""
 
     name: str = Field(
         "scenes",
@@ -26,19 +26,19 @@ class Data(_Strict):
     )
     root: str | None = Field(None, description="the data set's folder")
     split: float | None = Field(
-        None, gt=0, lt=1, description="of a flat folder, without train/ and val/: the share of its pairs to train on"
+        None, gt=0, lt=1, description="for a folder without train/ and val/: the share of its images to train on"
     )
     crop: tuple[PositiveInt, PositiveInt] = Field((360, 360), description="height and width of a training crop")
     scales: tuple[PositiveFloat, PositiveFloat] = Field(
-        (0.5, 2.0), description="smallest and largest random scale, in steps of 0.1"
+        (0.5, 2.0), description="smallest and largest scale of the random resizing, in steps of 0.1"
     )
-    scale: PositiveFloat = Field(1.0, description="read images at this fraction of their size")
+    scale: PositiveFloat = Field(1.0, description="factor by which images are resized when they are read")
     cache: bool = Field(False, description="keep decoded images in memory")
-    workers: int = Field(0, ge=0, description="processes that read ahead; 0 reads in the training process")
-    allow_empty_classes: bool = Field(False, description="train although a class has no pixel in the training labels")
+    workers: int = Field(0, ge=0, description="loader processes; 0 loads in the training process")
+    allow_empty_classes: bool = Field(False, description="train even if a class has no pixel in the training labels")
     size: tuple[PositiveInt, PositiveInt] = Field((96, 160), description="scenes, shapes: height and width of an image")
     images: tuple[PositiveInt, PositiveInt, PositiveInt] = Field(
-        (400, 60, 200), description="scenes, shapes: how many to generate for train, val and test"
+        (400, 60, 200), description="scenes, shapes: number of images to generate for train, val and test"
     )
 
     @model_validator(mode="after")
@@ -49,80 +49,88 @@ class Data(_Strict):
 
 
 class Network(_Strict):
-    """A network by name: a paper's, ``architecture/encoder`` of smp, or ``package.module:callable``."""
+    """Network of a recipe: a paper's network, ``architecture/encoder`` of smp, or ``package.module:callable``."""
 
-    model: str = Field(description="a paper's network, architecture/encoder, or package.module:callable")
+    model: str = Field(description="a paper's network, architecture/encoder of smp, or package.module:callable")
     options: dict[str, Any] = Field({}, description="keyword arguments of the network's constructor")
     weights: str | None = Field(None, description="local .safetensors or .pth file, or a run's folder")
-    weights_key: str | None = Field(None, description="which of several networks in the file: an entry, or a prefix")
+    weights_key: str | None = Field(
+        None, description="the network to load if the file holds several: an entry or a prefix"
+    )
     mean: tuple[float, float, float] | None = Field(
         None,
-        description="what the network expects images to be normalized with; null: its encoder's own, or ImageNet's",
+        description="mean of the input normalization that the network expects; null: its encoder's, or ImageNet's",
     )
-    std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] | None = Field(None, description="see mean")
+    std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] | None = Field(
+        None, description="standard deviation of the input normalization; see mean"
+    )
 
 
 class Train(_Strict):
-    """How a network is trained. Defaults: the protocol of the CIRKD code base."""
+    """Training settings. The defaults are the protocol of the CIRKD code base."""
 
     budget: PositiveFloat = Field(
         1.0,
         allow_inf_nan=False,
-        description="share of the run: 0.1 loads with a tenth of iterations, warmup and validate_every, and budget 1",
+        description="factor of iterations, warmup and validate_every: 0.1 trains for a tenth of the steps; loading "
+        "the recipe multiplies them and sets budget to 1",
     )
     iterations: PositiveInt = Field(40_000, description="optimizer steps")
     epochs: PositiveFloat | None = Field(
         None,
         allow_inf_nan=False,
-        description="passes over the training images, instead of iterations; loads as so many iterations, and null",
+        description="passes over the training images, instead of iterations; loading the recipe converts it to "
+        "iterations",
     )
-    batch_size: PositiveInt = Field(16, description="images an optimizer step, over all devices and accumulation")
-    accumulate: PositiveInt = Field(1, description="forward and backward passes an optimizer step")
-    optimizer: Literal["sgd", "adamw"] = Field("sgd", description="of the student and the losses' adapters")
-    learning_rate: PositiveFloat = Field(0.02, description="at its highest, after the warm-up")
-    momentum: float = Field(0.9, ge=0, lt=1, description="sgd: share of the last step that the next one keeps")
-    weight_decay: float = Field(1e-4, ge=0, description="of every parameter")
-    schedule: Literal["poly", "cosine", "step"] = Field("poly", description="how the learning rate falls over the run")
-    power: float = Field(0.9, ge=0, description="poly: (1 - step / iterations) ** power")
-    decay: float = Field(0.1, gt=0, le=1, description="step: factor at each point of decay_at")
-    decay_at: tuple[float, ...] = Field((0.3, 0.6, 0.9), description="step: where, as fractions of the run")
-    floor: float = Field(0.0, ge=0, description="the learning rate falls to this, not to 0")
-    warmup: int = Field(0, ge=0, description="steps over which the learning rate grows from 0")
-    clip: PositiveFloat | None = Field(None, description="largest gradient norm")
+    batch_size: PositiveInt = Field(
+        16, description="images per optimizer step, over all devices and accumulated passes"
+    )
+    accumulate: PositiveInt = Field(1, description="forward and backward passes per optimizer step")
+    optimizer: Literal["sgd", "adamw"] = Field("sgd", description="optimizer of the student and the losses' adapters")
+    learning_rate: PositiveFloat = Field(0.02, description="learning rate after the warm-up, at its highest")
+    momentum: float = Field(0.9, ge=0, lt=1, description="momentum of sgd")
+    weight_decay: float = Field(1e-4, ge=0, description="weight decay of every parameter")
+    schedule: Literal["poly", "cosine", "step"] = Field("poly", description="decay of the learning rate over the run")
+    power: float = Field(0.9, ge=0, description="schedule poly: exponent in (1 - step / iterations) ** power")
+    decay: float = Field(0.1, gt=0, le=1, description="schedule step: factor at each point of decay_at")
+    decay_at: tuple[float, ...] = Field((0.3, 0.6, 0.9), description="schedule step: points, as fractions of the run")
+    floor: float = Field(0.0, ge=0, description="learning rate at the end of the decay")
+    warmup: int = Field(0, ge=0, description="steps over which the learning rate grows linearly from 0")
+    clip: PositiveFloat | None = Field(None, description="clip the gradient norm to this; null: no clipping")
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field(
         "32-true",
-        description="float32 throughout, or bfloat16 or float16 where that is safe; losses stay in float32; 16-mixed "
-        "skips steps, often a dozen at first, until its loss scale fits the student's gradients",
+        description="float32, or mixed precision with bfloat16 or float16; losses are always computed in float32; "
+        "16-mixed skips steps, often about a dozen at first, until its loss scale fits the student's gradients",
     )
-    accelerator: str = Field("auto", description="cpu, cuda, mps, ..., or the best there is")
-    devices: int | Literal["auto"] = Field(1, description="processes on this machine, one a GPU")
-    nodes: PositiveInt = Field(1, description="machines")
-    validate_every: PositiveInt | None = Field(None, description="steps; a tenth of the run by default")
+    accelerator: str = Field("auto", description="cpu, cuda, mps, ...; auto: the best available")
+    devices: int | Literal["auto"] = Field(1, description="number of processes on this machine, one per GPU")
+    nodes: PositiveInt = Field(1, description="number of machines")
+    validate_every: PositiveInt | None = Field(None, description="steps between validations; null: a tenth of the run")
     save_every: PositiveInt | None = Field(
-        None, description="steps between checkpoints; by default as often as it validates"
+        None, description="steps between checkpoints; null: the same as validate_every"
     )
     log_every: PositiveInt = Field(10, description="steps between two lines of metrics.jsonl")
-    tensorboard: bool = Field(False, description="also write TensorBoard events (needs the extra)")
+    tensorboard: bool = Field(False, description="also write TensorBoard events (needs the extra all)")
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Train":
         if self.epochs is not None and "iterations" in self.model_fields_set:
-            raise ValueError("epochs and iterations both say how long it is; give one of them")
+            raise ValueError("epochs and iterations both set the length; give one of them")
         if self.batch_size % self.accumulate:
             raise ValueError(f"batch_size {self.batch_size} is not a multiple of accumulate {self.accumulate}")
         if self.floor > self.learning_rate:
             raise ValueError(f"floor {self.floor} is above learning_rate {self.learning_rate}")
         if not all(0 < point < 1 for point in self.decay_at):
-            raise ValueError(f"decay_at holds fractions of the run, in (0, 1), got {list(self.decay_at)}")
+            raise ValueError(f"decay_at takes fractions of the run in (0, 1), got {list(self.decay_at)}")
         return self
 
     def in_steps(self, images: int) -> "Train":
-        """Return the training with epochs and budget put into its numbers of steps, rounded up.
+        """Return the settings with epochs and budget converted to numbers of steps, rounded up.
 
         Args:
-            images: How many training images an epoch has.
+            images: Number of training images in an epoch.
         """
-        # Fractions, because 0.07 of 300 is 21, and the product of the floats a little more, which rounds up to 22.
+        # Fractions, because 0.07 * 300 in floats is a little more than 21, which would round up to 22.
         steps = {name: getattr(self, name) for name in _SCALED}
         if self.epochs is not None:
             steps["iterations"] = ceil(Fraction(str(self.epochs)) * images / self.batch_size)
@@ -132,29 +140,30 @@ class Train(_Strict):
 
 
 class Teacher(Network):
-    """The teacher: from ``weights``, or trained first where ``train`` is given; or several, by name, in ``members``."""
+    """Teacher of a recipe, with ``weights``, or trained first if ``train`` is given; or several in ``members``."""
 
     model: str = Field("", description="as student.model")
-    members: dict[str, "Teacher"] = Field({}, description="several teachers, whose class probabilities are averaged")
+    members: dict[str, "Teacher"] = Field({}, description="several teachers by name; their probabilities are averaged")
     min_miou: float = Field(
         0.0,
         ge=0,
         le=1,
-        description="a teacher below this on val is an error; top-1 for classification; a budget lifts it",
+        description="least mIoU (classification: top-1 accuracy) of the teacher on val, else an error; a teacher "
+        "trained with a budget below 1 need not reach it",
     )
-    train: Train | None = Field(None, description="train it first; keys that are left out are the student's")
+    train: Train | None = Field(None, description="train the teacher first; keys left out are taken from the student")
 
     @model_validator(mode="after")
     def _one_or_several(self) -> "Teacher":
         if bool(self.model) == bool(self.members):
             raise ValueError("a teacher is one model, or several in members")
-        own = (self.options, self.weights, self.weights_key, self.mean, self.std, self.train)
-        if self.members and any(own):
+        settings = (self.options, self.weights, self.weights_key, self.mean, self.std, self.train)
+        if self.members and any(settings):
             raise ValueError("options, weights, weights_key, mean, std and train belong to each of the members")
         if bad := [name for name in self.members if name.startswith(".") or {"/", "\\"} & set(name)]:
-            raise ValueError(f"a member's name is that of a folder, got '{bad[0]}'; leave out '/' and a leading '.'")
+            raise ValueError(f"a member's name becomes a folder, got '{bad[0]}'; leave out '/', '\\' and a leading '.'")
         if any(member.members or member.min_miou for member in self.members.values()):
-            raise ValueError("min_miou is that of the teachers together, and a member has no members")
+            raise ValueError("a member takes no members and no min_miou; teacher.min_miou is for all members together")
         return self
 
     @property
@@ -164,86 +173,93 @@ class Teacher(Network):
 
     @property
     def is_trained(self) -> bool:
-        """False where one has yet to be trained."""
+        """False if a teacher is still to be trained."""
         return all(teacher.train is None for teacher in self.each.values())
 
 
 class TermRecipe(BaseModel):
-    """One term. Every key beside these five is a hyper-parameter of the loss."""
+    """Term of a recipe. Every key other than these five is a hyper-parameter of the loss."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
-    loss: str = Field(description="a name that `segdistill losses` lists, or package.module:callable")
+    loss: str = Field(description="a name from `segdistill losses`, or package.module:callable")
     on: str | dict[Literal["student", "teacher"], str] | list[str | dict[Literal["student", "teacher"], str]] = Field(
-        description="the feature it compares: a name that `segdistill taps` lists, {student: A, teacher: B}, or a list"
+        description="the features to compare: a name from `segdistill taps`, {student: A, teacher: B}, or a list"
     )
     labels: Literal["valid", "teacher_correct"] | None = Field(
-        None, description="pixels with a label, or of these the ones that the teacher gets right; null: every pixel"
+        None, description="valid: labeled pixels; teacher_correct: those that the teacher predicts correctly; null: all"
     )
-    teacher: str | None = Field(None, description="the name of one of several teachers")
+    teacher: str | None = Field(None, description="with several teachers, the name of the one to compare with")
     weight: float | str | dict[Literal["constant", "linear", "exponential", "steps"], dict[str, Any]] = Field(
-        1.0, description="a number, auto:SHARE of the task's gradient, or a schedule: {linear: {start: 0, end: 1}}"
+        1.0,
+        description="a number; auto:SHARE, so that the term's gradient is SHARE times the task's; or a schedule as in "
+        "{linear: {start: 0, end: 1}}",
     )
 
     def needs_teacher(self, name: str) -> bool:
-        """Whether it compares with a teacher, as the term of this name; only the task is the student's own by name."""
+        """Return True if the term, under this name, needs a teacher for its loss or its labels.
+
+        The loss of the term ``task`` never needs a teacher.
+        """
         if self.labels == "teacher_correct":
             return True
         return name != "task" and (":" in self.loss or loss_card(self.loss).teacher)
 
     def of_teacher(self) -> "TermRecipe":
-        """Return the term as one of the teacher's own training: on its features instead of the student's."""
+        """Return the term for the training of the teacher: on the teacher's features instead of the student's."""
 
-        def theirs(feature: str | dict[Any, str]) -> str:
+        def of_teacher(feature: str | dict[Any, str]) -> str:
             return feature if isinstance(feature, str) else feature["teacher"]
 
-        on = [theirs(feature) for feature in self.on] if isinstance(self.on, list) else theirs(self.on)
+        on = [of_teacher(feature) for feature in self.on] if isinstance(self.on, list) else of_teacher(self.on)
         return self.model_copy(update={"on": on, "teacher": None})
 
     @property
     def hyperparameters(self) -> dict[str, Any]:
-        """The keys that go to the loss's constructor."""
+        """Keyword arguments of the loss's constructor."""
         return dict(self.model_extra or {})
 
 
 class Recipe(_Strict):
-    """A complete experiment."""
+    """Recipe of a complete experiment."""
 
-    name: str = Field("recipe", description="begins the name of the run's folder")
-    experiment: str = Field("", description="the built-in recipe that this one stands on; its published numbers are")
-    description: str = Field("", description="one line about it")
-    seed: int = Field(0, ge=0, lt=2**32, description="of first weights, order, augmentation and all that is random")
+    name: str = Field("recipe", description="the first part of the run folder's name")
+    experiment: str = Field(
+        "", description="the built-in recipe that this one is based on; published results are looked up under its name"
+    )
+    description: str = Field("", description="one line about the recipe")
+    seed: int = Field(0, ge=0, lt=2**32, description="seed of initial weights, data order, augmentation and all else")
     data: Data
     student: Network
     teacher: Teacher | None = None
-    method: str = Field("gskd", description="a name of `segdistill losses`, 'none', or names joined by '+'")
+    method: str = Field("gskd", description="a method from `segdistill losses`, 'none', or names joined by '+'")
     methods: dict[str, dict[str, Any]] = Field(
-        {}, description="what this recipe changes of the named methods, term by term, and methods of its own"
+        {}, description="changes to named methods, term by term, and additional methods"
     )
-    terms: dict[str, TermRecipe] = Field({}, description="the method's terms; change or add any")
+    terms: dict[str, TermRecipe] = Field({}, description="changes to the method's terms, and additional terms")
     train: Train = Train()
-    baseline: bool = Field(True, description="also train the student alone, at the same budget and seed")
+    baseline: bool = Field(True, description="also train the student alone, with the same settings and seed")
 
     @property
     def distillation(self) -> dict[str, TermRecipe]:
-        """The terms that need a teacher: neither the task, whatever its loss, nor another cross-entropy with labels."""
+        """The terms that need a teacher, by name; see :meth:`TermRecipe.needs_teacher`."""
         return {name: term for name, term in self.terms.items() if term.needs_teacher(name)}
 
     @property
     def term_settings(self) -> dict[str, dict[str, Any]]:
-        """The terms as plain mappings, as :func:`segdistill.distillation.build.build_terms` takes them."""
+        """The terms as plain mappings, for :func:`segdistill.distillation.build.build_terms`."""
         return {name: term.model_dump() for name, term in self.terms.items()}
 
     @property
     def distils(self) -> bool:
-        """False where no term is left that needs a teacher."""
+        """True if a term needs a teacher."""
         return bool(self.distillation)
 
     @property
     def label(self) -> str:
-        """What to call this method in a table: its name, and the terms that were added to it, as in ``kd+mine``."""
+        """The name of the method in tables, with the terms that were added to it, as in ``kd+mine``."""
         if not self.distils:
             return "none"
-        own = terms_of(self.method, self.methods)
-        added = [name for name in self.distillation if name not in own]
-        return "+".join([*([self.method] if own else []), *added])
+        terms = terms_of(self.method, self.methods)
+        added = [name for name in self.distillation if name not in terms]
+        return "+".join([*([self.method] if terms else []), *added])

@@ -1,4 +1,4 @@
-"""Keep the user's own words on terms when another method is chosen."""
+"""Terms of a recipe under another method: the user's settings are kept."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,15 +8,15 @@ from segdistill.catalogue.terms import complete
 
 
 def carried(terms: Mapping[str, Any], old: Terms, new: Terms) -> dict[str, Any]:
-    """Return what holds of a recipe's terms when another method is chosen.
+    """Return the part of a recipe's terms that is kept when another method is chosen.
 
-    What was changed of the old method's terms holds where the new one has them too; a term that is of neither was
-    added, and stays.
+    Changes to a term of the old method are kept if the new method has a term of that name. Terms that the old method
+    does not have were added by the user and are kept.
 
     Args:
-        terms: What the recipe says of its terms.
-        old: The terms of the method that it said so of.
-        new: Those of the one that is chosen.
+        terms: The terms of the recipe.
+        old: The terms of the method for which the recipe was written.
+        new: The terms of the chosen method.
     """
     return {
         name: own_part(name, term, old.get(name, {}))
@@ -26,15 +26,15 @@ def carried(terms: Mapping[str, Any], old: Terms, new: Terms) -> dict[str, Any]:
 
 
 def own_part(name: str, term: Any, given: Mapping[str, Any]) -> Any:
-    """Return a term without what its method gives it, where it is written out in full, as a printed recipe has it.
+    """Return a term without the values that its method gives it, if the term has all keys, as in a printed recipe.
 
-    Of a term that says only a few keys, each is meant.
+    A term with only some keys is returned unchanged: the user has chosen each of them.
     """
     if not isinstance(term, dict):
         return term
     loss = {"loss": term["loss"]} if "loss" in term else {}
-    there = complete(name, {**given, **loss})
-    if not there.keys() <= term.keys():
+    defaults = complete(name, {**given, **loss})
+    if not defaults.keys() <= term.keys():
         return term
-    own = {key: value for key, value in term.items() if key not in there or there[key] != value}
-    return own if complete(name, dict(given))["loss"] == there["loss"] else {**own, **loss}
+    changed = {key: value for key, value in term.items() if key not in defaults or defaults[key] != value}
+    return changed if complete(name, dict(given))["loss"] == defaults["loss"] else {**changed, **loss}

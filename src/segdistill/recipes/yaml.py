@@ -1,4 +1,4 @@
-"""YAML as people write it: ``on`` is a word, ``1e-3`` a number, and short things stand on one line."""
+"""YAML 1.2 with PyYAML: ``on`` is text, ``1e-3`` a number. Terms, lists and options are written on one line."""
 
 import re
 from typing import Any
@@ -8,7 +8,7 @@ from yaml import YAMLError
 
 __all__ = ["YAMLError", "read", "write"]
 
-# PyYAML follows YAML 1.1, where the key ``on`` of a term would be ``True`` and ``1e-3`` text. These are YAML 1.2's.
+# PyYAML follows YAML 1.1, in which the key ``on`` of a term is ``True`` and ``1e-3`` is text. These follow YAML 1.2.
 _BOOLEAN = re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$")
 _NUMBER = re.compile(
     r"^[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$|^[-+]?\.(?:inf|Inf|INF)$|^\.(?:nan|NaN)$"
@@ -16,11 +16,11 @@ _NUMBER = re.compile(
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads YAML 1.2's booleans and numbers."""
+    """Loader with the booleans and numbers of YAML 1.2."""
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes a term, a list and a network's options on one line."""
+    """Dumper that writes a term, a list and a network's options on one line."""
 
 
 class _OneLine(dict[str, Any]):
@@ -51,10 +51,10 @@ _Dumper.add_representer(list, _list)
 
 
 def read(text: str) -> Any:
-    """Read YAML.
+    """Return the value of a YAML text.
 
     Raises:
-        YAMLError: It is none.
+        YAMLError: If the text is not YAML.
     """
     try:
         return yaml.load(text, _Loader)
@@ -65,14 +65,14 @@ def read(text: str) -> Any:
 
 
 def write(recipe: dict[str, Any]) -> str:
-    """Write a recipe's values as YAML that :func:`read` gives back."""
-    shown = dict(recipe)
-    shown["methods"] = {name: _OneLine(terms) for name, terms in shown["methods"].items()}
-    if not shown["methods"]:
-        del shown["methods"]
-    shown["terms"] = {name: term and _OneLine(term) for name, term in shown["terms"].items()}
+    """Return a recipe's values as YAML that :func:`read` reads back."""
+    values = dict(recipe)
+    values["methods"] = {name: _OneLine(terms) for name, terms in values["methods"].items()}
+    if not values["methods"]:
+        del values["methods"]
+    values["terms"] = {name: term and _OneLine(term) for name, term in values["terms"].items()}
     for network in ("student", "teacher"):
-        if shown[network] is not None:
-            shown[network] = {**shown[network], "options": _OneLine(shown[network]["options"])}
-    text: str = yaml.dump(shown, Dumper=_Dumper, sort_keys=False, width=110, allow_unicode=True)
+        if values[network] is not None:
+            values[network] = {**values[network], "options": _OneLine(values[network]["options"])}
+    text: str = yaml.dump(values, Dumper=_Dumper, sort_keys=False, width=110, allow_unicode=True)
     return text

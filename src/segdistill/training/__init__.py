@@ -1,1 +1,1 @@
-"""Training on Lightning Fabric: builds what a recipe names, feeds the Distiller, leaves a run's folder."""
+"""Training on Lightning Fabric: build what a recipe names, train the Distiller, write a run's folder."""

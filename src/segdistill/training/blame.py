@@ -1,4 +1,4 @@
-"""Name the term to blame for a step that is not finite, before it reaches the weights."""
+"""Name the term whose loss or gradient is not finite, before the step changes the weights."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -15,7 +15,7 @@ from segdistill.training.interrupt import on_any
 
 
 def gradients(parameters: Iterable[nn.Parameter]) -> list[Tensor]:
-    """Return the gradients that there are."""
+    """Return the gradients of the parameters that have one."""
     return [parameter.grad for parameter in parameters if parameter.grad is not None]
 
 
@@ -29,47 +29,49 @@ def blame(
     scaled: bool,
     seed: Callable[[], None] = lambda: None,
 ) -> tuple[str, str] | None:
-    """Look at a step between its backward pass and its optimizers; name the first term to blame where it is not finite.
+    """Return the first term with a value or gradient that is not finite. Call it between backward and optimizer step.
 
     Args:
-        distiller: With the step's gradients.
-        out: The step's values.
-        batches: Its images and labels, part by part.
+        distiller: The Distiller with the gradients of the step.
+        out: The output of the step.
+        batches: The images and labels of the step, part by part.
         fabric: The engine.
-        step: Its number, for the line.
-        scaled: Gradients are scaled for float16: what is not finite in them is the scaler's business.
-        seed: Sets random numbers back to those of the step, to take it again.
+        step: The number of the step, for the message.
+        scaled: True if the gradients are scaled for float16. They are then not checked: the scaler skips the step if
+            they are not finite.
+        seed: Resets the random state to that of the step, so that the step can be repeated.
 
     Returns:
-        The term's name, or NAME where it is none's, and a line; None where all is finite, on every process.
+        The term's name, or the placeholder NAME if no single term is the cause, and a message; None if everything is
+        finite on every process.
     """
-    wanted = [out.total, *([] if scaled else gradients(distiller.parameters()))]
-    if not on_any(fabric, not are_finite(wanted)):
+    values = [out.total, *([] if scaled else gradients(distiller.parameters()))]
+    if not on_any(fabric, not are_finite(values)):
         return None
     if forward := blame_forward(out, fabric):
         return forward[0], f"{forward[1]} at step {step} (forward pass)"
     seed()
-    name, what = blame_backward(distiller, batches, fabric)
-    return name, f"{what} at step {step} (backward pass)"
+    name, problem = blame_backward(distiller, batches, fabric)
+    return name, f"{problem} at step {step} (backward pass)"
 
 
 def blame_forward(out: DistillerOutput, fabric: Fabric) -> tuple[str, str] | None:
-    """Return what is not finite in a step's values, on whichever process: the first term, and what it is; or None."""
+    """Return the first term with a value that is not finite on any process, and a message; None if all are finite."""
     named = {f"term '{name}'": (name, value) for name, value in out.terms.items()}
     named |= {f"the inner objective of term '{name}'": (name, value) for name, value in out.inner_objectives.items()}
     named["the total loss"] = ("NAME", out.total)
     wrong = torch.stack([~torch.isfinite(value.detach()).reshape(()) for _, value in named.values()]).float()
     if fabric.world_size > 1:
         wrong = fabric.all_reduce(wrong, reduce_op="sum")  # type: ignore[assignment]
-    for (what, (name, value)), is_wrong in zip(named.items(), wrong.tolist(), strict=True):
+    for (subject, (name, value)), is_wrong in zip(named.items(), wrong.tolist(), strict=True):
         if is_wrong:
-            here = float(value.detach())
-            return name, f"{what} is {'not finite' if math.isfinite(here) else here}"
+            number = float(value.detach())  # finite if another process has the value that is not
+            return name, f"{subject} is {'not finite' if math.isfinite(number) else number}"
     return None
 
 
 def blame_backward(distiller: Distiller, batches: Sequence[Sequence[Tensor]], fabric: Fabric) -> tuple[str, str]:
-    """Return the first term whose gradient is not finite, found by taking the step again term by term, and a line."""
+    """Return the first term with a gradient that is not finite, and a message. The step is repeated term by term."""
     for images, labels in batches:
         with fabric.autocast():
             out = distiller(images.to(fabric.device), labels.to(fabric.device))

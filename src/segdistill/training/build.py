@@ -1,4 +1,4 @@
-"""From the words of a recipe to the objects they name."""
+"""Builders of the networks and the augmentation that a recipe names."""
 
 import logging
 from pathlib import Path
@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 
 
 def training_augmentation(data: Data, task: Task) -> Transform:
-    """Return the training augmentation; for segmentation with random scales in steps of 0.1."""
+    """Return the training augmentation. For segmentation, the random scales are in steps of 0.1."""
     transform: Transform
     if task == "classification":
         transform = classification_training_transform(data.crop)
@@ -34,12 +34,15 @@ def training_augmentation(data: Data, task: Task) -> Transform:
 
 
 def build_network(network: Network, classes: Classes, *, strict: bool) -> nn.Module:
-    """Build a network by name, with its weights; those of a run are put in the order of these classes.
+    """Build a network by name and load its weights.
+
+    If the weights come from a run with the same classes in another order, the rows of the classifier are reordered.
 
     Args:
-        network: The recipe's words.
-        classes: The data set's.
-        strict: A teacher's weights must fill the whole network; a student's may be a backbone's alone.
+        network: The section of the recipe.
+        classes: The classes of the data set.
+        strict: True if the weights must fill the whole network (a teacher); False if they may be those of a backbone
+            (a student).
 
     Raises:
         UserError: See :func:`segdistill.models.build` and :func:`segdistill.models.load_weights`.
@@ -54,16 +57,18 @@ def build_network(network: Network, classes: Classes, *, strict: bool) -> nn.Mod
 
 
 def _order(
-    network: nn.Module, theirs: tuple[str, ...], ours: tuple[str, ...], report: LoadReport, *, strict: bool
+    network: nn.Module, loaded: tuple[str, ...], names: tuple[str, ...], report: LoadReport, *, strict: bool
 ) -> None:
-    if not strict and are_other(theirs, ours):  # a student may begin with what was learned on something else
-        _log.info("%s was trained on other classes; the student learns these from its values", report.path)
+    if not strict and are_other(loaded, names):  # a student may start from weights trained on other classes
+        _log.info("%s was trained on other classes; the student starts from these weights", report.path)
     else:
-        put_in_order(network, theirs, ours, str(report.path), initial=report.initial)
+        put_in_order(network, loaded, names, str(report.path), initial=report.initial)
 
 
 def build_teacher(teacher: Teacher, classes: Classes) -> nn.Module:
-    """Build the teacher, or several as one; weights must fill all of it unless it has yet to be trained.
+    """Build the teacher; several teachers become one ensemble.
+
+    The weights must fill the whole network, unless the teacher is still to be trained.
 
     Raises:
         UserError: See :func:`build_network`.

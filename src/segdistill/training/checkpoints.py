@@ -1,4 +1,4 @@
-"""What a training keeps on the disk: the checkpoint it goes on from, and its best student so far."""
+"""Checkpoints of a training: the last one, from which it resumes, and the best student so far."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
@@ -19,7 +19,16 @@ from segdistill.runs.metric import metric_of
 
 @dataclass
 class Progress:
-    """How far a run is; part of its checkpoint."""
+    """Progress of a run; part of its checkpoint.
+
+    Attributes:
+        step: Number of steps taken.
+        seconds: Training time so far, over all sessions.
+        best_score: Best validation score, in [0, 1]; None before the first validation.
+        best_step: The step of the best score.
+        silent: For each term that sent the student no gradient when last measured, how often in a row.
+        skipped: Number of steps in a row that the float16 loss scaler has skipped.
+    """
 
     step: int = 0
     seconds: float = 0.0
@@ -31,13 +40,13 @@ class Progress:
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """The checkpoints of one training, and the student's own file beside them.
+    """The checkpoints of one training, and the file that holds the student alone.
 
     Attributes:
         folder: The run's folder.
-        distiller: What is trained.
+        distiller: The Distiller that is trained.
         fabric: The engine.
-        inputs: What is remembered of data and weights.
+        inputs: The record of data and weights that a checkpoint stores.
         save_student: Writes the student alone.
     """
 
@@ -49,16 +58,16 @@ class Checkpoints:
 
     @property
     def last(self) -> Path:
-        """The checkpoint to go on from."""
+        """The checkpoint to resume from."""
         return self.folder / "checkpoints" / "last.pt"
 
     @property
     def best(self) -> Path:
-        """The student at its best validation score."""
+        """The file of the student with the best validation score."""
         return self.folder / "checkpoints" / "best.pt"
 
     def save(self, optimizers: Sequence[Any], progress: Progress) -> None:
-        """Write all that is needed to go on."""
+        """Write everything that resuming needs."""
         state = {
             **vars(progress),
             "distiller": self.distiller.state_dict(),
@@ -68,7 +77,7 @@ class Checkpoints:
             "shares": self._shares(),
         }
         checkpoint.save(state, self.last)
-        if not self.best.exists():  # stopped before the first validation: the latest student is the best there is
+        if not self.best.exists():  # before the first validation, the latest student is the best one
             self.save_best(progress.step, {})
 
     def save_best(self, step: int, score: dict[str, float]) -> None:
@@ -77,10 +86,10 @@ class Checkpoints:
         self.save_student(self.distiller.student)
 
     def resume(self, optimizers: Sequence[torch.optim.Optimizer]) -> Progress:
-        """Fill networks, terms and optimizers from the last checkpoint, where there is one.
+        """Load networks, terms and optimizers from the last checkpoint, if there is one.
 
         Raises:
-            UserError: It cannot be read, or is of other networks.
+            UserError: If the checkpoint cannot be read or belongs to other networks.
         """
         if not self.last.exists():
             return Progress()
@@ -99,10 +108,10 @@ class Checkpoints:
             ) from None
 
     def take_over_best(self, progress: Progress) -> str | None:
-        """Take the best score from the file that holds its student, so that the two belong together.
+        """Set the best score of ``progress`` from the file of the best student, so that score and student match.
 
         Returns:
-            Why there is no such student, though there should be.
+            Why the file cannot be used; None if it can, or if no step has been taken.
         """
         if progress.step == 0:
             return None
@@ -123,23 +132,27 @@ class Checkpoints:
         return None
 
     def remove_what_is_left(self) -> bool:
-        """Remove the students of a run whose checkpoint was deleted, since they are not of this one; tell if any."""
-        left = [self.best, *(self.folder / name for name in ("student.safetensors", "student.json"))]
-        found = [file for file in left if file.exists()]
+        """Remove the student files that a run with a deleted checkpoint has left. Return True if there were any."""
+        names = [self.best, *(self.folder / name for name in ("student.safetensors", "student.json"))]
+        files = [file for file in names if file.exists()]
         if self.fabric.global_rank == 0:
-            for file in found:
+            for file in files:
                 file.unlink(missing_ok=True)
-        return bool(found)
+        return bool(files)
 
     def _shares(self) -> dict[str, float]:
-        """Return what the weights that set themselves aim at, by term."""
+        """Return the target share of each term with an automatic weight, by the term's name."""
         weights = {name: getattr(term, "weight", None) for name, term in self.distiller.terms.items()}
         return {name: weight.share for name, weight in weights.items() if isinstance(weight, AutoWeight)}
 
     def _with_own_weights(self, state: dict[str, Any], shares: dict[str, float] | None) -> dict[str, Any]:
-        """Leave out of a checkpoint the measurements of weights that aim at something else now, or are numbers."""
+        """Return a checkpoint's state without the measurements of automatic weights whose share has changed.
+
+        This includes weights that were automatic and are now numbers, and the reverse. The Distiller's present values
+        take the place of the measurements.
+        """
         now = self._shares()
-        there = now if shares is None else shares
-        changed = tuple(f"terms.{name}.weight." for name in {*there, *now} if there.get(name) != now.get(name))
-        kept = {key: value for key, value in state.items() if not key.startswith(changed)}
-        return {**kept, **{key: value for key, value in self.distiller.state_dict().items() if key.startswith(changed)}}
+        old = now if shares is None else shares
+        changed = tuple(f"terms.{name}.weight." for name in {*old, *now} if old.get(name) != now.get(name))
+        same = {key: value for key, value in state.items() if not key.startswith(changed)}
+        return {**same, **{key: value for key, value in self.distiller.state_dict().items() if key.startswith(changed)}}

@@ -1,4 +1,4 @@
-"""What a run says while it goes: a progress bar on a terminal, plain lines anywhere else."""
+"""Progress of a training on the screen: a progress bar on a terminal, plain lines elsewhere."""
 
 import logging
 import time
@@ -10,11 +10,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 
 class Narrator:
-    """Tells the progress of one network's training; silent on every process but the first.
+    """Progress of one network's training, as a bar or as lines.
 
     Args:
-        console: Where to print.
-        label: Whose training it is: "teacher", "student alone", "distilled".
+        console: The console to print on.
+        label: The name of the training: "teacher", "student alone", "distilled".
     """
 
     def __init__(self, console: Console, label: str) -> None:
@@ -22,47 +22,47 @@ class Narrator:
         self._bar: Progress | None = None
 
     def begin(self, start: int, steps: int) -> None:
-        """Start telling, at step ``start`` of ``steps``."""
+        """Start the display at step ``start`` of ``steps``."""
         self.start, self.steps = start, steps
         self._began = time.monotonic()
         if start:
-            self.line(f"{self.label}: going on from step {start}")
+            self.line(f"{self.label}: resuming from step {start}")
         if self.console.is_terminal:
             columns = (
                 TextColumn("{task.description}", markup=False),
                 BarColumn(24),
                 MofNCompleteColumn(),
-                TextColumn("{task.fields[said]}", markup=False),
+                TextColumn("{task.fields[values]}", markup=False),
             )
             self._bar = Progress(*columns, console=self.console, transient=True)
-            self._task = self._bar.add_task(self.label, total=steps, completed=start, said="")
+            self._task = self._bar.add_task(self.label, total=steps, completed=start, values="")
             self._bar.start()
 
     def step(self, step: int, values: dict[str, float], score: float | None) -> None:
-        """Say how step ``step`` (1-based) went: the total, every term, speed, time left, best score on val."""
+        """Show step ``step`` (1-based): the total, every term, speed, time left, best score on val."""
         rate = (step - self.start) / max(time.monotonic() - self._began, 1e-9)
-        said = "  ".join(f"{name} {value:.3f}" for name, value in values.items())
-        said += f"  {rate:.2f} it/s  {clock((self.steps - step) / rate)} left"
+        text = "  ".join(f"{name} {value:.3f}" for name, value in values.items())
+        text += f"  {rate:.2f} it/s  {clock((self.steps - step) / rate)} left"
         if score is not None:
-            said += f"  best on val {score:.1%}"
+            text += f"  best on val {score:.1%}"
         if self._bar is not None:
-            self._bar.update(self._task, completed=step, said=said)
+            self._bar.update(self._task, completed=step, values=text)
         else:
-            self.line(f"{self.label} {step}/{self.steps}  {said}")
+            self.line(f"{self.label} {step}/{self.steps}  {text}")
 
     def line(self, text: str) -> None:
         """Print one line above the bar."""
         self.console.print(text, soft_wrap=True)
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         if self._bar is not None:
             self._bar.stop()
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Log nothing but warnings: for what is built only to be tried, and will say the same when it is used."""
+    """Log only warnings, while objects are built for a trial. The run logs the same lines when it builds them again."""
     logging.disable(logging.INFO)
     try:
         yield
@@ -71,7 +71,7 @@ def quiet() -> Iterator[None]:
 
 
 def clock(seconds: float) -> str:
-    """Write a duration as people read it: ``45s``, ``3m10s``, ``2h05m``."""
+    """Format a duration: ``45s``, ``3m10s``, ``2h05m``."""
     whole = max(0, round(seconds))
     if whole < 60:
         return f"{whole}s"

@@ -1,4 +1,4 @@
-"""Check a recipe in a minute, before hours of training."""
+"""Check a recipe before training: data, teacher, features, one step."""
 
 import time
 
@@ -19,12 +19,12 @@ from segdistill.training.session import Session
 
 
 def examine(session: Session, console: Console) -> None:
-    """Scan all labels, score the teacher, show the wiring, take one step, estimate the time.
+    """Scan all labels, score the teacher, print what each term compares, take three steps, estimate the time.
 
     Raises:
-        UserError: The first thing that is wrong.
+        UserError: At the first problem.
     """
-    Rehearsal(session)  # so that a mistyped name is found before all labels are read
+    Rehearsal(session)  # first, so that a mistyped name is reported before all labels are read
     recipe, fabric = session.recipe, session.fabric
     look(session, lambda line: console.print(line, soft_wrap=True), thoroughly=True)
     if teacher := session.teacher():
@@ -50,19 +50,19 @@ def examine(session: Session, console: Console) -> None:
         if not times:
             for name, share in out.gradient_shares.items():
                 silent = out.gradients[name] == 0
-                said = "no gradient!" if silent else f"{share:.0%} of the gradient at the student"
-                console.print(f"step 1: {name} {float(out.terms[name].detach()):.4g}, {said}")
+                part = "no gradient!" if silent else f"{share:.0%} of the gradient at the student"
+                console.print(f"step 1: {name} {float(out.terms[name].detach()):.4g}, {part}")
             began = time.perf_counter()
         out.total.backward()
         scaled = recipe.train.precision == "16-mixed"
         if wrong := blame(distiller, out, [(images, labels)], fabric, step=len(times) + 1, scaled=scaled):
-            name, what = wrong
-            raise UserError(f"{what}; lower train.learning_rate or terms.{name}.weight, or change the term")
+            name, problem = wrong
+            raise UserError(f"{problem}; lower train.learning_rate or terms.{name}.weight, or change the term")
         step_together(optimizers, None)
         times.append(time.perf_counter() - began)
         began = time.perf_counter()
     seconds = min(times[1:]) * parts * recipe.train.iterations
-    console.print(f"a step takes {min(times[1:]) * parts:.2f}s, {recipe.train.iterations} of them {clock(seconds)}")
+    console.print(f"a step takes {min(times[1:]) * parts:.2f}s, {recipe.train.iterations} steps take {clock(seconds)}")
 
 
 def _table(distiller: Distiller) -> Table:

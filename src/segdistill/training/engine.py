@@ -1,4 +1,4 @@
-"""Start the engine of a run: device, precision, processes."""
+"""Launch Lightning Fabric for a run: device, precision, processes."""
 
 import os
 
@@ -11,17 +11,17 @@ from segdistill.system.processes import are_several
 
 
 def launch(train: Train) -> Fabric:
-    """Start the engine, and its other processes where the training uses several.
+    """Launch Fabric, and its other processes if the training uses several.
 
     Raises:
-        UserError: The machine has no such device, or too few of them; or the length is not in steps.
+        UserError: If the machine lacks the devices, or the length of the training is not given in steps.
     """
     if train.epochs is not None or train.budget != 1:
         raise UserError(
             "train.epochs and train.budget are converted to steps by segdistill.recipes.load; give iterations"
         )
     if isinstance(train.devices, int) and train.devices > 1 and not are_several():
-        # The processes that are started here share this one's threads. They read this variable.
+        # Fabric's processes read this variable. They share the threads of this one instead of using its number each.
         os.environ.setdefault("OMP_NUM_THREADS", str(max(1, torch.get_num_threads() // train.devices)))
     try:
         fabric = Fabric(

@@ -1,4 +1,4 @@
-"""The stage before the student's first step, for losses whose parts learn first: mask tokens, an autoencoder."""
+"""Training of the first stage: parts of losses (mask tokens, an autoencoder) that learn before the student."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -25,20 +25,22 @@ from segdistill.training.seeding import seed_step
 
 @dataclass(frozen=True)
 class FirstStageTraining:
-    """Train the losses' parts on the teacher's features; the student is not run and loses none of its steps.
+    """Trainer of the first stage on the teacher's features.
+
+    The student is not run. The steps of the stage are in addition to the student's.
 
     Attributes:
         fabric: The engine.
         distiller: The Distiller, not yet wrapped for several processes.
-        stage: Its first stage.
-        batches: The run's batches from a step on; the stage sees those that the student's first steps will see.
-        steps: How many.
-        seed: The run's.
-        folder: The run's.
-        narrator: Tells how it goes.
+        stage: The first stage of the Distiller.
+        batches: Returns the run's batches from a step on. The stage sees the images of the student's first steps.
+        steps: Number of steps of the stage.
+        seed: The run's seed.
+        folder: The run's folder.
+        narrator: Shows the progress.
         log_every: Steps between two lines.
         save_every: Steps between two checkpoints.
-        inputs: What the checkpoint remembers of data and weights.
+        inputs: The record of data and weights that the checkpoint stores.
     """
 
     fabric: Fabric
@@ -55,37 +57,37 @@ class FirstStageTraining:
 
     @property
     def file(self) -> Path:
-        """Where a stage is kept, finished or not."""
+        """The checkpoint of the stage, finished or not."""
         return self.folder / "checkpoints" / "first_stage.pt"
 
     def run(self) -> None:
-        """Take all steps, from where a stopped stage was left.
+        """Take the steps that remain, from the stage's checkpoint if there is one.
 
         Raises:
-            UserError: The objective is not finite.
-            Stopped: Ctrl-C, SIGTERM or SIGHUP, after a checkpoint was written.
+            UserError: If the objective is not finite.
+            Stopped: At Ctrl-C, SIGTERM or SIGHUP, after a checkpoint was written.
         """
         optimizers = self.stage.optimizers()
-        begun = self._resume(optimizers)
-        if begun == self.steps:
+        start = self._resume(optimizers)
+        if start == self.steps:
             return
         is_first = self.fabric.global_rank == 0
-        metrics = Metrics(self.folder, step=0, tensorboard=False, until={"first_stage": begun}) if is_first else None
+        metrics = Metrics(self.folder, step=0, tensorboard=False, until={"first_stage": start}) if is_first else None
         if is_first:
-            self.narrator.begin(begun, self.steps)
-        batches = self.batches(begun)
+            self.narrator.begin(start, self.steps)
+        batches = self.batches(start)
         self.distiller.train()
         try:
             with deferred_interrupt() as interrupted:
-                for step in range(begun, self.steps):
+                for step in range(start, self.steps):
                     parts = read_parts(self.fabric, lambda: next(batches))
-                    if isinstance(parts, Exception):  # nothing of this step is done: what was learned is whole
-                        if step > begun:
+                    if isinstance(parts, Exception):  # the step has not begun, so the state can be saved
+                        if step > start:
                             self._save(optimizers, step)
                         raise parts
                     objective = self._take_step(optimizers, parts, step)
                     last, stops = step + 1 == self.steps, on_any(self.fabric, interrupted())
-                    tells = step == begun or (step + 1) % self.log_every == 0 or last or stops
+                    tells = step == start or (step + 1) % self.log_every == 0 or last or stops
                     saves = (step + 1) % self.save_every == 0 or last or stops
                     if saves:
                         self._save(optimizers, step + 1)
@@ -116,21 +118,22 @@ class FirstStageTraining:
         return objective
 
     def _check_finite(self, objective: torch.Tensor, step: int) -> None:
-        """Refuse a step before it reaches the losses' parts, and name the first term to blame."""
-        found = {name: gradients(parameters) for name, parameters in self.stage.parameters().items()}
-        here = are_finite([objective, *(each for of_term in found.values() for each in of_term)])
-        if not on_any(self.fabric, not here):
+        """Raise a UserError that names the first term to blame, before the step changes any parameter."""
+        by_term = {name: gradients(parameters) for name, parameters in self.stage.parameters().items()}
+        is_finite = are_finite([objective, *(each for tensors in by_term.values() for each in tensors)])
+        if not on_any(self.fabric, not is_finite):
             return
-        name = next((name for name, of_term in found.items() if of_term and not are_finite(of_term)), next(iter(found)))
+        bad = (name for name, tensors in by_term.items() if tensors and not are_finite(tensors))
+        name = next(bad, next(iter(by_term)))
         value = float(objective)
-        what = "has a gradient that is not finite" if math.isfinite(value) else f"is {value}"
+        problem = "has a gradient that is not finite" if math.isfinite(value) else f"is {value}"
         raise UserError(
-            f"the inner objective of term '{name}' {what} at step {step} of the first stage; change or remove the "
+            f"the inner objective of term '{name}' {problem} at step {step} of the first stage; change or remove the "
             "term, and give another --run-dir"
         )
 
     def _average(self, optimizer: torch.optim.Optimizer) -> None:
-        """Average the gradients over the processes, as a wrapped module would."""
+        """Average the gradients over the processes, as DDP does."""
         for group in optimizer.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and a lost terminal take effect between two steps, when there is something whole to save."""
+"""Signals during training: Ctrl-C, SIGTERM and SIGHUP take effect between two steps, after a checkpoint."""
 
 import signal
 from collections.abc import Callable, Iterator
@@ -11,9 +11,12 @@ from lightning_fabric import Fabric
 
 @contextmanager
 def deferred_interrupt() -> Iterator[Callable[[], bool]]:
-    """Let a step finish before Ctrl-C, SIGTERM or SIGHUP takes effect; a second one takes effect at once.
+    """Defer Ctrl-C, SIGTERM and SIGHUP until the step is finished. A second signal raises KeyboardInterrupt at once.
 
-    SIGHUP stays ignored where it is, as under ``nohup``.
+    If SIGHUP is ignored, as under ``nohup``, it stays ignored.
+
+    Yields:
+        A function that returns True once a signal has arrived.
     """
     caught: list[int] = []
 
@@ -23,11 +26,11 @@ def deferred_interrupt() -> Iterator[Callable[[], bool]]:
         caught.append(number)
 
     numbers = [signal.SIGINT, signal.SIGTERM]
-    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # Windows has none
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # Windows has no SIGHUP
         numbers.append(signal.SIGHUP)
     try:
         before = {number: signal.signal(number, catch) for number in numbers}
-    except ValueError:  # not the main thread, which alone may catch signals
+    except ValueError:  # only the main thread may set signal handlers
         before = {}
     try:
         yield lambda: bool(caught)
@@ -37,7 +40,7 @@ def deferred_interrupt() -> Iterator[Callable[[], bool]]:
 
 
 def on_any(fabric: Fabric, here: bool) -> bool:
-    """Tell whether something is so on any process, where there are several."""
+    """Return True if ``here`` is True on any process. All processes must call it."""
     if fabric.world_size == 1:
         return here
     flag = fabric.all_reduce(torch.tensor(float(here), device=fabric.device), reduce_op="sum")

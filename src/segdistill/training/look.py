@@ -1,4 +1,4 @@
-"""Look at the data of a run before its first step: labels, images, and whether the splits can say anything."""
+"""Checks of a run's data before its first step: labels, images, classes without pixels, images in two splits."""
 
 from collections.abc import Callable, Sequence
 
@@ -13,26 +13,26 @@ from segdistill.errors import UserError
 from segdistill.evaluation.scoring import ImageSet
 from segdistill.training.session import Session
 
-# So many images of a split are looked at before training; `segdistill doctor` looks at all and decodes them.
+# Number of images of a split that are checked before training. `segdistill doctor` checks and decodes all of them.
 SAMPLED = 500
 
 
 def look_at_data(session: Session, console: Console) -> None:
-    """Look at a sample of the data before anything is trained; see :func:`look`."""
+    """Check a sample of the data and print what :func:`look` reports."""
     look(session, lambda line: console.print(line, soft_wrap=True))
 
 
-def look(session: Session, say: Callable[[str], None], *, thoroughly: bool = False) -> None:
-    """Look at every split that a run uses: training, validation, and what results are reported on.
+def look(session: Session, emit: Callable[[str], None], *, thoroughly: bool = False) -> None:
+    """Check every split that a run uses: training, validation, and the one that results are reported on.
 
     Args:
         session: The opened recipe.
-        say: Takes a line: what is worth knowing and no reason to stop and, when thorough, what each split holds.
-        thoroughly: Look at all masks instead of a sample, and decode every image.
+        emit: Receives one line for each remark that is no error and, if ``thoroughly``, one that describes each split.
+        thoroughly: Check all masks instead of a sample, and decode every image.
 
     Raises:
-        UserError: Labels or images that cannot be used, a class that nothing can be learned of, a split without any
-            label.
+        UserError: If labels or images cannot be used, a class has no pixel in the training labels, or a split has no
+            labeled pixel.
     """
     sets = {split: session.dataset(split) for split in ("train", *session.scored_splits)}
     for split, dataset in sets.items():
@@ -46,21 +46,21 @@ def look(session: Session, say: Callable[[str], None], *, thoroughly: bool = Fal
             report.check()
         check_images(dataset, chosen, decodes=thoroughly)
         if thoroughly:
-            say(_described(split, dataset, report))
+            emit(_described(split, dataset, report))
         if is_certain:
             continue
         if isinstance(dataset, SegmentationDataset) and report is not None:
-            _check_labelled(dataset, split, report)
+            _check_labeled(dataset, split, report)
         if split == "train" and not session.recipe.data.allow_empty_classes:
             check_classes(dataset, absent_classes(dataset, report, chosen))
         if split != "train":
-            _say_repeats(sets["train"], dataset, split, chosen, say)
+            _emit_repeats(sets["train"], dataset, split, chosen, emit)
 
 
-def _check_labelled(dataset: SegmentationDataset, split: str, sample: LabelReport) -> None:
+def _check_labeled(dataset: SegmentationDataset, split: str, sample: LabelReport) -> None:
     if not any(sample.pixels) and not any(scan_labels(dataset).pixels):
         raise UserError(
-            f"{split} has no labelled pixel, every mask is void throughout: nothing can be learned from it or scored "
+            f"{split} has no labeled pixel: every mask is void throughout, so nothing can be learned from it or scored "
             'on it; correct its masks, or "ignore_index" in classes.json'
         )
 
@@ -70,19 +70,19 @@ def _all(dataset: ImageSet) -> list[int]:
 
 
 def _spread(dataset: ImageSet) -> list[int]:
-    places = np.linspace(0, len(dataset) - 1, min(SAMPLED, len(dataset)))
-    return [int(place) for place in places.round()]
+    indices = np.linspace(0, len(dataset) - 1, min(SAMPLED, len(dataset)))
+    return [int(index) for index in indices.round()]
 
 
-def _say_repeats(
-    train: ImageSet, dataset: ImageSet, split: str, chosen: Sequence[int], say: Callable[[str], None]
+def _emit_repeats(
+    train: ImageSet, dataset: ImageSet, split: str, chosen: Sequence[int], emit: Callable[[str], None]
 ) -> None:
     names = repeated_images(train, dataset, chosen)
     if names:
-        shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-        say(
-            f"{len(names)} of {len(chosen)} {split} images are training images, too ({shown}): the score on {split} "
-            "does not tell how the network does on new ones"
+        examples = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+        emit(
+            f"{len(names)} of {len(chosen)} {split} images are also training images ({examples}): the score on {split} "
+            "does not measure how the network does on new images"
         )
 
 
@@ -91,5 +91,5 @@ def _described(split: str, dataset: ImageSet, report: LabelReport | None) -> str
         return f"{split}: {len(dataset)} images of {len(dataset.classes)} classes"
     total = sum(report.pixels) or 1
     shares = sorted(zip(dataset.classes.names, report.pixels, strict=True), key=lambda pair: -pair[1])
-    said = ", ".join(f"{name} {100 * count / total:.2f}%" for name, count in shares)
-    return f"{split}: {len(dataset)} images, void {100 * report.void / (total + report.void):.1f}%; {said}"
+    by_class = ", ".join(f"{name} {100 * count / total:.2f}%" for name, count in shares)
+    return f"{split}: {len(dataset)} images, void {100 * report.void / (total + report.void):.1f}%; {by_class}"

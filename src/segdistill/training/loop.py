@@ -1,4 +1,4 @@
-"""The training loop: by iterations, resumable to the bit, the same with a teacher and without."""
+"""Training loop: counted in iterations, resumable bit for bit, the same with and without a teacher."""
 
 import math
 import time
@@ -34,29 +34,30 @@ from segdistill.training.optimizer import build_optimizers, learning_rate, set_l
 from segdistill.training.read_parts import read_parts
 from segdistill.training.seeding import seed_step
 
-# A term may have nothing to compare in one batch (no pixel that the teacher gets right); not in this many.
+# A term may have nothing to compare in one step (no pixel that the teacher predicts correctly). If it sends no
+# gradient in this number of steps in a row, the training stops with an error.
 PATIENCE = 5
 
-# So many steps in a row may be skipped under float16: the scale has then gone from 2^16 to 2^-14.
+# Number of steps in a row that float16 may skip. The loss scale has then fallen from 2^16 to 2^-14.
 SKIPS = 30
 
 
 @dataclass(frozen=True)
 class Training:
-    """One network's training, from its parts.
+    """Training of one network.
 
     Attributes:
         fabric: The engine: device, precision, processes.
-        distiller: What is trained, on the engine's device.
+        distiller: The Distiller to train, on the engine's device.
         stream: The training data by position in the run.
-        train: Iterations, optimiser, precision, intervals.
-        seed: Everything random in step k is drawn from (seed, k, process).
+        train: Iterations, optimizer, precision, intervals.
+        seed: The seed of the run. All random numbers of step k are drawn from (seed, k, process).
         folder: The run's folder.
-        validate: Scores the student.
+        validate: Scores the student on val.
         save_student: Writes the student alone.
-        narrator: Tells how it goes.
-        workers: Processes that read ahead.
-        inputs: What the checkpoints remember of data and weights.
+        narrator: Shows the progress.
+        workers: Number of loader processes; 0 loads in this process.
+        inputs: The record of data and weights that the checkpoints store.
     """
 
     fabric: Fabric
@@ -73,20 +74,20 @@ class Training:
 
     @property
     def kept(self) -> Checkpoints:
-        """What is on the disk of it."""
+        """The checkpoints on the disk."""
         return Checkpoints(self.folder, self.distiller, self.fabric, self.inputs, self.save_student)
 
     def run(self) -> Progress:
-        """Train to the last iteration, from the last checkpoint where there is one; load the best student.
+        """Train to the last iteration, from the last checkpoint if there is one; then load the best student.
 
         Raises:
-            UserError: A term that sends the student no gradient, or a loss that is not finite; both are named.
-            Stopped: Ctrl-C, SIGTERM or SIGHUP, after a checkpoint was written.
+            UserError: If a term sends the student no gradient, or a loss is not finite. The message names the term.
+            Stopped: At Ctrl-C, SIGTERM or SIGHUP, after a checkpoint was written.
         """
         kept, label, stage = self.kept, self.narrator.label, self.distiller.first_stage
         if not kept.last.exists():
             if kept.remove_what_is_left():
-                self.narrator.line(f"{label}: no {kept.last} to go on from; begun anew, from step 0")
+                self.narrator.line(f"{label}: no {kept.last} to resume from; starting again from step 0")
             if stage is not None:
                 self._first_stage(stage).run()
         if stage is not None:
@@ -94,19 +95,19 @@ class Training:
         optimizers = build_optimizers(self.distiller, self.train)
         progress = kept.resume(optimizers)
         if lost := kept.take_over_best(progress):
-            self.narrator.line(f"{label}: {lost}; the best is chosen anew from step {progress.step} on")
-        # A run that was stopped or killed while it validated has its checkpoint from before.
+            self.narrator.line(f"{label}: {lost}; the best student is chosen again, from step {progress.step} on")
+        # A run that was stopped during a validation has a checkpoint from before it: validate this step again.
         is_chosen = progress.step == 0 or not (lost or self._is_due(progress.step))
         module, *wrapped = self.fabric.setup(self.distiller, *optimizers)
         self._steps(module, wrapped, progress, is_chosen=is_chosen)
-        self.fabric.barrier()  # the first process has written the best student
+        self.fabric.barrier()  # wait until the first process has written the best student
         self.distiller.student.load_state_dict(checkpoint.load(kept.best)["student"])
-        if self._is_first:  # once more, since a process may have been killed between the two files
+        if self._is_first:  # again, because the process may have been killed between the writes of the two files
             self.save_student(self.distiller.student)
         return progress
 
     def _steps(self, module: _FabricModule, optimizers: Sequence[Any], progress: Progress, *, is_chosen: bool) -> None:
-        """Take the steps that are left; ``is_chosen`` is False where the step so far has yet to be validated."""
+        """Take the steps that remain. ``is_chosen`` is False if the last step is still to be validated."""
         train, distiller, first = self.train, self.distiller, progress.step
         metrics = self._open_metrics(progress, is_chosen) if self._is_first else None
         if self._is_first:
@@ -122,7 +123,7 @@ class Training:
                         raise Stopped
                 while progress.step < train.iterations:
                     parts = read_parts(self.fabric, lambda: list(islice(batches, train.accumulate)))
-                    if isinstance(parts, Exception):  # nothing of this step is done: what was learned is whole
+                    if isinstance(parts, Exception):  # the step has not begun, so the state can be saved
                         if progress.step > first:
                             self._save(optimizers, progress)
                         raise parts
@@ -134,7 +135,7 @@ class Training:
                     tells = step == 1 or step % train.log_every == 0 or last
                     due, stops = self._is_due(step), on_any(self.fabric, interrupted())
                     saves = due or stops or step % (train.save_every or self._every) == 0
-                    if saves:  # before validation, in which a run may be killed as well
+                    if saves:  # before validation, because the run may be killed while it validates
                         self._save(optimizers, progress)
                     if tells:
                         self._log(out, progress, metrics)
@@ -154,7 +155,7 @@ class Training:
         return self.train.validate_every or max(1, self.train.iterations // 10)
 
     def _is_due(self, step: int) -> bool:
-        """Tell whether a step is one after which the student is validated."""
+        """Return True if the student is validated after this step."""
         return step % self._every == 0 or step == self.train.iterations
 
     def _open_metrics(self, progress: Progress, is_chosen: bool) -> Metrics:
@@ -194,7 +195,7 @@ class Training:
         return iter(loader)
 
     def _first_stage_batches(self, step: int) -> Iterator[Any]:
-        """Whole steps' images, in the parts that fit: of a stage longer than the run, from its beginning again."""
+        """Yield the batches of each step from ``step`` on. After the run's last step, start again at its first."""
         while True:
             step %= self.train.iterations
             batches = self._batches(step)
@@ -205,7 +206,7 @@ class Training:
     def take_step(
         self, module: _FabricModule, optimizers: Sequence[Any], batches: Iterator[Any], progress: Progress
     ) -> DistillerOutput:
-        """Take one step of every optimiser, the student's first; return the output of the whole step."""
+        """Take one step of every optimizer, the student's first, and return the output of the whole step."""
         step, count = progress.step, self.train.accumulate
         seed_step(self.seed, step, self.fabric.global_rank)
         set_learning_rate(optimizers[0], learning_rate(self.train, step))
@@ -214,7 +215,7 @@ class Training:
         todo = [[tensor.to(self.fabric.device, non_blocking=True) for tensor in part] for part in read]
         parts = self._parts(todo)
         outs: list[DistillerOutput] = []
-        while todo:  # and drop what is done
+        while todo:  # pop each part, so that its memory is freed
             (images, labels), part = todo.pop(0), parts.pop(0)
             self.distiller.measures_gradients = not todo and (step == 0 or bool(progress.silent))
             with self.fabric.no_backward_sync(module, enabled=bool(todo)):
@@ -233,7 +234,7 @@ class Training:
         return whole
 
     def _parts(self, batches: Sequence[Sequence[torch.Tensor]]) -> list[Part | None]:
-        """Weigh the parts of a step; None for a step of one part, which needs no weight."""
+        """Return the parts of a step with their weights; None for a step of one part, which needs no weight."""
         if len(batches) == self.fabric.world_size == 1:
             return [None]
         with self.fabric.autocast():
@@ -242,7 +243,7 @@ class Training:
         return [*parts]
 
     def _check_gradients(self, out: DistillerOutput, progress: Progress, metrics: Metrics | None) -> None:
-        """Log each term's share of the gradient at the student, and refuse a term that sends none."""
+        """Log each term's share of the gradient at the student. Raise a UserError for a term that sends none."""
         if metrics is not None and progress.step == 1:
             metrics.log(1, "gradient_share", **out.gradient_shares)
         for name, norm in out.gradients.items():
@@ -258,7 +259,7 @@ class Training:
                 )
 
     def _check_finite(self, out: DistillerOutput, batches: Sequence[Sequence[torch.Tensor]], step: int) -> None:
-        """Refuse a step before it reaches the weights."""
+        """Raise a UserError for a step that is not finite, before it changes the weights."""
         wrong = blame(
             self.distiller,
             out,
@@ -269,11 +270,11 @@ class Training:
             seed=lambda: seed_step(self.seed, step - 1, self.fabric.global_rank),
         )
         if wrong is not None:
-            name, what = wrong
-            raise UserError(f"{what}; {self._remedy(name)}")
+            name, problem = wrong
+            raise UserError(f"{problem}; {self._remedy(name)}")
 
     def _count_skipped(self, scale: float, progress: Progress) -> None:
-        """Give up where float16 gradients stay out of range however small they are scaled."""
+        """Count the steps skipped in a row. Raise a UserError if float16 gradients overflow at every loss scale."""
         assert self._scaler is not None
         progress.skipped = progress.skipped + 1 if self._scaler.get_scale() < scale else 0
         if progress.skipped >= SKIPS:
@@ -288,11 +289,11 @@ class Training:
         if not last.exists():
             return f"{change}, and run the command again (nothing is saved yet)"
         step = checkpoint.load(last, peek=True)["step"]
-        return f"{change}, and go on from step {step} ({last}) with --resume (of distill and train)"
+        return f"{change}, and resume from step {step} ({last}) with --resume (an option of distill and train)"
 
     @property
     def _scaler(self) -> torch.amp.GradScaler | None:
-        """What scales float16 gradients; None with any other precision."""
+        """The scaler of float16 gradients; None for other precisions."""
         return getattr(self.fabric.strategy.precision, "scaler", None)
 
     def _log(self, out: DistillerOutput, progress: Progress, metrics: Metrics | None) -> None:
@@ -302,10 +303,10 @@ class Training:
             "loss": float(out.total.detach()),
             **{name: float(value.detach()) for name, value in out.terms.items()},
         }
-        own = {f"own/{name}": float(value.detach()) for name, value in out.inner_objectives.items()}
+        inner = {f"own/{name}": float(value.detach()) for name, value in out.inner_objectives.items()}
         weights = {f"weight/{name}": weight for name, weight in out.weights.items()}
         rate = learning_rate(self.train, progress.step - 1)
-        metrics.log(progress.step, "train", **values, **own, **weights, learning_rate=rate)
+        metrics.log(progress.step, "train", **values, **inner, **weights, learning_rate=rate)
         self.narrator.step(progress.step, values, progress.best_score)
 
     def _validate(self, progress: Progress, metrics: Metrics | None) -> None:

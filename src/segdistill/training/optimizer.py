@@ -1,4 +1,4 @@
-"""Optimiser and learning rate. The rate is a function of the step alone, so a resumed run needs no scheduler state."""
+"""Optimizers and learning rate. The rate depends only on the step, so a resumed run needs no scheduler state."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -12,23 +12,27 @@ from segdistill.recipes.schema import Train
 
 
 def build_optimizer(parameters: Iterable[nn.Parameter], train: Train) -> torch.optim.Optimizer:
-    """One parameter group, weight decay on everything: the CIRKD protocol has no higher rate for heads."""
-    wanted = [parameter for parameter in parameters if parameter.requires_grad]
+    """Return an optimizer with one parameter group and weight decay on every parameter.
+
+    As in the CIRKD protocol, heads have no higher learning rate.
+    """
+    group = [parameter for parameter in parameters if parameter.requires_grad]
     if train.optimizer == "adamw":
-        return torch.optim.AdamW(wanted, lr=train.learning_rate, weight_decay=train.weight_decay)
-    return torch.optim.SGD(wanted, lr=train.learning_rate, momentum=train.momentum, weight_decay=train.weight_decay)
+        return torch.optim.AdamW(group, lr=train.learning_rate, weight_decay=train.weight_decay)
+    return torch.optim.SGD(group, lr=train.learning_rate, momentum=train.momentum, weight_decay=train.weight_decay)
 
 
 def build_optimizers(distiller: Distiller, train: Train) -> list[torch.optim.Optimizer]:
-    """Return the student's optimizer, then those of the losses' parts that learn next to it."""
+    """Return the student's optimizer, followed by those of the losses' own objectives."""
     return [build_optimizer(distiller.student_parameters(), train), *distiller.inner_optimizers().values()]
 
 
 def learning_rate(train: Train, step: int) -> float:
-    r"""Return the rate of a 0-based step: linear warm-up, then :math:`floor + (learning\_rate - floor)\,share`.
+    r"""Return the learning rate of a 0-based step.
 
-    With t = step / iterations, ``share`` is :math:`(1 - t)^{power}` (poly), :math:`(1 + \cos \pi t) / 2` (cosine), or
-    ``decay`` to the number of points of ``decay_at`` that t has reached (step).
+    After the linear warm-up it is :math:`floor + (learning\_rate - floor)\,share`. With t = step / iterations,
+    ``share`` is :math:`(1 - t)^{power}` (poly), :math:`(1 + \cos \pi t) / 2` (cosine), or :math:`decay^k` (step), where
+    k is the number of points in ``decay_at`` that t has reached.
     """
     if step < train.warmup:
         return train.learning_rate * (step + 1) / train.warmup
@@ -43,16 +47,18 @@ def learning_rate(train: Train, step: int) -> float:
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Give every parameter group this rate."""
+    """Set the learning rate of every parameter group."""
     for group in optimizer.param_groups:
         group["lr"] = rate
 
 
 def step_together(optimizers: Sequence[Any], scaler: torch.amp.GradScaler | None) -> None:
-    """Step all optimisers, as Fabric wraps them, and clear their gradients.
+    """Step all optimizers and clear their gradients.
 
-    With a ``scaler`` of float16 gradients the scale changes once, after all of them: Fabric would change it after each,
-    before the next one divides its gradients by it.
+    Args:
+        optimizers: Optimizers, plain or wrapped by Fabric.
+        scaler: The scaler of float16 gradients, or None. It updates its scale once, after all optimizers. Fabric would
+            update it after each, before the next one divides its gradients by the scale.
     """
     for optimizer in optimizers:
         if scaler is None:

@@ -1,4 +1,4 @@
-"""Reading the images of a step before anything of it is done."""
+"""Reading of a step's images before the step begins."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,10 +10,10 @@ from segdistill.training.interrupt import on_any
 
 
 def read_parts(fabric: Fabric, read: Callable[[], list[Any]]) -> list[Any] | Exception:
-    """Return the parts of a step; what was wrong with a file, on every process if it was so on one."""
+    """Return the parts of a step, or the error that occurred. If reading fails on one process, all return an error."""
     try:
         parts: list[Any] | Exception = read()
-    except Exception as error:  # a file that is damaged or gone, a worker that was killed
+    except Exception as error:  # a damaged or missing file, a worker that was killed
         parts = error
     failed = isinstance(parts, Exception)
     if on_any(fabric, failed) and not failed:

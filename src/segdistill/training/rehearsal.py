@@ -1,4 +1,4 @@
-"""Try one image and one step of a run, so that its mistakes appear before hours of training."""
+"""Trial of one image and one step of a run, so that mistakes appear before hours of training."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,13 +15,13 @@ from segdistill.training.session import Session
 
 
 class Rehearsal:
-    """A trial of a run. Building it takes seconds, and finds mistakes that need no look at the data.
+    """Trial of a run. Building it takes seconds, and finds the mistakes that do not depend on the data.
 
     Args:
         session: The opened recipe.
 
     Raises:
-        UserError: Weights that do not fit, features that do not exist, a loss that refuses its hyper-parameters.
+        UserError: If weights do not fit, a feature does not exist, or a loss rejects its hyper-parameters.
     """
 
     def __init__(self, session: Session) -> None:
@@ -29,16 +29,16 @@ class Rehearsal:
         train = session.recipe.train
         self.part = train.batch_size // train.accumulate // session.fabric.world_size
         session.dataset("train")
-        session.teacher()  # logs what it loads, which the run does not do again
-        with quiet(), step_in_a_line(session, self.part):  # the run itself logs what the student loads
+        session.teacher()  # not quiet: the run uses this teacher and does not log its weights again
+        with quiet(), step_in_a_line(session, self.part):  # quiet: the run logs the student's weights
             self.distiller = session.build_trial()
 
     def run(self) -> None:
-        """Score one image, and take one step on two.
+        """Score one image of each scored split, then run one forward and backward pass on at most two images.
 
         Raises:
-            UserError: A mistake that the first step would hit: a loss that refuses its maps, batches of one image with
-                batch norm; or that the first validation would hit, see :func:`try_networks`.
+            UserError: If the first step would fail (a loss rejects its features, a batch of one image with batch norm),
+                or the first validation (see :func:`try_networks`).
         """
         session, distiller = self.session, self.distiller
         try_networks(session, distiller)
@@ -52,10 +52,12 @@ class Rehearsal:
 
 
 def rehearse_first(session: Session, console: Console) -> None:
-    """Rehearse a run before the look at its data, which takes longer.
+    """Rehearse a run before its data are checked, which takes longer.
+
+    If the rehearsal fails, the data are checked, so that an error about a label or an image names the file.
 
     Raises:
-        UserError: A mistake that the run would hit; where it is a label or an image, it names the file.
+        UserError: If the run would fail.
     """
     rehearsal = Rehearsal(session)
     try:
@@ -66,22 +68,24 @@ def rehearse_first(session: Session, console: Console) -> None:
 
 
 def rehearse(session: Session) -> None:
-    """Try a run's first image and step; see :class:`Rehearsal`.
+    """Try one image and one step of a run; see :class:`Rehearsal`.
 
     Raises:
-        UserError: A mistake that the run would hit.
+        UserError: If the run would fail.
     """
     Rehearsal(session).run()
 
 
 def try_networks(session: Session, distiller: Distiller) -> None:
-    """Score one whole image of each scored split, by the student and by a teacher that is not scored before training.
+    """Score one whole image of each scored split with the student and the teacher.
+
+    A trained teacher is left out on val: a run scores it there before the first step.
 
     Raises:
-        UserError: A network that cannot take whole images, or gives other scores than one for each class.
+        UserError: If a network cannot take whole images, or does not return one score for each class.
     """
     data, fabric = session.recipe.data, session.fabric
-    is_trained = session.teacher() is not None  # and scored on val before a step is taken
+    is_trained = session.teacher() is not None
     for split in session.scored_splits:
         dataset = session.dataset(split)
         try_scoring(distiller.student, dataset, fabric, data, "the student")
@@ -91,13 +95,13 @@ def try_networks(session: Session, distiller: Distiller) -> None:
 
 @contextmanager
 def step_in_a_line(session: Session, images: int) -> Iterator[None]:
-    """Turn a failure of a step into one line, whichever network or loss raises it."""
-    what = f"a step on {images} images of {session.recipe.data.crop} fails"
+    """Turn any failure of a network or loss in a step into a UserError of one line."""
+    failure = f"a step on {images} images of {session.recipe.data.crop} fails"
     try:
         yield
     except UserError:
         raise
-    except ValueError as error:  # batch norm's complaint of a batch of one
-        raise UserError(f"{what}: {error}; raise train.batch_size") from None
-    except FOREIGN as error:  # shapes that do not fit, no memory
-        raise UserError(f"{what}: {first_line(error)}") from error
+    except ValueError as error:  # batch norm rejects a batch of one image
+        raise UserError(f"{failure}: {error}; raise train.batch_size") from None
+    except FOREIGN as error:  # shapes that do not match, out of memory
+        raise UserError(f"{failure}: {first_line(error)}") from error

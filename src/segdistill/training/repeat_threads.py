@@ -1,4 +1,4 @@
-"""Resume a run with the number of threads it was started with."""
+"""Number of threads of a resumed run: the one that it was started with."""
 
 import os
 from pathlib import Path
@@ -10,9 +10,10 @@ from segdistill.runs.json_files import read_environment
 
 
 def repeat_threads(folder: Path, console: Console, label: str) -> None:
-    """Use as many threads as the run was started with: sums in another order differ in their last bits.
+    """Set the number of threads that the run was started with. Sums in another order differ in their last bits.
 
-    A run has started when its teacher has, so that teacher and student train with the same number.
+    A run counts as started once its teacher has a checkpoint, so that teacher and student use the same number. A number
+    in ``OMP_NUM_THREADS`` takes precedence.
     """
     started = read_environment(folder).get("torch_threads")
     has_started = (folder / "result.json").exists() or any(folder.rglob("*.pt"))
@@ -20,5 +21,5 @@ def repeat_threads(folder: Path, console: Console, label: str) -> None:
         return
     if started != torch.get_num_threads():
         torch.set_num_threads(started)
-        why = "to repeat it to the bit; OMP_NUM_THREADS overrides"
-        console.print(f"{label}: resumes with {started} threads, as it was started, {why}", soft_wrap=True)
+        why = "so that it is the same bit for bit; OMP_NUM_THREADS overrides"
+        console.print(f"{label}: resuming with {started} threads, as it was started, {why}", soft_wrap=True)

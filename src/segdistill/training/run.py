@@ -1,4 +1,4 @@
-"""A whole run, from recipe to table: the teacher, the distilled student, the student alone."""
+"""A whole run, from recipe to table: teacher, distilled student, student alone."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,18 +31,18 @@ def distill(
 ) -> dict[str, Any]:
     """Run a recipe in ``folder`` and return the student's result. A finished part is not run again.
 
-    The teacher is trained first where the recipe has a ``teacher.train``, in ``teacher/``. With ``baseline`` the
-    student is trained alone as well, in ``alone/``. A recipe without distillation terms trains the student alone.
+    If the recipe has ``teacher.train``, the teacher is trained first, in ``teacher/``. With ``baseline``, the student
+    is also trained alone, in ``alone/``. A recipe without distillation terms trains the student alone.
 
     Args:
-        recipe: What to run.
+        recipe: The recipe to run.
         folder: The run's folder.
-        console: Where to print.
-        must_exist: Only resume an existing run, and permit the changes that :class:`RunFolder` lists.
-        layout: The data set's files, where they are scanned already.
+        console: The console to print on.
+        must_exist: Only resume an existing run, and accept the changes that :class:`RunFolder` permits.
+        layout: The data set's files, if they are already scanned.
 
     Raises:
-        UserError: Any mistake that the user can correct.
+        UserError: At a mistake that the user can correct.
     """
     lock.check_free(folder)
     run_folder = RunFolder(folder, recipe, must_exist=must_exist, accepts_changes=must_exist)
@@ -50,7 +50,7 @@ def distill(
     trains_alone = recipe.baseline and recipe.distils
     is_finished = run_folder.result is not None and (not trains_alone or (folder / "alone" / "result.json").exists())
     if is_finished and run_folder.changes:
-        raise UserError(f"{folder} is finished ({run_folder.changes[0]}); give another --run-dir to run it otherwise")
+        raise UserError(f"{folder} is finished ({run_folder.changes[0]}); give another --run-dir for changed settings")
     if is_finished and _is_drawn(folder, run_folder.result):
         _print(console, f"{folder} is finished; give another --run-dir to run it again")
     else:
@@ -77,7 +77,7 @@ def distill(
 
 def _run(session: Session, run_folder: RunFolder, console: Console) -> None:
     recipe, folder, accepts = session.recipe, run_folder.path, run_folder.accepts_changes
-    changed = accepts or bool(run_folder.recorded_changes)  # the runs in its folder have the same settings
+    changed = accepts or bool(run_folder.recorded_changes)  # the runs of teacher and baseline get the same changes
     if recipe.distils:
         train_teachers(session, folder, console, accepts_changes=changed)
     label = "distilled" if recipe.distils else "student alone"
@@ -89,7 +89,7 @@ def _run(session: Session, run_folder: RunFolder, console: Console) -> None:
 
 
 def _is_drawn(folder: Path, result: Mapping[str, Any] | None) -> bool:
-    """Whether the pictures of a finished run exist; a classification has none."""
+    """Return True if the pictures of a finished run exist. Classification has none."""
     names = ("comparison.png", "training_samples.png")
     return metric_of(result or {}) != METRICS["segmentation"] or all(
         is_whole(folder / "figures" / name) for name in names
@@ -102,7 +102,7 @@ def _draw(session: Session, folder: Path) -> None:
         return
     recipe, classes = session.recipe, dataset.classes
 
-    def student(run: Path) -> nn.Module:  # built from the recipe: code that a folder names is not imported
+    def student(run: Path) -> nn.Module:  # built from the recipe, so that no code named by a folder is imported
         with quiet():
             network = recipe.student.model_copy(update={"weights": str(run), "weights_key": None})
             return build_network(network, classes, strict=True).eval()

@@ -1,4 +1,4 @@
-"""Pictures that need a network or the training data; how they are drawn is in :mod:`segdistill.reports.drawing`."""
+"""Pictures of a run's training crops and predictions, drawn with :mod:`segdistill.reports.drawing`."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +14,7 @@ from segdistill.reports.drawing import Pixels, colored, grid, overlaid
 
 
 def training_samples(stream: TrainingStream, classes: Classes, file: Path, *, count: int = 4) -> None:
-    """Draw what the student will see first: augmented crops beside their labels."""
+    """Draw the first augmented crops of the training, each next to its labels."""
     rows = []
     for position in range(count):
         image, labels = stream[position]
@@ -33,16 +33,16 @@ def side_by_side(
     *,
     count: int = 4,
 ) -> None:
-    """Draw image, truth and every network's prediction, for images spread over a data set."""
+    """Draw images spread over a data set: each image, its labels and the prediction of every network."""
     rows = []
     for index in np.linspace(0, len(dataset) - 1, min(count, len(dataset))).round().astype(int):
         image, labels = evaluation_transform()(*dataset[int(index)])
         size = (labels.shape[-2], labels.shape[-1])
-        shown = torch.nn.functional.interpolate(image[None], size, mode="bilinear")[0]
-        row = {"image": _pixels(shown), "truth": colored(labels.numpy(), dataset.classes)}
+        resized = torch.nn.functional.interpolate(image[None], size, mode="bilinear")[0]
+        row = {"image": _pixels(resized), "truth": colored(labels.numpy(), dataset.classes)}
         for name, network in networks.items():
             network.to(fabric.device).eval()
-            # A copy each: a network may change its input in place.
+            # A copy for each network, because it may change its input in place.
             predicted = predict(network, image[None].to(fabric.device, copy=True), size, dataset.classes.void)[0]
             row[name] = colored(predicted.cpu().numpy(), dataset.classes)
         rows.append(row)
@@ -50,6 +50,6 @@ def side_by_side(
 
 
 def _pixels(image: torch.Tensor) -> Pixels:
-    """Return a normalized image (3, H, W) as pixels (H, W, 3)."""
+    """Return a normalized image, shape (3, H, W), as pixels, shape (H, W, 3)."""
     pixels: Pixels = denormalize(image).permute(1, 2, 0).numpy()
     return pixels

@@ -1,4 +1,4 @@
-"""A network's scores and costs under the keys of result.json."""
+"""Scores and costs of a network, under the keys of result.json."""
 
 from typing import Any
 
@@ -15,11 +15,11 @@ def score_record(score: Score, network: nn.Module, dataset: ImageSet, data: Data
     """Return the record of a network that was scored on a split.
 
     Args:
-        score: Its score.
-        network: The network; its operations are counted for one image of the split.
+        score: The score of the network on the split.
+        network: The network. Its FLOPs are counted for one image of the split.
         dataset: The split.
-        data: How the split is read.
-        split: Its name.
+        data: The data section of the recipe, with the crop size.
+        split: The name of the split.
     """
     height, width = data.crop if dataset.task == "classification" else dataset[0][0].shape[-2:]
     return {

@@ -1,4 +1,4 @@
-"""A recipe opened on this machine: its engine, data sets, teacher and Distiller, each made once."""
+"""Session: the engine, data sets, teacher and Distiller of a recipe on this machine, each built once."""
 
 import copy
 from collections.abc import Mapping
@@ -27,14 +27,14 @@ SPLITS = ("train", "val", "test")
 
 
 class Session:
-    """What a recipe names, opened on first use and then kept.
+    """The objects that a recipe names, opened on first use and then kept.
 
-    Sessions of other recipes come from :meth:`variant` and share what their recipes have in common. So a comparison
-    scans its data set once, decodes a cached image once, and builds and scores its teacher once.
+    Sessions of other recipes come from :meth:`variant` and share what their recipes have in common. A comparison
+    therefore scans its data set once, decodes a cached image once, and builds and scores its teacher once.
 
     Args:
-        recipe: What to open.
-        layout: The data set's files, where they are scanned already.
+        recipe: The recipe to open.
+        layout: The data set's files, if they are already scanned.
     """
 
     def __init__(self, recipe: Recipe, layout: Layout | None = None) -> None:
@@ -43,7 +43,7 @@ class Session:
         self._data = _OpenedData(recipe.data, layout)
 
     def variant(self, recipe: Recipe) -> "Session":
-        """Return the session of another recipe. It shares the engine, and data and teacher where they are equal."""
+        """Return the session of another recipe. It shares the engine, data and teacher if the recipes agree on them."""
         other = copy.copy(self)
         other.recipe = recipe
         if recipe.data != self.recipe.data:
@@ -52,7 +52,7 @@ class Session:
 
     @property
     def fabric(self) -> Fabric:
-        """The engine; launched once for all sessions that need the same one."""
+        """Lightning Fabric, launched once for all sessions with the same devices and precision."""
         return self._engine.fabric
 
     @property
@@ -64,12 +64,12 @@ class Session:
         return self._shared.engines[key]
 
     def reset_precision(self) -> None:
-        """Give the engine its first loss scale back, so that a run does not depend on the runs before it."""
+        """Reset the loss scale of the engine, so that a run does not depend on the runs before it."""
         self._engine.reset()
 
     @property
     def final_split(self) -> str:
-        """The split that results are reported on: test where the data set has one, else val."""
+        """The split that results are reported on: test if the data set has one, else val."""
         return "test" if "test" in {split.name for split in self._data.layout.splits} else "val"
 
     @property
@@ -78,38 +78,38 @@ class Session:
         return tuple(dict.fromkeys(("val", self.final_split)))
 
     def dataset(self, split: str) -> ImageSet:
-        """Return one split. Labels keep their own size where they are scored.
+        """Return one split. In val and test, which are scored, labels keep the size of their files.
 
         Raises:
-            UserError: There is no such split, or the data set is not laid out as its name says.
+            UserError: If there is no such split, or the data set does not have the layout that ``data.name`` names.
         """
         return self._data.split(split)
 
     def stream(self) -> TrainingStream:
-        """Return the training images by position in the run, augmented."""
+        """Return the augmented training images by position in the run."""
         dataset = self.dataset("train")
         return TrainingStream(dataset, training_augmentation(self.recipe.data, dataset.task), self.recipe.seed)
 
     def class_pixels(self) -> dict[str, int]:
-        """Count the pixels of each class in all training labels; for classification the images."""
+        """Return the number of pixels of each class in the training labels; for classification, of images."""
         return self._data.class_pixels
 
     @property
     def teacher_section(self) -> Teacher | None:
-        """The teacher that the student learns from; None where the recipe does not distill."""
+        """The recipe's section of the teacher; None if the recipe does not distill."""
         if not self.recipe.distils:
             return None
         return self._shared.teacher or self.recipe.teacher
 
     def use_teacher(self, teacher: Teacher) -> None:
-        """Take this teacher in all variants that distill, in place of their own: a trained one, or a comparison's."""
+        """Use this teacher in all variants that distill, instead of their recipe's: a trained or a shared one."""
         self._shared.teacher = teacher
 
     def teacher(self) -> LoadedTeacher | None:
-        """Return the teacher with its weights; None where the recipe does not distill, or it is not trained yet.
+        """Return the teacher with its weights; None if the recipe does not distill, or it is still to be trained.
 
         Raises:
-            UserError: Weights that do not fill it or are not finite.
+            UserError: If the weights do not fill the network, or are not finite.
         """
         section = self.teacher_section
         if section is None or not section.is_trained:
@@ -126,24 +126,25 @@ class Session:
         return evaluate(network, self.dataset(split), self.fabric, self.recipe.data, who)
 
     def build_student(self) -> nn.Module:
-        """Build the student on the engine's device; its first weights depend on the recipe's seed alone.
+        """Build the student on the engine's device. Its initial weights depend only on the recipe's seed.
 
         Raises:
-            UserError: See :func:`build_network`; or its weights are not finite.
+            UserError: See :func:`build_network`; or if the weights are not finite.
         """
         torch.manual_seed(self.recipe.seed)
         student = build_network(self.recipe.student, self.dataset("train").classes, strict=False)
         student = student.to(self.fabric.device)
         check_loaded(student, "the student's")
-        if self.fabric.world_size > 1 and self.fabric.device.type == "cuda":  # a Distiller's hooks would be dropped
+        if self.fabric.world_size > 1 and self.fabric.device.type == "cuda":
+            # Before a Distiller is built: converting the layers later would drop its hooks.
             student = nn.SyncBatchNorm.convert_sync_batchnorm(student)  # type: ignore[no-untyped-call]
         return student
 
     def build_distiller(self, teacher: nn.Module | None = None) -> Distiller:
-        """Build the student and join it with its teacher and terms, on the engine's device.
+        """Build a Distiller of student, teacher and terms, on the engine's device.
 
         Args:
-            teacher: Takes the place of :meth:`teacher`, for instance one that is not trained yet.
+            teacher: The teacher to use instead of :meth:`teacher`, for instance one that is not trained yet.
 
         Raises:
             UserError: See :meth:`build_student`, :func:`build_terms` and :class:`Distiller`.
@@ -158,7 +159,7 @@ class Session:
         return Distiller(student, frozen, terms, probe=probe, ignore_index=void).to(self.fabric.device)
 
     def build_trial(self) -> Distiller:
-        """Build a Distiller to try a few steps with. A teacher that is not trained yet has random weights."""
+        """Build a Distiller for a few trial steps. A teacher that is not trained yet has random weights."""
         section, teacher = self.teacher_section, None
         if section is not None and not section.is_trained:
             teacher = self.fabric.to_device(build_teacher(section, self.dataset("train").classes))
@@ -167,7 +168,7 @@ class Session:
 
 @dataclass
 class _Shared:
-    """What all variants of a session share."""
+    """State that all variants of a session share."""
 
     engines: dict[str, "_Engine"] = field(default_factory=dict)
     teacher: Teacher | None = None
@@ -175,7 +176,7 @@ class _Shared:
 
 @dataclass
 class _Engine:
-    """An engine, with the state of its precision before any run."""
+    """An engine and the state of its precision before any run."""
 
     fabric: Fabric
     state: dict[str, Any]
@@ -186,13 +187,13 @@ class _Engine:
         return cls(fabric, copy.deepcopy(fabric.strategy.precision.state_dict()))
 
     def reset(self) -> None:
-        if self.state:  # only a loss scale is one
+        if self.state:  # empty unless the precision has a loss scale
             self.fabric.strategy.precision.load_state_dict(copy.deepcopy(self.state))
 
 
 @dataclass
 class _OpenedData:
-    """A data set's layout and splits, and the teachers that were built for its classes."""
+    """The layout and splits of a data set, and the teachers built for its classes."""
 
     data: Data
     scanned: Layout | None = None
@@ -209,7 +210,7 @@ class _OpenedData:
 
     def split(self, name: str) -> ImageSet:
         if name not in self._splits:
-            self.layout.split(name)  # a missing split is an error before any mask is read
+            self.layout.split(name)  # raises if the split is missing, before any mask is read
             self._splits[name] = open_split(self._with_classes, name, **self._options(name))
         return self._splits[name]
 
@@ -225,8 +226,8 @@ class _OpenedData:
 
     @cached_property
     def class_pixels(self) -> dict[str, int]:
-        counted = class_frequencies(self.split("train"))
-        return dict(zip(counted.names, counted.counts, strict=True))
+        frequencies = class_frequencies(self.split("train"))
+        return dict(zip(frequencies.names, frequencies.counts, strict=True))
 
 
 def _key(teacher: Teacher) -> str:

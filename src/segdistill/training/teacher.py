@@ -1,4 +1,4 @@
-"""The teacher of a run, filled with its weights: scored once for each split, refused where it is too weak."""
+"""Teacher of a run with its weights. It is scored once on each split and rejected if its score is too low."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -21,11 +21,11 @@ class LoadedTeacher:
     """A teacher with weights.
 
     Attributes:
-        section: The recipe's words on it.
+        section: The recipe's section of the teacher.
         network: The network, on the engine's device.
-        dataset: Returns a split of the data.
+        dataset: Returns a split of the data set by name.
         fabric: The engine.
-        data: How the data is read.
+        data: The recipe's section of the data.
     """
 
     section: Teacher
@@ -37,16 +37,16 @@ class LoadedTeacher:
     _records: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def score(self, split: str) -> Score:
-        """Return its score on a split, which is measured once."""
+        """Return the score on a split. It is measured once."""
         if split not in self._scores:
             self._scores[split] = evaluate(self.network, self.dataset(split), self.fabric, self.data, "the teacher")
         return self._scores[split]
 
     def checked_score(self) -> Score:
-        """Return its score on val.
+        """Return the score on val.
 
         Raises:
-            UserError: The score is below ``teacher.min_miou``.
+            UserError: If the score is below ``teacher.min_miou``.
         """
         score, section = self.score("val"), self.section
         if score.value < section.min_miou:
@@ -64,7 +64,10 @@ class LoadedTeacher:
         return score
 
     def record(self, split: str) -> dict[str, Any]:
-        """Return its scores and costs as a result.json has them, from its own run where that has them."""
+        """Return scores and costs under the keys of result.json, read from the teacher's run if it has the same data.
+
+        Otherwise they are measured.
+        """
         if split not in self._records:
             self._records[split] = self._known_record(split) or score_record(
                 self.score(split), self.network, self.dataset(split), self.data, split

@@ -1,4 +1,4 @@
-"""The trainings of teachers that a recipe asks for."""
+"""Training of the teachers that a recipe has with ``teacher.train``."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from segdistill.training.train import train_network
 
 
 def train_teachers(session: Session, folder: Path, console: Console, *, accepts_changes: bool = False) -> None:
-    """Train each teacher that has no weights yet, in ``teacher/`` or ``teachers/NAME/``, and use them in the session.
+    """Train each teacher with a ``train`` section, in ``teacher/`` or ``teachers/NAME/``. The session then uses them.
 
     Raises:
         UserError: See :func:`train_network`.
@@ -21,15 +21,15 @@ def train_teachers(session: Session, folder: Path, console: Console, *, accepts_
     if section is None or section.is_trained:
         return
     ready = dict(section.each)
-    for name, (place, recipe) in teacher_runs(session.recipe).items():
-        own = session.variant(recipe)
-        train_network(own, folder / place, console=console, label=name, accepts_changes=accepts_changes)
-        ready[name] = ready[name].model_copy(update={"weights": str(folder / place), "train": None})
+    for name, (subfolder, recipe) in teacher_runs(session.recipe).items():
+        run_folder, variant = folder / subfolder, session.variant(recipe)
+        train_network(variant, run_folder, console=console, label=name, accepts_changes=accepts_changes)
+        ready[name] = ready[name].model_copy(update={"weights": str(run_folder), "train": None})
     session.use_teacher(section.model_copy(update={"members": ready}) if section.members else ready["teacher"])
 
 
 def teacher_runs(recipe: Recipe) -> dict[str, tuple[str, Recipe]]:
-    """Return the teachers that have yet to be trained, by name: the folder beneath the run's, and the recipe."""
+    """Return, by name, the teachers that are still to be trained: the folder within the run's, and the recipe."""
     if recipe.teacher is None:
         return {}
     return {
@@ -40,26 +40,27 @@ def teacher_runs(recipe: Recipe) -> dict[str, tuple[str, Recipe]]:
 
 
 def teacher_recipe(recipe: Recipe, name: str = "teacher") -> Recipe:
-    """Return the recipe that trains the teacher, or one of several, as a student of its own."""
+    """Return the recipe that trains a teacher by itself, in the role of the student."""
     if recipe.teacher is None:
         raise UserError(f"recipe '{recipe.name}' has no teacher to train")
     if name not in recipe.teacher.each:
-        raise UserError(f"there are several teachers, {', '.join(recipe.teacher.each)}; train each by its own recipe")
+        names = ", ".join(recipe.teacher.each)
+        raise UserError(f"recipe '{recipe.name}' has several teachers ({names}); train each with a separate recipe")
     teacher = recipe.teacher.each[name]
     network = Network(**{name: getattr(teacher, name) for name in Network.model_fields})
-    # Members of one architecture would otherwise be one and the same network.
+    # With the same seed, members of one architecture would become identical networks.
     seed = (recipe.seed + list(recipe.teacher.each).index(name)) % 2**32
-    own = alone_recipe(recipe)
-    terms = {term_name: term.of_teacher() for term_name, term in own.terms.items()}
+    alone = alone_recipe(recipe)
+    terms = {term_name: term.of_teacher() for term_name, term in alone.terms.items()}
     changes = {"student": network, "train": teacher.train or recipe.train, "seed": seed, "terms": terms}
-    return own.model_copy(update=changes)
+    return alone.model_copy(update=changes)
 
 
 def check_teacher(recipe: Recipe) -> None:
-    """Refuse a recipe that distills from a teacher without weights that is not trained first.
+    """Check that a recipe which distills has a teacher with weights or with a ``train`` section.
 
     Raises:
-        UserError: There is no teacher, or nothing to fill it with.
+        UserError: If it has no teacher, or a teacher has neither.
     """
     teacher = recipe.teacher
     if not recipe.distils:
@@ -70,6 +71,6 @@ def check_teacher(recipe: Recipe) -> None:
         if each.train is None and each.weights is None:
             key = f"teacher.members.{name}" if teacher.members else "teacher"
             raise UserError(
-                f"{key}.weights is not set, and random weights teach nothing: give {key}.weights=FILE, or have the "
-                f"teacher trained first with {key}.train.iterations=NUMBER"
+                f"{key}.weights is not set, and random weights teach nothing: give {key}.weights=FILE, or train "
+                f"the teacher first with {key}.train.iterations=NUMBER"
             )

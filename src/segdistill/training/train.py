@@ -1,4 +1,4 @@
-"""Train one network in a folder: a student, distilled or alone, or a teacher."""
+"""Training of one network in a folder: a student, distilled or alone, or a teacher."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -32,20 +32,20 @@ def train_network(
     """Train the recipe's student in ``folder`` and return its result. Resume a started run; keep a finished one.
 
     Args:
-        session: The opened recipe. Its teacher must have weights; its baseline is not trained here.
+        session: The opened recipe. Its teacher must have weights. Its baseline is not trained.
         folder: The run's folder.
-        console: Where to print.
-        label: The student's name there.
-        accepts_changes: Resume with the changes that :class:`RunFolder` permits. A finished run stays as it is.
+        console: The console to print on.
+        label: The name of the network in the printed lines.
+        accepts_changes: Resume with the changes that :class:`RunFolder` permits. A finished run is left unchanged.
 
     Raises:
-        UserError: Any mistake that the user can correct.
+        UserError: At a mistake that the user can correct.
     """
     lock.check_free(folder)
     run_folder = RunFolder(folder, session.recipe, accepts_changes=accepts_changes)
     if run_folder.result is not None:
         for change in run_folder.changes:
-            console.print(f"{label}: finished, and stays as it is; {change}", soft_wrap=True)
+            console.print(f"{label}: finished, and left unchanged; {change}", soft_wrap=True)
         _draw_samples(session, folder)
         return run_folder.result
     with lock.held(folder):
@@ -139,7 +139,7 @@ def _result(session: Session, distiller: Distiller, score: Score, progress: Prog
 
 
 def _draw_samples(session: Session, folder: Path) -> None:
-    """Draw what the student sees first, unless that picture exists."""
+    """Draw the first training crops, unless the picture exists."""
     file = folder / "figures" / "training_samples.png"
     if not is_first_process() or is_whole(file):
         return

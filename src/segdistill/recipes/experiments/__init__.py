@@ -1,6 +1,6 @@
-"""The three papers' experiments: a recipe for each network pair on each data set; ``method`` picks a table's row.
+"""Experiments of the three papers: one recipe for each network pair and data set; ``method`` selects a table's row.
 
-What the papers report of them is in :mod:`segdistill.recipes.published`.
+The reported results are in :mod:`segdistill.recipes.published`.
 """
 
 from segdistill.recipes.experiments.aicsd import EXPERIMENTS as AICSD

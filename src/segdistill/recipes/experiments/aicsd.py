@@ -1,9 +1,10 @@
 """Adaptive Inter-Class Similarity Distillation (Mansourian et al., 2023, arXiv 2308.04243): tables II to V.
 
-DeepLabV3+. Epochs become steps, and adaptive loss weighting goes by the step. What the paper does not say is from its
-released code: momentum 0.9, weight decay 5e-4, validation after every epoch. Not taken over from there: a ten times
-higher rate for the heads, cross-entropy divided by the batch size, a first epoch that trains nothing, a teacher whose
-batch norm goes on learning, poly where the paper says cosine.
+DeepLabV3+. Epochs are converted to steps, and the adaptive loss weighting changes at every step. Settings that the
+paper does not state are from its released code: momentum 0.9, weight decay 5e-4, validation after every epoch. These
+parts of the released code are not adopted: a ten times higher learning rate for the heads, cross-entropy divided by the
+batch size, a first epoch that trains nothing, a teacher whose batch norm statistics are updated during distillation,
+and a poly schedule, for which the paper states cosine.
 """
 
 from segdistill.catalogue.methods import Terms, adaptive

@@ -1,18 +1,20 @@
 """Global Structural Knowledge Distillation (Park et al., IEEE Access 2025): tables 1 to 12.
 
-Where the paper is silent it refers to the CIRKD code base. Where the two, or its own text and tables, disagree:
+The paper refers to the CIRKD code base for the settings that it does not state. Where the two disagree, or the paper's
+text disagrees with its tables:
 
-* SegFormer (table 6) is trained as there (AdamW, 160 000 steps of 8 crops of 1024x1024), although the paper says that
-  all models are trained with SGD for 40 000 steps of 16. There each half of an image is scored apart, here all of it.
-* Pascal VOC is said to have 1464 training images; the code trains on the 10 582 augmented ones, and so does this.
-* The released GSKD code gives the student no gradient (see :func:`segdistill.losses.gskd`); the recipes follow the
+* SegFormer (table 6) is trained as in the CIRKD code base (AdamW, 160 000 steps of 8 crops of 1024x1024), although the
+  paper states SGD and 40 000 steps of 16 crops for all models. CIRKD scores each half of an image separately; here the
+  whole image is scored.
+* The paper states 1464 training images for Pascal VOC. Its code trains on the 10 582 augmented ones, as do the recipes.
+* The released GSKD code gives the student no gradient (see :func:`segdistill.losses.gskd`). The recipes follow the
   equations.
 """
 
 from segdistill.catalogue.methods import Terms
 from segdistill.recipes.experiments.protocols import Draft, cirkd, epochs
 
-# DIST's code base also compares the auxiliary heads, where the student has one.
+# The DIST code base also compares the auxiliary heads, if the student has one.
 _DIST_AUX: Terms = {"dist_aux": {"loss": "dist", "on": "aux", "weight": 0.4}}
 _WITH_AUX = {"dist": _DIST_AUX, "dist+gskd": _DIST_AUX}
 
@@ -22,15 +24,15 @@ def _af_dcd(fd: float, contrast: float, *, kd: float = 1.0) -> dict[str, Terms]:
     return {"af_dcd": terms, "af_dcd+gskd": terms}
 
 
-# Where the CIRKD and Af-DCD code bases have other weights than for Cityscapes.
+# Data sets for which the CIRKD and Af-DCD code bases have other weights than for Cityscapes.
 _BY_DATA: dict[str, dict[str, Terms]] = {
     "camvid": _af_dcd(8e-6, 1e-2),
     "voc": {**_af_dcd(1e-6, 5e-3), **{name: {"cirkd_memory": {"weight": 0.01}} for name in ("cirkd", "cirkd+gskd")}},
     "ade20k": _af_dcd(1e-6, 4e-2, kd=0.5),
 }
 
-# Section V.B.6: N = 32 on the larger maps of SegFormer. CIRKD's scripts have 5 and 0.3 for CWD there; its code divides
-# the sum over 768 channels by 256, so 5 is 15 of their mean.
+# Section V.B.6: N = 32 on the larger feature maps of SegFormer. For CWD, CIRKD's scripts have 5 on the features and 0.3
+# on the logits. CIRKD's code divides the sum over 768 channels by 256, so its 5 is 15 for the mean over channels.
 _MORE: Terms = {"gskd": {"samples": 32}}
 _CWD: Terms = {"cwd_logits": {"weight": 0.3}, "cwd_features": {"weight": 15.0}}
 _SEGFORMER: dict[str, Terms] = {
@@ -41,8 +43,8 @@ _SEGFORMER: dict[str, Terms] = {
     "dist+gskd": _MORE,
 }
 
-# Section V.D.3: random positions of the last map, whatever their class. Beside it, KD's and DIST's own settings:
-# RepDistiller's and the DIST code base's for this pair; and OFD's weight on ImageNet.
+# GSKD, section V.D.3: random positions of the last feature map, independent of their class. KD has the settings of
+# RepDistiller, DIST those of its code base for this network pair, OFD its weight for ImageNet.
 _RANDOM = {"on": "stage4", "labels": None, "sampling": "random", "samples": 16, "stride": 10, "weight": 5.0}
 _CLASSIFICATION: dict[str, Terms] = {
     "kd": {"task": {"weight": 0.1}, "kd": {"weight": 0.9, "temperature": 4.0}},
@@ -104,7 +106,7 @@ def gskd_ade20k_deeplabv3_r18() -> Draft:
 
 
 def gskd_imagenet_r18() -> Draft:
-    """ImageNet classification (DIST's strategy B1): ResNet-34 to ResNet-18; teacher.weights=FILE, a published one."""
+    """ImageNet classification (DIST's strategy B1): ResNet-34 to ResNet-18; needs published teacher.weights=FILE."""
     return {
         "data": {"name": "imagenet", "crop": [224, 224], "workers": 8},
         "student": {"model": "resnet18"},

@@ -1,7 +1,7 @@
 """Intra- and Inter-Class Knowledge Distillation (Karine et al., 2024, arXiv 2403.18490): tables 1 to 4.
 
-Its settings are those of the CIRKD code base. No code is public, and the paper names no margin, no layer and no
-projector: see :func:`segdistill.losses.i2ckd` for what is assumed.
+The settings come from the CIRKD code base. No code is public, and the paper states no margin, layer or projector;
+see :func:`segdistill.losses.i2ckd` for the assumptions.
 """
 
 from segdistill.recipes.experiments.protocols import Draft, cirkd

@@ -1,4 +1,4 @@
-"""How the papers train, where several experiments share it."""
+"""Training protocols shared by several papers."""
 
 from collections.abc import Mapping
 from math import ceil
@@ -10,22 +10,23 @@ Draft = dict[str, Any]
 
 _CROPS = {"cityscapes": (512, 1024), "camvid": (360, 360), "voc": (512, 512), "ade20k": (512, 512)}
 
-# CIRKD's code divides CWD's sum over the teacher's 256 channels by the student's 128, so its 50 is 100 of their mean.
+# CIRKD's code divides CWD's sum over the teacher's 256 channels by the student's 128, so its 50 is 100 for the mean
+# over channels.
 _CWD: dict[str, Terms] = {name: {"cwd_features": {"weight": 100.0}} for name in ("cwd", "cwd+gskd")}
 
 
 def cirkd(data: str, student: str, *, method: str, methods: Mapping[str, Terms] | None = None) -> Draft:
     """Return a recipe with the protocol of the CIRKD code base (2022), which GSKD and I2CKD adopt.
 
-    SGD with momentum 0.9, learning rate 0.02 falling to 0 by a power of 0.9, weight decay 1e-4 on everything, 40 000
-    steps of 16 crops, random scale 0.5 to 2 and mirroring, batch norm over all devices, validation every 800 steps;
-    DeepLabV3 on ResNet-101 as the teacher, trained in the same way. Both start from ImageNet backbones
-    (``student.weights``, ``teacher.weights``).
+    The protocol: SGD with momentum 0.9, learning rate 0.02 with poly decay of power 0.9, weight decay 1e-4 on every
+    parameter, 40 000 steps of 16 crops, random scales from 0.5 to 2, horizontal flips, batch norm over all devices,
+    validation every 800 steps. The teacher is DeepLabV3 with ResNet-101, trained in the same way. Both networks start
+    from ImageNet backbones (``student.weights``, ``teacher.weights``).
     """
     return {
         "data": {"name": data, "crop": list(_CROPS[data]), "workers": 4},
         "student": {"model": student},
-        # The teacher keeps to the protocol where a row changes how its student is trained (DIST's and Af-DCD's do).
+        # The rows of DIST and Af-DCD change the training of the student only, so the teacher's settings are explicit.
         "teacher": {
             "model": "deeplabv3_resnet101",
             "train": {"weight_decay": 1e-4, "floor": 0.0, "clip": None},
@@ -38,5 +39,5 @@ def cirkd(data: str, student: str, *, method: str, methods: Mapping[str, Terms] 
 
 
 def epochs(count: float, *, images: int, batch_size: int) -> int:
-    """Return the optimizer steps of so many passes over the training images."""
+    """Return the number of optimizer steps in ``count`` passes over the training images."""
     return ceil(count * images / batch_size)

@@ -1,4 +1,4 @@
-"""What the papers report: every row of their tables of results, beside the recipe and method that it belongs to."""
+"""Published results: every row of the papers' result tables, with the recipe and method that it belongs to."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,15 +16,15 @@ ROWS: tuple[Row, ...] = (*GSKD, *AICSD, *I2CKD)
 
 
 def published_rows(recipe: str, method: str, changes: Sequence[str] = ()) -> list[Row]:
-    """Return the rows of a built-in recipe's method with ``changes``; see :func:`rows_of`.
+    """Return the rows of a built-in recipe and method with ``changes``; see :func:`rows_of`.
 
     Args:
-        recipe: A recipe's name; one that is not built in has no rows.
-        method: A method's name, or "teacher".
-        changes: As :func:`segdistill.recipes.load` takes them.
+        recipe: The name of a recipe. There are no rows for one that is not built in.
+        method: The name of a method, or "teacher".
+        changes: Changes to the recipe, as for :func:`segdistill.recipes.load`.
 
     Raises:
-        UserError: Whatever :func:`segdistill.recipes.load` refuses.
+        UserError: As :func:`segdistill.recipes.load`.
     """
     if not any((row.experiment, row.method) == (recipe, method) for row in ROWS):
         return []
@@ -34,27 +34,27 @@ def published_rows(recipe: str, method: str, changes: Sequence[str] = ()) -> lis
 
 
 def rows_of(recipe: Recipe) -> list[Row]:
-    """Return the rows that a recipe stands for: its experiment and method, the same terms, networks and data set.
+    """Return the rows with the recipe's experiment and method, and the same terms, networks and data set.
 
-    How it is trained has no say, so that a short run still finds what it falls short of.
+    The training settings are not compared, so that a short run is still shown next to the published result.
     """
     rows = [row for row in ROWS if (row.experiment, row.method) == (recipe.experiment, recipe.method)]
     return [row for row in rows if _subject(_recipe_of(row)) == _subject(recipe)]
 
 
 def teacher_rows(recipe: Recipe) -> list[Row]:
-    """Return the rows of a recipe's teacher, where it is the printed one on the printed data set."""
+    """Return the rows of a recipe's teacher, if it is the paper's network on the paper's data set."""
     rows = [row for row in ROWS if (row.experiment, row.method) == (recipe.experiment, "teacher")]
     return [row for row in rows if _teacher(load(row.experiment, row.changes)) == _teacher(recipe)]
 
 
 def tables(recipe: str) -> str:
-    """Return where a recipe's rows are printed, as in ``GSKD 1, 4``."""
-    places: dict[str, dict[str, None]] = {}
+    """Return the tables in which a recipe's rows are printed, as in ``GSKD 1, 4``."""
+    by_paper: dict[str, dict[str, None]] = {}
     for row in ROWS:
         if row.experiment == recipe:
-            places.setdefault(row.paper, {})[row.table] = None
-    return "; ".join(f"{paper} {', '.join(numbers)}" for paper, numbers in places.items())
+            by_paper.setdefault(row.paper, {})[row.table] = None
+    return "; ".join(f"{paper} {', '.join(numbers)}" for paper, numbers in by_paper.items())
 
 
 def _recipe_of(row: Row) -> Recipe:
@@ -62,7 +62,7 @@ def _recipe_of(row: Row) -> Recipe:
 
 
 def _subject(recipe: Recipe) -> tuple[Any, ...]:
-    """Return what is compared how, between which networks, on which data."""
+    """Return the terms, networks and data set of a recipe, by which rows are matched."""
     student = recipe.student.model, recipe.student.options
     return recipe.terms, student, recipe.data.name, recipe.distils and _teacher(recipe)
 

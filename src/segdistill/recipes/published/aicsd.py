@@ -1,8 +1,8 @@
 """AICSD (Mansourian et al., 2023, https://arxiv.org/abs/2308.04243), tables II to V.
 
-Table I has formulas. The paper calls all of VOC's 21 classes foreground and gives 1464 training images beside the
-augmented set that it uses. Its KD, AT, SP and ICKD were tried on intermediate layers and on the output, the best result
-is given; which that was, and with what weights, is not said.
+Table I has formulas. The paper calls all 21 classes of VOC foreground, and states 1464 training images in addition to
+the augmented set that it uses. KD, AT, SP and ICKD were tried on intermediate layers and on the output, and the best
+result is reported. The paper does not state which layer that was, nor the weights.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ _OTHERS = ("kd", "at", "sp", "ickd")
 
 
 def _voc(experiment: str, scores: Mapping[str, tuple[float, float | None]], *, params: float) -> list[Row]:
-    """Table II: mIoU and its spread over three runs."""
+    """Return the rows of table II: mIoU and its spread over three runs."""
     return [
         Row(
             paper="AICSD",
@@ -31,7 +31,7 @@ def _voc(experiment: str, scores: Mapping[str, tuple[float, float | None]], *, p
 
 
 def _cityscapes(experiment: str, scores: Mapping[str, tuple[float, float]], notes: Mapping[str, str]) -> list[Row]:
-    """Table III: mIoU and pixel accuracy."""
+    """Return the rows of table III: mIoU and pixel accuracy."""
     notes = {**dict.fromkeys(_OTHERS, _CHOICE), "aicsd": "linear or exponential weighting is not stated", **notes}
     return [
         Row(
@@ -48,7 +48,7 @@ def _cityscapes(experiment: str, scores: Mapping[str, tuple[float, float]], note
 
 
 def _components(experiment: str, aicsd: str, scores: tuple[float, ...], note: str = "") -> list[Row]:
-    """Table IV: teacher, student, KD, ICSD, KD with ALW, all three."""
+    """Return the rows of table IV: teacher, student, KD, ICSD, KD with adaptive loss weighting, all three together."""
     rows = (("teacher", ()), ("none", ()), ("kd", ()), ("icsd", ()), (aicsd, ("terms.icsd=null",)), (aicsd, ()))
     return [
         Row(

@@ -4,8 +4,8 @@ from collections.abc import Collection, Mapping
 
 from segdistill.recipes.published.row import Row
 
-#: How the DIST code base trains the student, of which its rows and plug-in rows are; GSKD's text says that all models
-#: are trained with CIRKD's settings.
+#: Settings with which the DIST code base trains the student, for the rows of DIST and DIST + GSKD. (GSKD's text states
+#: CIRKD's settings for all models.)
 DIST = ("train.weight_decay=5e-4", "train.floor=1e-4")
 
 #: The Af-DCD code base clips the student's gradients.
@@ -25,7 +25,7 @@ def _rows(
     notes: Mapping[str, str] | None = None,
     changes: Mapping[str, tuple[str, ...]] = _CHANGES,
 ) -> list[Row]:
-    """One row for each method's mIoU; ``sizes`` are (millions of parameters, billions of operations)."""
+    """Return one row for each method's mIoU. ``sizes`` are (millions of parameters, billions of operations)."""
     notes = {**dict.fromkeys(rerun, _RERUN), **(notes or {})}
     return [
         Row(
@@ -46,7 +46,7 @@ def _rows(
 def _ablation(
     table: str, scores: Mapping[tuple[str, ...], float], *, method: str = "gskd", fixed: tuple[str, ...] = ()
 ) -> list[Row]:
-    """Rows of DeepLabV3-ResNet18 on Cityscapes, by the changes that make them."""
+    """Return one row of DeepLabV3-ResNet18 on Cityscapes for each tuple of changes to the recipe."""
     return [
         Row(
             paper="GSKD",
@@ -83,7 +83,7 @@ _CITYSCAPES = [
         rerun={"af_dcd"},
         notes={
             "none": "table 4 has the IoU of its classes, whose mean is 75.80",
-            "gskd": "printed gain +2.22; the text and the difference say 2.13",
+            "gskd": "printed gain +2.22; the text and the difference are 2.13",
         },
     ),
     *_rows(
@@ -106,7 +106,7 @@ _CITYSCAPES = [
         },
         sizes={"teacher": (61.1, 2371.7), "none": (3.2, 128.9)},
         rerun={"af_dcd"},
-        notes={"none": "the CIRKD code base, whose protocol this is, reports 73.12; GSKD's +9.9 is +1.95 over that"},
+        notes={"none": "the CIRKD code base reports 73.12 with this protocol; GSKD's +9.9 is +1.95 over that"},
     ),
     *_rows(
         "1",
@@ -246,7 +246,7 @@ _CLASS_LEVEL = [
         method=method,
         changes=_CHANGES.get(method, ()),
         iou=dict(zip(_CLASSES, values, strict=True)),
-        note="the mean over the classes is 75.80, table 1 says 74.21" if method == "none" else "",
+        note="the mean over the classes is 75.80; table 1 has 74.21" if method == "none" else "",
     )
     for method, values in _PER_CLASS.items()
 ]
@@ -265,7 +265,7 @@ _ADE20K = _rows(
     },
     sizes={"teacher": (61.1, 1294.6), "none": (13.6, 61.0)},
     rerun={"af_dcd"},
-    notes={"none": "the operations are those of CamVid's smaller crop"},
+    notes={"none": "the operations are for CamVid's smaller crop"},
 )
 
 _SEGFORMER = _rows(

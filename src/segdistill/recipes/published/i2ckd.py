@@ -1,6 +1,6 @@
 """I2CKD (Karine et al., 2024, https://arxiv.org/abs/2403.18490), tables 1 to 4.
 
-The text says that PSPNet drops 4.43 below the teacher on Pascal VOC; table 3 says 4.34.
+The text states that PSPNet is 4.43 below the teacher on Pascal VOC; in table 3 the difference is 4.34.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ _METHODS = ("teacher", "none", "skd", "ifvd", "cwd", "i2ckd")
 def _rows(
     table: str, experiment: str, scores: tuple[float, ...], *, params: float, notes: Mapping[str, str] | None = None
 ) -> list[Row]:
-    """One row for each of ``_METHODS``; parameters are printed once for a group."""
+    """Return one row for each of ``_METHODS``. Parameters are printed once for a group of rows."""
     printed = {"teacher": 61.1, "none": params}
     return [
         Row(
@@ -42,9 +42,9 @@ _ABLATION = [
     for method, changes, miou, note in (
         ("teacher", (), 78.07, ""),
         ("none", (), 74.21, "in the table's head, as in table 2"),
-        ("none", (), 73.21, "the row of cross-entropy alone; the table's head and table 2 say 74.21"),
+        ("none", (), 73.21, "the row of cross-entropy alone; the table's head and table 2 have 74.21"),
         ("i2ckd", ("terms.i2ckd=null",), 75.33, ""),
-        ("i2ckd", (), 76.03, "table 2 says 76.07"),
+        ("i2ckd", (), 76.03, "table 2 has 76.07"),
     )
 ]
 
@@ -60,6 +60,6 @@ ROWS = (
         "i2ckd_camvid_pspnet_r18",
         (69.84, 66.73, 67.83, 67.61, 67.92, 68.95),
         params=12.9,
-        notes={"cwd": "printed with 13.6 M parameters, those of the other student"},
+        notes={"cwd": "printed with the other student's 13.6 M parameters"},
     ),
 )

@@ -1,4 +1,4 @@
-"""One line of a paper's table, as data."""
+"""Row of a paper's result table."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,21 +6,21 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """What a paper reports of one experiment and method; percentages as printed.
+    """Result that a paper reports for one experiment and method, in percent as printed.
 
     Attributes:
         paper: "GSKD", "AICSD" or "I2CKD".
-        table: Its number there.
-        experiment: The recipe.
-        method: ``method`` of the recipe; "none" is the student alone, "teacher" the teacher itself.
-        changes: What else of the recipe makes this row, as in ``terms.gskd.samples=8``.
-        miou: Mean IoU in percent; None where the table has none.
-        spread: What is printed behind its plus-minus sign.
+        table: The number of the table in the paper.
+        experiment: The name of the recipe.
+        method: ``method`` of the recipe; "none" is the student alone, "teacher" the teacher.
+        changes: Further changes to the recipe that give this row, as in ``terms.gskd.samples=8``.
+        miou: Mean IoU in percent; None if the table has none.
+        spread: The number printed after the plus-minus sign of the mIoU.
         accuracy: Pixel accuracy in percent; top-1 on ImageNet.
-        iou: IoU of each class in percent, where the table has them.
+        iou: IoU of each class in percent, if the table has it.
         params: Millions of parameters.
         flops: Billions of operations.
-        note: What does not fit, or was decided.
+        note: A contradiction in the paper, or an assumption about the row.
     """
 
     paper: str
@@ -38,5 +38,5 @@ class Row:
 
     @property
     def score(self) -> float | None:
-        """What networks are compared by: mean IoU, or top-1 accuracy on ImageNet."""
+        """The score that networks are compared by: mIoU, or top-1 accuracy on ImageNet."""
         return self.accuracy if self.miou is None else self.miou
