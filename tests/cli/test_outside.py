@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 from rich.table import Table
 
-from segdistill.cli.screen import _Screen, printable
 from segdistill.errors import UserError
 from segdistill.recipes import load
+from segdistill.system.terminal import Screen, printable
 from segdistill.training.console import Narrator
 from tests.cli.test_commands import run
 from tests.tiny import TINY, tiny
@@ -149,7 +149,7 @@ def test_what_steers_a_terminal_is_shown_as_its_escape() -> None:
 
 
 def test_nothing_printed_steers_the_terminal() -> None:
-    screen = _Screen(file=io.StringIO(), width=200, force_terminal=True, color_system=None, markup=False)
+    screen = Screen(file=io.StringIO(), width=200, force_terminal=True, color_system=None, markup=False)
     table = Table(EVIL, title=EVIL, box=None)
     table.add_row(EVIL)
     screen.print(EVIL)

@@ -379,7 +379,7 @@ def main() -> None:
 
 
 def _fail(text: str) -> NoReturn:
-    from segdistill.cli.screen import printable
+    from segdistill.system.terminal import printable
 
     print(f"error: {printable(text)}", file=sys.stderr)
     sys.exit(2)

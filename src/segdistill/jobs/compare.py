@@ -10,6 +10,7 @@ from segdistill.comparison.plan import plan
 from segdistill.comparison.search import search
 from segdistill.jobs.checks import Changes, as_arguments, check_recipe, check_terms, in_runs
 from segdistill.jobs.threads import idle_threads
+from segdistill.system.terminal import open_console
 
 
 def compare(
@@ -49,7 +50,7 @@ def compare(
         table = segdistill.compare("folder", {"data.root": "my_images"}, methods="kd,gskd", seeds=[0, 1, 2])
         [(row["method"], row["miou_percent"]) for row in table]
     """
-    arguments, console = as_arguments(changes), console or Console()
+    arguments, console = as_arguments(changes), console or open_console()
     checked = check_recipe(recipe, arguments, trust=trust)
     typed = methods if methods is None or isinstance(methods, str) else ",".join(methods)
     numbers = seeds if isinstance(seeds, str) else ",".join(map(str, seeds))
@@ -93,7 +94,7 @@ def sweep(
     Raises:
         UserError: At a mistake that the user can correct.
     """
-    arguments, console = as_arguments(changes), console or Console()
+    arguments, console = as_arguments(changes), console or open_console()
     checked = check_recipe(recipe, arguments, trust=trust)
     searched = search(recipe, arguments, dimensions)
     for recipe_at_end in searched.ends:

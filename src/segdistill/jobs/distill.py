@@ -8,6 +8,7 @@ from segdistill.jobs.checks import Changes, as_arguments, check_recipe, check_te
 from segdistill.jobs.run import Run
 from segdistill.jobs.threads import idle_threads
 from segdistill.recipes import alone_recipe
+from segdistill.system.terminal import open_console
 
 
 def distill(
@@ -40,7 +41,7 @@ def distill(
         run = segdistill.distill("quickstart", {"train.budget": 0.01})
         print(run.result["miou"])
     """
-    arguments, console = as_arguments(changes), console or Console()
+    arguments, console = as_arguments(changes), console or open_console()
     checked = check_recipe(recipe, arguments, trust=trust)
     check_terms(checked.recipe)
     with idle_threads(console):
@@ -72,7 +73,7 @@ def train(
     Raises:
         UserError: At a mistake that the user can correct.
     """
-    arguments, console = as_arguments(changes), console or Console()
+    arguments, console = as_arguments(changes), console or open_console()
     checked = check_recipe(recipe, arguments, trust=trust)
     check_terms(checked.recipe)
     with idle_threads(console):

@@ -24,7 +24,7 @@ def examine(session: Session, console: Console) -> None:
     Raises:
         UserError: At the first problem.
     """
-    Rehearsal(session)  # first, so that a mistyped name is reported before all labels are read
+    size = Rehearsal(session).part  # first, so that a mistyped name is reported before all labels are read
     recipe, fabric = session.recipe, session.fabric
     look(session, lambda line: console.print(line, soft_wrap=True), thoroughly=True)
     if teacher := session.teacher():
@@ -33,7 +33,6 @@ def examine(session: Session, console: Console) -> None:
     elif session.teacher_section is not None:
         console.print("teacher: not trained yet; a run trains it first")
     parts = recipe.train.accumulate
-    size = recipe.train.batch_size // parts
     with step_in_a_line(session, size):
         distiller = session.build_trial()
     console.print(_table(distiller))
