@@ -191,7 +191,7 @@ def test_a_lost_student_is_made_again_as_it_says(name: str, tmp_path: Path, cons
     train(alone(), tmp_path / "run", console)
     before = (tmp_path / "run" / name).read_bytes()
     (tmp_path / "run" / name).unlink()
-    with pytest.raises(UserError, match=rf"{name} does not exist; .*delete this and result.json and run the run's"):
+    with pytest.raises(UserError, match=rf"{name} does not exist; .*delete this file and result.json, and repeat the"):
         models.load(tmp_path / "run", trust=True)
     (tmp_path / "run/result.json").unlink()
     train(alone(), tmp_path / "run", console)
