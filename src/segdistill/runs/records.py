@@ -72,10 +72,11 @@ class Metrics:
 
     def __init__(self, folder: Path, *, step: int, tensorboard: bool, until: Mapping[str, float] | None = None) -> None:
         self.path = folder / "metrics.jsonl"
-        lines = []
+        earlier = []
         if self.path.exists():
             lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
-        write_text(self.path, "".join(line for line in lines if _is_kept(line, step, until or {})))
+            earlier = [line for line in lines if _is_kept(line, step, until or {})]
+        write_text(self.path, "".join(earlier))
         self._tensorboard = _tensorboard(folder, step) if tensorboard else None
 
     def log(self, step: int, split: str, **values: float | None) -> None:

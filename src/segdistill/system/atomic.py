@@ -43,7 +43,7 @@ def unwritable(path: Path, error: OSError) -> UserError:
     """Return the error for a file that cannot be written."""
     remedy = "make room" if error.errno in NO_ROOM else "fix the cause"
     reason = error.strerror or error
-    return UserError(f"cannot write {path}: {reason}; its old content is kept; {remedy} and run the same command again")
+    return UserError(f"cannot write {path}: {reason}; any old content is kept; {remedy} and run the same command again")
 
 
 def write_text(path: Path, text: str) -> None:
