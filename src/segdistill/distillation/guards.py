@@ -23,11 +23,11 @@ def named(term: str) -> Iterator[None]:
 @contextmanager
 def unchanged(student: Mapping[str, Tensor], teacher: Mapping[str, Tensor], labels: Tensor | None) -> Iterator[None]:
     """Raise if a loss changes an input in place, because other terms and the caller read the same tensors."""
-    given = {"labels": labels, **{f"the student's '{name}'": x for name, x in student.items()}}
-    given |= {f"the teacher's '{name}'": x for name, x in teacher.items()}
-    before = {what: version(tensor) for what, tensor in given.items() if tensor is not None}
+    inputs = {"labels": labels, **{f"the student's '{name}'": x for name, x in student.items()}}
+    inputs |= {f"the teacher's '{name}'": x for name, x in teacher.items()}
+    before = {what: version(tensor) for what, tensor in inputs.items() if tensor is not None}
     yield
-    for what, tensor in given.items():
+    for what, tensor in inputs.items():
         if tensor is not None and version(tensor) != before[what]:
             raise ValueError(f"the loss changes {what} in place, and other terms read it; change a .clone() instead")
 

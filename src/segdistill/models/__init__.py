@@ -1,4 +1,4 @@
-"""Networks that return SegOutput: those of the papers by name, any of smp and timm, and any module of your own.
+"""Networks that return SegOutput: those of the papers by name, any of smp and timm, and any other module.
 
 Only the names are imported at once, everything else on first use: PyTorch and the model libraries take seconds to
 import, and the command line answers ``--help`` and a mistyped name without them.

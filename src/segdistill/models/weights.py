@@ -82,28 +82,28 @@ def load_weights(module: nn.Module, path: str | Path, *, strict: bool = False, k
     if path.is_dir():
         path = path / "student.safetensors"
     renames = getattr(module, "key_renames", ())
-    own = dict(module.state_dict())
-    file = {_rename(name, renames): tensor for name, tensor in _read(path, key, own).items()}
+    state = dict(module.state_dict())
+    file = {_rename(name, renames): tensor for name, tensor in _read(path, key, state).items()}
 
-    theirs, ours = _find_place(file, own)
+    file_prefix, prefix = _find_place(file, state)
     matched: dict[str, Tensor] = {}
     unused, mismatched = [], []
     for key, tensor in file.items():
-        name = ours + key.removeprefix(theirs) if key.startswith(theirs) else ""
-        if name not in own:
+        name = prefix + key.removeprefix(file_prefix) if key.startswith(file_prefix) else ""
+        if name not in state:
             unused.append(key)
-        elif own[name].shape != tensor.shape:
-            mismatched.append(f"{key} {_shape(tensor)} for {_shape(own[name])}")
+        elif state[name].shape != tensor.shape:
+            mismatched.append(f"{key} {_shape(tensor)} for {_shape(state[name])}")
         else:
             matched[name] = tensor
     report = LoadReport(
         path=path,
-        where=ours.removesuffix("."),
+        where=prefix.removesuffix("."),
         matched=len(_counted(matched)),
         in_file=len(_counted(file)),
-        in_network=len(_counted(own)),
+        in_network=len(_counted(state)),
         unused=_counted(unused),
-        initial=_counted(name for name in own if name not in matched),
+        initial=_counted(name for name in state if name not in matched),
         mismatched=tuple(mismatched),
     )
     _check_fit(report)
@@ -117,7 +117,7 @@ def load_weights(module: nn.Module, path: str | Path, *, strict: bool = False, k
     return report
 
 
-def _read(path: Path, key: str | None, own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _read(path: Path, key: str | None, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     content = _content(path)
     if key is not None:
         return _chosen(content, key, path)
@@ -132,7 +132,7 @@ def _read(path: Path, key: str | None, own: Mapping[str, Tensor]) -> dict[str, T
         raise UserError(f"{path} holds {content_text}; {_choice(next(iter(networks)))}")
     if not tensors:
         raise UserError(f"{path} holds no named tensors; expected a network's state_dict()")
-    prefixes = _twins(tensors, own)
+    prefixes = _twins(tensors, state)
     if prefixes:
         shown = " and ".join(f"'{prefix}.'" for prefix in prefixes[:4])
         raise UserError(
@@ -212,7 +212,7 @@ def _chosen(content: Mapping[str, Any], key: str, path: Path) -> dict[str, Tenso
     raise unknown("weights_key", key, keys, hint=f"in {path}")
 
 
-def _twins(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> list[str]:
+def _twins(tensors: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> list[str]:
     """Return the prefixes of several networks in one file: those after which mostly the same names follow.
 
     The list is empty if the network that is filled has all these prefixes itself.
@@ -221,27 +221,27 @@ def _twins(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> list[str
     for name in _counted(tensors):
         first, _, rest = name.partition(".")
         suffixes[first].add(rest)
-    fits = {rest for name in own for _, rest in _splits(name)}
+    fits = {rest for name in state for _, rest in _splits(name)}
     candidates = [first for first, rests in suffixes.items() if 2 * len(rests & fits) > len(rests) and len(rests) > 1]
     twins = [
         one
         for one in candidates
         if any(one != other and 2 * len(suffixes[one] & suffixes[other]) > len(suffixes[one]) for other in candidates)
     ]
-    names = {first for key in own for first in key.split(".")[:-1]}
+    names = {first for key in state for first in key.split(".")[:-1]}
     return twins if len(twins) > 1 and not set(twins) <= names else []
 
 
-def _find_place(file: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> tuple[str, str]:
+def _find_place(file: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> tuple[str, str]:
     """Return the prefixes (in the file, in the network) after which most tensors agree in name and shape."""
     homes: defaultdict[tuple[str, torch.Size], list[str]] = defaultdict(list)
-    for key in _counted(own):
+    for key in _counted(state):
         for prefix, rest in _splits(key):
-            homes[rest, own[key].shape].append(prefix)
+            homes[rest, state[key].shape].append(prefix)
     votes: Counter[tuple[str, str]] = Counter()
     for key in _counted(file):
-        for theirs, rest in _splits(key):
-            votes.update((theirs, ours) for ours in homes.get((rest, file[key].shape), ()))
+        for file_prefix, rest in _splits(key):
+            votes.update((file_prefix, prefix) for prefix in homes.get((rest, file[key].shape), ()))
     return max(votes, key=lambda pair: (votes[pair], -len(pair[0] + pair[1])), default=("", ""))
 
 

@@ -1,4 +1,4 @@
-"""Annotations of other programs: they are recognized, and the error tells how to convert them to masks."""
+"""Annotations of other programs, and errors that tell how to convert them to masks."""
 
 from pathlib import Path
 
