@@ -24,6 +24,19 @@ CLEAN: list[str] = [
     "jobs",
     "recipes",
     "training",
+    "__init__.py",
+    "__main__.py",
+    "catalogue",
+    "data",
+    "distillation",
+    "errors.py",
+    "evaluation",
+    "models",
+    "outputs.py",
+    "reports",
+    "runs",
+    "schedules.py",
+    "system",
 ]
 
 BRITISH = (

@@ -42,9 +42,9 @@ def test_constant_and_pickling() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: schedules.linear(0, 1, until=0), "until is a fraction"),
+        (lambda: schedules.linear(0, 1, until=0), "until must be a fraction"),
         (lambda: schedules.exponential(0, 1, beta=1.0), "0 < beta < 1"),
-        (lambda: schedules.steps(1, 0.5, at=[1.5]), "at holds fractions"),
+        (lambda: schedules.steps(1, 0.5, at=[1.5]), "at must hold fractions"),
     ],
 )
 def test_values_outside_the_run_are_refused(make, message: str) -> None:

@@ -1,8 +1,8 @@
 """Distill a large semantic-segmentation network into a small one.
 
-A loss compares tensors. A :class:`Term` says which tensors, with what weight, through which adapter. The
-:class:`Distiller` joins student, teacher and terms. Models, data, training, recipes and reports are built around them;
-:func:`distill` and :func:`compare` run whole recipes.
+A loss compares tensors. A :class:`Term` selects the tensors, the weight and the adapter. A :class:`Distiller` joins
+student, teacher and terms. Models, data, training, recipes and reports build on them; :func:`distill`, :func:`train`
+and :func:`compare` run whole recipes.
 """
 
 from importlib import import_module
@@ -46,7 +46,7 @@ _HOME = {
 
 
 def __getattr__(name: str) -> object:
-    # Imported on first use, so that the command line answers --help and a mistyped key without PyTorch.
+    # Names are imported on first use, so that the command line answers --help and a mistyped key without PyTorch.
     if name in _HOME:
         return getattr(import_module(f"segdistill.{_HOME[name]}"), name)
     if name in __all__:

@@ -1,4 +1,4 @@
-"""The outputs of segmentation networks, from any library, and of the Distiller."""
+"""Outputs of segmentation networks from any library, and of the Distiller."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -9,11 +9,11 @@ from segdistill.errors import UserError
 
 
 class SegOutput(NamedTuple):
-    """Dense class scores.
+    """The class scores of a network.
 
     Attributes:
-        logits: Shape (N, C, h, w) at the network's own resolution, or (N, C) for classification.
-        aux: Logits of an auxiliary head, used in training only; None without such a head.
+        logits: Class scores of shape (N, C, h, w) at the resolution of the network, or (N, C) for classification.
+        aux: Logits of an auxiliary head, used only in training; None without such a head.
     """
 
     logits: Tensor
@@ -21,10 +21,12 @@ class SegOutput(NamedTuple):
 
 
 def read_output(output: object) -> SegOutput:
-    """Read a network's output: a tensor, a mapping with ``"out"``, or an object with ``.logits``.
+    """Return a network's output as :class:`SegOutput`.
+
+    The output may be a tensor, a mapping with ``"out"`` (and ``"aux"``), or an object with ``.logits``.
 
     Raises:
-        UserError: Anything else.
+        UserError: The output is anything else.
     """
     if isinstance(output, SegOutput):
         return output
@@ -46,11 +48,11 @@ class DistillerOutput(NamedTuple):
 
     Attributes:
         total: The weighted sum of the terms, a scalar; call ``backward()`` on it.
-        terms: Every term's value before its weight, by name; ``"task"`` among them.
-        weights: The weights of this step, by name.
+        terms: The unweighted value of every term, by name, ``"task"`` included.
+        weights: The weights of the terms in this step, by name.
         gradients: The norm of each unweighted term's gradient at the student, by name; empty unless measured.
-        inner_objectives: The objectives of a loss's parts that learn next to the student (a discriminator), by term.
-            They are in the total with weight 1 and send no gradient to the student.
+        inner_objectives: The objectives of parts of losses that learn along with the student, such as a discriminator,
+            by the term's name. They have weight 1 in the total and give the student no gradient.
     """
 
     total: Tensor
@@ -61,7 +63,7 @@ class DistillerOutput(NamedTuple):
 
     @property
     def gradient_shares(self) -> dict[str, float]:
-        """Each weighted term's part of all the gradients at the student, by name; empty unless measured."""
-        pulls = {name: abs(self.weights[name]) * norm for name, norm in self.gradients.items()}
-        total = sum(pulls.values()) or 1.0
-        return {name: pull / total for name, pull in pulls.items()}
+        """The norm of each weighted term's gradient divided by their sum, by name; empty unless measured."""
+        norms = {name: abs(self.weights[name]) * norm for name, norm in self.gradients.items()}
+        total = sum(norms.values()) or 1.0
+        return {name: norm / total for name, norm in norms.items()}

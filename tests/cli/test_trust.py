@@ -134,7 +134,7 @@ def test_nothing_but_networks_and_losses_is_called(path: str) -> None:
 
 
 def test_a_borrowed_name_is_looked_through() -> None:
-    with pytest.raises(UserError, match="is of Python's standard library"):
+    with pytest.raises(UserError, match="is in Python's standard library"):
         import_callable("segdistill.models.weights:dataclass", "model")
     with pytest.raises(UserError, match="is neither a function nor a class derived from torch.nn.Module"):
         import_callable("segdistill.models.weights:LoadReport", "model")

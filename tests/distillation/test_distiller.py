@@ -252,7 +252,10 @@ def test_the_student_is_as_it_was_when_the_distiller_is_gone(batch) -> None:
             "term 'g': the student has 4 classes and the teacher 7",
         ),
         (lambda: Distiller(sequential(), None, terms={"kd": Term(losses.KD())}), "term 'kd' needs a teacher"),
-        (lambda: Term(losses.KD(), labels="correct"), "labels is 'valid', 'teacher_correct' or None, got 'correct'"),
+        (
+            lambda: Term(losses.KD(), labels="correct"),
+            "labels must be 'valid', 'teacher_correct' or None, got 'correct'",
+        ),
         (lambda: Term(losses.KD(), weight="0.2"), "'auto:SHARE' as in 'auto:0.2', got '0.2'"),
         (
             lambda: Term(losses.KD(), on=["head", "logits"], adapter=nn.Identity()),
@@ -404,7 +407,7 @@ def test_no_objective_of_its_own_in_evaluation_or_before_a_first_stage_ends(batc
 
 
 def test_two_labels_for_void_are_refused(batch) -> None:
-    with pytest.raises(UserError, match="term 'kd': the loss leaves out label 255 and the Distiller -1"):
+    with pytest.raises(UserError, match="term 'kd': the loss ignores label 255 and the Distiller -1"):
         Distiller(sequential(), sequential(), {"kd": Term(losses.KD(), labels="valid")}, ignore_index=-1)
     Distiller(sequential(), sequential(), {"kd": Term(losses.KD(ignore_index=-1), labels="valid")}, ignore_index=-1)
 
@@ -533,7 +536,7 @@ def test_a_loss_that_counts_something_else_is_refused() -> None:
         return student.mean()
 
     mine.mean_over = "classes"
-    with pytest.raises(UserError, match=r"mean_over is one of \('pixels', 'images', 'batch'\), got 'classes'"):
+    with pytest.raises(UserError, match=r"mean_over must be one of \('pixels', 'images', 'batch'\), got 'classes'"):
         Term(mine)
 
 
@@ -550,6 +553,6 @@ def test_the_task_sees_student_and_labels_and_no_teacher(batch) -> None:
 
 @pytest.mark.parametrize("loss", [losses.KD(), losses.kd, partial(losses.kd, temperature=2.0)])
 def test_a_loss_with_a_teacher_is_no_task(batch, loss) -> None:
-    with pytest.raises(UserError, match="term 'task': the task is the student's own.*give its term another name"):
+    with pytest.raises(UserError, match="term 'task': the task has no teacher.*give its term another name"):
         distiller(task=Term(loss))
     assert distiller(other=Term(loss))(*batch).terms.keys() == {"task", "other"}

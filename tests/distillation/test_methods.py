@@ -106,9 +106,9 @@ def test_a_function_returns_the_terms() -> None:
     ("terms", "message"),
     [
         ("kdd", "unknown method 'kdd'; did you mean"),
-        (losses.KD(), 'terms are given by name, as in .*, or as the name of a method, as in "kd", got a KD'),
-        (losses.kd, "terms are given by name, .* got a function"),
-        (lambda student, teacher: [Term(losses.KD())], "terms are given by name, .* got a list"),
+        (losses.KD(), 'terms must be a mapping, as in .*, or the name of a method, as in "kd", got a KD'),
+        (losses.kd, "terms must be a mapping, .* got a function"),
+        (lambda student, teacher: [Term(losses.KD())], "terms must be a mapping, .* got a list"),
         ("ofd", "term 'ofd', student: unknown feature of Sequential 'stage1'"),
     ],
 )

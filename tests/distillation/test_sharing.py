@@ -100,7 +100,7 @@ def test_works_in_inference_mode() -> None:
 )
 def test_a_loss_that_changes_what_others_look_at_is_refused(loss, what: str) -> None:
     joined = Distiller(plain(4), plain(4), {"mine": Term(loss, labels="valid"), "kd": Term(losses.KD())})
-    with pytest.raises(UserError, match=f"term 'mine': the loss changes {what} in place.*take a .clone()"):
+    with pytest.raises(UserError, match=f"term 'mine': the loss changes {what} in place.*change a .clone()"):
         joined(IMAGES, LABELS.clone())
     copying = Term(lambda s, t, y: loss(s.clone(), t.clone(), y.clone()), labels="valid")
     Distiller(plain(4), plain(4), {"mine": copying, "kd": Term(losses.KD())})(IMAGES, LABELS)

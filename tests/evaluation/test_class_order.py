@@ -73,7 +73,7 @@ def test_a_runs_scores_are_put_in_the_data_sets_order(tmp_path: Path, file: str,
     with caplog.at_level(logging.INFO):
         built = build_network(Network(model=MODEL, weights=str(tmp_path / file)), HERE, strict=strict)
     torch.testing.assert_close(scores(built), scores(network)[:, TO_HERE])
-    assert "has the classes in another order, sky, road, car; they are put in the data set's" in caplog.text
+    assert "has the classes in another order, sky, road, car; its scores are reordered" in caplog.text
 
 
 def test_the_same_order_in_other_letters_changes_nothing(tmp_path: Path, caplog) -> None:
@@ -99,7 +99,7 @@ def test_each_of_several_teachers_is_put_in_order_and_so_are_their_features(tmp_
 
 def test_other_names_are_an_error_that_shows_both_and_whose_remedy_works(tmp_path: Path) -> None:
     network = saved(tmp_path, ("heaven", "street", "auto"))
-    with pytest.raises(UserError, match="heaven, street, auto; the data set: car, sky, road.*name them alike in its"):
+    with pytest.raises(UserError, match="heaven, street, auto; the data set: car, sky, road.*change them in its"):
         build_teacher(Teacher(model=MODEL, weights=str(tmp_path)), HERE)
     description = json.loads((tmp_path / "student.json").read_text())
     (tmp_path / "student.json").write_text(json.dumps({**description, "classes": list(RUN)}))
@@ -150,6 +150,6 @@ def test_rows_that_were_not_loaded_stay() -> None:
 
 
 def test_scores_of_more_than_one_layer_cannot_be_put_in_order() -> None:
-    with pytest.raises(UserError, match="cannot be put in order.*list the data set's classes in that order"):
+    with pytest.raises(UserError, match="cannot be reordered.*list the data set's classes in the order of"):
         put_in_order(Summed(), RUN, HERE.names, "the student")
     put_in_order(Summed(), RUN, RUN, "the student")

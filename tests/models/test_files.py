@@ -104,7 +104,7 @@ def test_what_is_missing_or_corrupt(folder: Path) -> None:
     description.write_text(json.dumps({**spec, "num_classes": 4, "classes": list("abcd")}))
     refuse("4x16x1x1.*another number of classes")
     description.write_text("{")
-    refuse("is not JSON; in a run's folder, delete this and result.json")
+    refuse("is not JSON; in a run's folder, delete this file and result.json")
     description.write_text("{}")
     refuse("is not a student's description: it has no 'model'")
     description.write_text(json.dumps(spec))

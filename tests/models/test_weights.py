@@ -210,7 +210,7 @@ def test_a_single_network_under_another_name_shows_it(tmp_path: Path) -> None:
     network, first, _ = two()
     path = tmp_path / "one.pth"
     torch.save({"teacher": first, "epoch": 3, "optimizer": {"state": {0: {"step": torch.ones(())}}}}, path)
-    with pytest.raises(UserError, match=r"one\.pth holds its tensors under 'teacher'; say which with weights_key=tea"):
+    with pytest.raises(UserError, match=r"one\.pth holds its tensors under 'teacher'; name it with weights_key=tea"):
         models.load_weights(network, path)
     models.load_weights(network, path, strict=True, key="teacher")
     assert torch.equal(network[0].weight, first["0.weight"])

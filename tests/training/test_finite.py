@@ -107,7 +107,7 @@ def test_the_term_the_step_and_the_pass_are_named_and_the_last_good_checkpoint_s
     trouble["at"] = None  # which the advice mends
     changes = ("train.learning_rate=0.001", "terms.mine.weight=0.5", "train.clip=1")
     mended = of(loss, f"train.accumulate={accumulate}", *changes)
-    with pytest.raises(UserError, match=r"holds the run of another recipe .*or go on with --resume"):
+    with pytest.raises(UserError, match=r"holds the run of another recipe .*or accept the change with --resume"):
         distill(mended, tmp_path / "run", console=console)
     result = distill(mended, tmp_path / "run", console=console, must_exist=True)
     assert {change["step"] for change in result["changes"]} == {3}

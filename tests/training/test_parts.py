@@ -222,7 +222,7 @@ def test_several_optimisers_share_one_scale() -> None:
 
 
 def test_a_loss_of_one_feature_or_of_several_says_which() -> None:
-    with pytest.raises(UserError, match=r"term 'fitnet': fitnet takes one feature; give a term to each"):
+    with pytest.raises(UserError, match=r"term 'fitnet': fitnet takes one feature; give each its own term"):
         build_terms(tiny("method=none", "terms.fitnet={on: [stage1, stage2]}").term_settings, pair())
     with pytest.raises(UserError, match=r"term 'ofd': ofd takes a list of features, as in on=\[A, B\]; got on=stage1"):
         build_terms(tiny("method=none", "terms.ofd={on: stage1}").term_settings, pair())

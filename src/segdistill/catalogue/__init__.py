@@ -1,1 +1,1 @@
-"""The losses and methods as data, without PyTorch: cards, and the terms of each method."""
+"""Losses and methods as data: a card for each loss, the terms of each method. It does not import PyTorch."""

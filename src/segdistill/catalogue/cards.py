@@ -1,4 +1,4 @@
-"""What there is to know about each loss before importing it: one card per public loss, without torch."""
+"""Cards that describe the losses, one for each public loss. This module does not import PyTorch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,33 +9,34 @@ from segdistill.errors import unknown
 
 @dataclass(frozen=True, kw_only=True)
 class LossCard:
-    """One loss of :mod:`segdistill.losses`.
+    """The card of one loss of :mod:`segdistill.losses`.
 
     Attributes:
-        name: Function, and file, in ``segdistill.losses``.
-        module: Class in ``segdistill.losses``.
-        module_only: It has parameters or a memory, and so no function.
-        idea: What it does, in a line.
-        equation: Plain text; S and T are student and teacher, softmax_c runs over classes, softmax_hw over
-            positions.
-        paper: Short citation.
-        url: Where to read it.
-        needs: What it compares: "logits", "features" or both.
-        labels: Whether it needs labels; "optional" ones only leave out void pixels.
-        equal_channels: Student and teacher must have the same number of channels.
+        name: The function in ``segdistill.losses``, and the name of its file.
+        module: The class in ``segdistill.losses``.
+        module_only: True for a loss with parameters or a memory bank, which has no function.
+        idea: What the loss does, in one line.
+        equation: The equation as plain text. S and T are student and teacher, softmax_c runs over classes, softmax_hw
+            over positions.
+        paper: A short citation.
+        url: The address of the paper.
+        needs: What the loss compares: "logits", "features" or both.
+        labels: "required" if the loss needs labels; "optional" if they only exclude void pixels.
+        equal_channels: True if student and teacher must have the same number of channels.
         teacher: False for a loss of student and labels alone.
-        on: The feature it is applied to by default.
-        mean_over: What its mean counts, so that the parts of a step can be weighted: valid "pixels" of the map it
-            compares (without a teacher, of the labels), or "images" with one. "batch" is what is no such mean, a
-            relation between images or a sum of several means: its parts count alike, and a step in parts is not quite
-            that of the whole batch.
-        hyperparameters: Name to default, as the signature has them, None where it has none; ``ignore_index`` and
-            ``generator`` aside.
-        weight: Default weight of its term.
-        weight_source: Where that comes from.
+        on: The feature or features that the loss compares by default.
+        mean_over: What the loss averages over, so that the parts of a step can be weighted: valid "pixels" of the
+            compared map (of the labels, without a teacher), or "images" with a valid pixel. "batch" means anything
+            else, such as a relation between images or a sum of several means: the parts have equal weights, and a step
+            in parts differs slightly from a step on the whole batch.
+        hyperparameters: Names and default values, as in the signature; None for one without a default.
+            ``ignore_index`` and ``generator`` are not listed.
+        weight: The default weight of the loss's term.
+        weight_source: The source of that weight.
         cost: How time and extra memory grow, with N images of h x w positions, d channels and C classes.
-        costly: Why it costs more than a tenth of a training step, or 500 MB, at the papers' sizes; mostly empty.
-        evidence: What its value is tested against, in addition to its equation written out, which every loss has.
+        costly: Why the loss takes more than a tenth of the time of a training step, or more than 500 MB, at the papers'
+            sizes; empty for most losses.
+        evidence: What the value is tested against, in addition to its equation written out, which every loss has.
     """
 
     name: str
@@ -75,7 +76,7 @@ LOSS_CARDS: tuple[LossCard, ...] = (
         mean_over="pixels",
         hyperparameters={"aux_weight": 0.4},
         weight=1.0,
-        weight_source="all three papers",
+        weight_source="GSKD, AICSD and I2CKD papers",
         cost="time and memory N C H W, at the labels' resolution",
         evidence="golden numbers (CIRKD code)",
     ),
@@ -107,7 +108,7 @@ LOSS_CARDS: tuple[LossCard, ...] = (
         mean_over="images",
         hyperparameters={"temperature": 4.0},
         weight=3.0,
-        weight_source="CIRKD code, on logits; its 50 on features is 50 d_T / d_S here",
+        weight_source="CIRKD code, on logits; its weight of 50 on features is 50 d_T / d_S here",
         cost="time and memory N C h w",
         evidence="golden numbers (CIRKD and CSKD code)",
     ),
@@ -141,8 +142,8 @@ LOSS_CARDS: tuple[LossCard, ...] = (
         hyperparameters={"pool": 2},
         weight=10.0,
         weight_source="CIRKD code",
-        cost="time N n d^2, memory N (n d + d^2) for n pooled positions; N n^2 d and N n^2 for few",
-        evidence="golden numbers (CIRKD code); AICSD's by value only: its gradient holds the norms constant",
+        cost="time N n d^2, memory N (n d + d^2) for n pooled positions; N n^2 d and N n^2 for few positions",
+        evidence="golden numbers (CIRKD code); AICSD code by value only: its gradient holds the norms constant",
     ),
     LossCard(
         name="gskd",
@@ -165,14 +166,14 @@ LOSS_CARDS: tuple[LossCard, ...] = (
             "shuffle": True,
         },
         weight=10.0,
-        weight_source="GSKD paper; 2 beside CWD, 5 beside SKD, CIRKD (samples=8 stride=classes)",
+        weight_source="GSKD paper; 2 with CWD, 5 with SKD, CIRKD or Af-DCD (samples=8 stride=classes)",
         cost="time N (B^2 (d + log B) + h w log h w), memory N B^2, for B = samples * classes in the image",
-        evidence="golden numbers (GSKD code, its division by the entries of a group undone), Algorithm 1 written out",
+        evidence="golden numbers (GSKD code, without its division by the entries of a group), Algorithm 1 written out",
     ),
     LossCard(
         name="icsd",
         module="ICSD",
-        idea="match how the classes' distributions over the image differ from one another",
+        idea="match how the classes' distributions over the image differ from each other",
         equation="mean_(n,i,j) (KL(G_T,i || G_T,j) - KL(G_S,i || G_S,j))^2, G_i = softmax_hw(z_i)",
         paper="AICSD (Mansourian et al., 2023)",
         url="https://arxiv.org/abs/2308.04243",
@@ -181,14 +182,14 @@ LOSS_CARDS: tuple[LossCard, ...] = (
         mean_over="images",
         hyperparameters={"form": "paper"},
         weight=1.0,
-        weight_source="none published for this form; the paper's 9500 belongs to form=released",
+        weight_source="none published for this form; the paper's 9500 is for form=released",
         cost="time N C^2 h w, memory N (C h w + C^2)",
         evidence="golden numbers (AICSD code) for form=released, Eq. 2-4 written out for form=paper",
     ),
     LossCard(
         name="i2ckd",
         module="I2CKD",
-        idea="draw class prototypes to the teacher's of the class, away from those of other classes",
+        idea="pull class prototypes towards the teacher's of the same class, and away from those of other classes",
         equation="mean_(c, j != c) max(0, margin + |p_S,c - p_T,c| - |p_S,c - p_T,j|)",
         paper="I2CKD (Karine et al., 2024)",
         url="https://arxiv.org/abs/2403.18490",
@@ -198,7 +199,7 @@ LOSS_CARDS: tuple[LossCard, ...] = (
         mean_over="batch",
         hyperparameters={"margin": 1.0, "num_classes": None},
         weight=0.6,
-        weight_source="I2CKD paper, beside 3 cwd at temperature 2",
+        weight_source="I2CKD paper, with 3 cwd at temperature 2",
         cost="time N h w d C, memory N h w C + C^2",
         evidence="Eq. 1-3 written out; no code was released",
     ),
@@ -206,7 +207,7 @@ LOSS_CARDS: tuple[LossCard, ...] = (
         name="sp",
         module="SP",
         idea="match how similar every two images of the batch are",
-        equation="mean_(i,j) (G_S,ij - G_T,ij)^2, G = rows of F F^T over the flattened images, each row L2-normalised",
+        equation="mean_(i,j) (G_S,ij - G_T,ij)^2, G = rows of F F^T over the flattened images, each row L2-normalized",
         paper="SP (Tung and Mori, ICCV 2019)",
         url="https://arxiv.org/abs/1907.09682",
         needs=("features",),
@@ -232,7 +233,7 @@ LOSS_CARDS: tuple[LossCard, ...] = (
         weight=50.0,
         weight_source="RepDistiller code, summed over several stages",
         cost="time N d^2 h w, memory N (d h w + d^2); N d (h w)^2 and N (h w)^2 for few positions",
-        evidence="golden numbers (RepDistiller code), pairs of channels one by one",
+        evidence="golden numbers (RepDistiller code), the equation for one pair of channels at a time",
     ),
     LossCard(
         name="fsp",
@@ -245,7 +246,7 @@ LOSS_CARDS: tuple[LossCard, ...] = (
         on=("stage3", "stage4"),
         mean_over="images",
         weight=50.0,
-        weight_source="RepDistiller code, in a first phase of its own; needs a list of at least two features",
+        weight_source="RepDistiller code, in a separate first phase; needs a list of at least two features",
         cost="time N d d' h w, memory N (d h w + d d')",
         evidence="golden numbers (RepDistiller code)",
     ),
@@ -270,14 +271,14 @@ LOSS_CARDS: tuple[LossCard, ...] = (
         name="ickd",
         module="ICKD",
         idea="match how the channels correlate with one another",
-        equation="mean_(n,c) |G_S,c - G_T,c|^2, G = rows of F F^T over positions, each row L2-normalised",
+        equation="mean_(n,c) |G_S,c - G_T,c|^2, G = rows of F F^T over positions, each row L2-normalized",
         paper="ICKD (Liu et al., ICCV 2021)",
         url="https://arxiv.org/abs/2202.03680",
         needs=("features", "logits"),
         on="head",
         mean_over="images",
         weight=2.5,
-        weight_source="ICKD code on CIFAR; its factors for ImageNet belong to a value divided by N once more",
+        weight_source="ICKD code on CIFAR; its factors for ImageNet are for a value divided by N once more",
         cost="time N d^2 h w, memory N (d h w + d^2)",
         evidence="golden numbers (ICKD code for CIFAR and ImageNet, AICSD code on logits)",
     ),
@@ -300,30 +301,30 @@ LOSS_CARDS: tuple[LossCard, ...] = (
         name="md",
         module="MD",
         idea="match the class probabilities and how much they change from pixel to pixel",
-        equation="mean_i zero |p_S,i - p_T,i|^2 + first (c_S,i - c_T,i)^2, c_i = sum over 8 neighbours |p_i - p_j|",
-        paper="MD (Xie et al., 2018), as told by AICSD (Table I, section II) and I2CKD only",
+        equation="mean_i zero |p_S,i - p_T,i|^2 + first (c_S,i - c_T,i)^2, c_i = sum over 8 neighbors |p_i - p_j|",
+        paper="MD (Xie et al., 2018), as described by AICSD (Table I, section II) and I2CKD only",
         url="https://arxiv.org/abs/1810.08476",
         needs=("logits",),
         on="logits",
         mean_over="pixels",
         hyperparameters={"zero": 1.0, "first": 1.0},
         weight=1.0,
-        weight_source="none published that was at hand",
+        weight_source="no published weight was available",
         cost="time and memory 4 N C h w",
         evidence="the formula as those tables and texts give it, pixel by pixel; no equation of the paper, no code",
     ),
     LossCard(
         name="csc",
         module="CSC",
-        idea="match, channel by channel, how every two positions act together",
+        idea="match, channel by channel, the products of the activations of every two positions",
         equation="mean_(n,c,i,j) (f_S,ci f_S,cj - f_T,ci f_T,cj)^2",
-        paper="CSC (Park and Heo, Sensors 2020), as told by AICSD (Table I, section II) only",
+        paper="CSC (Park and Heo, Sensors 2020), as described by AICSD (Table I, section II) only",
         url="https://doi.org/10.3390/s20164616",
         needs=("features",),
         on="head",
         mean_over="images",
         weight=1.0,
-        weight_source="none published that was at hand",
+        weight_source="no published weight was available",
         cost="time and memory N d h w",
         evidence="the formula as that table gives it, with its matrices; no equation of the paper, no code",
     ),
@@ -362,8 +363,8 @@ LOSS_CARDS: tuple[LossCard, ...] = (
     LossCard(
         name="ifvd",
         module="IFVD",
-        idea="match how far every position lies from the centre of its class",
-        equation="mean_i (cos(f_S,i , m_S,y_i) - cos(f_T,i , m_T,y_i))^2, m_c = centre of class c in the image",
+        idea="match the cosine similarity of every position to the center of its class",
+        equation="mean_i (cos(f_S,i , m_S,y_i) - cos(f_T,i , m_T,y_i))^2, m_c = center of class c in the image",
         paper="IFVD (Wang et al., ECCV 2020)",
         url="https://www.ecva.net/papers/eccv_2020/papers_ECCV/html/230_ECCV_2020_paper.php",
         needs=("features",),
@@ -380,7 +381,7 @@ LOSS_CARDS: tuple[LossCard, ...] = (
     LossCard(
         name="dsd_pixel",
         module="DSDPixel",
-        idea="match how attention changes between layers; takes two features or more",
+        idea="match how attention changes between layers; takes a list of at least two features",
         equation="mean_(m<n,i) (r_S,mn,i - r_T,mn,i)^2, r_mn = q_n - q_m, q = mean_c f^2, all with unit length",
         paper="DSD (Feng et al., TIP 2021)",
         url="https://arxiv.org/abs/2107.08591",
@@ -389,14 +390,14 @@ LOSS_CARDS: tuple[LossCard, ...] = (
         on=("aux", "head", "logits"),
         mean_over="images",
         weight=1000.0,
-        weight_source="CIRKD code, on aux, head and logits beside 10 dsd_category and no kd",
+        weight_source="CIRKD code, on aux, head and logits, with 10 dsd_category and without kd",
         cost="time and memory N h w (d + pairs)",
         evidence="golden numbers (CIRKD code)",
     ),
     LossCard(
         name="dsd_category",
         module="DSDCategory",
-        idea="match how much every two classes share their places in the image",
+        idea="match how much every two classes overlap in the image",
         equation="mean_(n,c,k) ((P_S P_S^T)_ck - (P_T P_T^T)_ck)^2, P = softmax_hw(z / T) after average pooling",
         paper="DSD (Feng et al., TIP 2021)",
         url="https://arxiv.org/abs/2107.08591",
@@ -405,14 +406,14 @@ LOSS_CARDS: tuple[LossCard, ...] = (
         mean_over="images",
         hyperparameters={"temperature": 4.0, "pool": 2},
         weight=10.0,
-        weight_source="CIRKD code, beside 1000 dsd_pixel and no kd",
+        weight_source="CIRKD code, with 1000 dsd_pixel and without kd",
         cost="time N C^2 h w, memory N (C h w + C^2)",
         evidence="golden numbers (CIRKD code)",
     ),
     LossCard(
         name="cirkd_minibatch",
         module="CIRKDMiniBatch",
-        idea="match the similarity of every position to those of every image of the batch",
+        idea="match the similarity of every position to all positions of all images of the batch",
         equation="mean_(i,j,r) KL(softmax(A_T,ijr / T) || softmax(A_S,ijr / T)), A_ij = cosines of images i and j",
         paper="CIRKD (Yang et al., CVPR 2022)",
         url="https://arxiv.org/abs/2204.06986",
@@ -422,7 +423,7 @@ LOSS_CARDS: tuple[LossCard, ...] = (
         mean_over="batch",
         hyperparameters={"temperature": 0.1, "pool": None},
         weight=1.0,
-        weight_source="CIRKD code, beside 1 kd and 0.1 cirkd_memory",
+        weight_source="CIRKD code, with 1 kd and 0.1 cirkd_memory",
         cost="time N^2 (h w)^2 d, twice for the student; memory N h w d and a fixed block",
         costly="compares every pixel of the batch with every other, as published; pool=2 leaves 1 in 16 of these pairs",
         evidence="golden numbers (CIRKD code) and the equation taken literally",
@@ -432,7 +433,7 @@ LOSS_CARDS: tuple[LossCard, ...] = (
         module="CIRKDMemory",
         module_only=True,
         idea="match the similarity of every position to the teacher's pixels and regions of past batches",
-        equation="mean_i KL(softmax(V f_T,i / T) || softmax(V f_S,i / T)), V = queue of pixels; plus that of regions",
+        equation="mean_i KL(softmax(V f_T,i / T) || softmax(V f_S,i / T)), V = pixel queue; plus the same for regions",
         paper="CIRKD (Yang et al., CVPR 2022)",
         url="https://arxiv.org/abs/2204.06986",
         needs=("features",),
@@ -450,9 +451,9 @@ LOSS_CARDS: tuple[LossCard, ...] = (
             "temperature": 0.1,
         },
         weight=0.1,
-        weight_source="CIRKD code, both terms, beside 1 kd and 1 cirkd_minibatch; 0.01 on VOC",
+        weight_source="CIRKD code, both parts, with 1 kd and 1 cirkd_minibatch; 0.01 on VOC",
         cost="time N h w V d for V entries drawn, twice for the student; memory N h w d, the queues and a fixed block",
-        costly="compares every pixel with 5000 remembered ones, as published; pixel_contrast makes it fewer",
+        costly="compares every pixel with 5000 stored entries, as published; a smaller pixel_contrast reduces them",
         evidence="golden numbers (CIRKD code)",
     ),
     LossCard(
@@ -460,7 +461,7 @@ LOSS_CARDS: tuple[LossCard, ...] = (
         module="SKDHolistic",
         module_only=True,
         idea="deceive a discriminator that tells the student's class scores from the teacher's",
-        equation="-mean D(z_S), while D minimises mean max(0, 1 - D(z_T)) + mean max(0, 1 + D(z_S))",
+        equation="-mean D(z_S), while D minimizes mean max(0, 1 - D(z_T)) + mean max(0, 1 + D(z_S))",
         paper="SKD (Liu et al., CVPR 2019)",
         url="https://arxiv.org/abs/1903.04197",
         needs=("logits",),
@@ -468,9 +469,9 @@ LOSS_CARDS: tuple[LossCard, ...] = (
         mean_over="batch",
         hyperparameters={"num_classes": None},
         weight=0.001,
-        weight_source="CIRKD code, beside 1 kd and 10 skd_pairwise, and beside its other methods too",
+        weight_source="CIRKD code, with 1 kd and 10 skd_pairwise, and with its other methods too",
         cost="time 3 passes of a network of 3.2M parameters over the logits, memory N h w of its activations",
-        evidence="its layers written out and the parameter count; the released code's numbers are random",
+        evidence="its layers written out and the parameter count; the released code's values are random",
     ),
     LossCard(
         name="af_dcd",
@@ -496,16 +497,16 @@ LOSS_CARDS: tuple[LossCard, ...] = (
             "contrast_weight": 5e-3,
         },
         weight=1.0,
-        weight_source="the two weights are hyper-parameters here, those of the Af-DCD code for Cityscapes, beside 1 kd",
+        weight_source="Af-DCD code for Cityscapes, with 1 kd; its two weights are hyper-parameters here",
         cost="time N h w d (18 d + groups patch^2 / pool^2), memory N h w d and a fixed block; 18 d^2 parameters",
-        costly="two 3x3 convolutions at the teacher's width, and distances that no matrix product gives",
+        costly="two 3x3 convolutions at the teacher's width, and distances that no matrix product computes",
         evidence="golden numbers (Af-DCD code)",
     ),
     LossCard(
         name="diffkd",
         module="DiffKD",
         module_only=True,
-        idea="take the noise out of the student's features with a diffusion model of the teacher's, then match these",
+        idea="denoise the student's features with a diffusion model of the teacher's features, then match the two",
         equation="mean_(i,c) (P(D(g F + (1 - g) noise))_i,c - Z_T,i,c)^2, D = denoising, F and Z_T latent features",
         paper="DiffKD (Huang et al., NeurIPS 2023)",
         url="https://arxiv.org/abs/2305.15712",
@@ -518,13 +519,13 @@ LOSS_CARDS: tuple[LossCard, ...] = (
         weight_source="released code, for image classification",
         cost="time N h w d^2 steps, memory N h w d steps; about 5.5 d^2 + 1000 d parameters, for d latent channels",
         costly="runs its denoiser five times at the teacher's width and trains it; latent_channels makes it narrower",
-        evidence="golden numbers (released code) for the denoising steps; the rest written out again",
+        evidence="golden numbers (released code) for the denoising steps; the rest written out",
     ),
     LossCard(
         name="maskd",
         module="MasKD",
         module_only=True,
-        idea="match the teacher inside masks that tokens have learned to draw; learns these first",
+        idea="match the teacher inside masks; learns the tokens that draw the masks first",
         equation="mean_(n,t,c) sum_i (m_t,i (f_S,c,i - f_T,c,i))^2 / (2 sum_i m_t,i), m_t = sigmoid(token_t . f_T)",
         paper="MasKD (Huang et al., ICLR 2023)",
         url="https://arxiv.org/abs/2205.14589",
@@ -543,7 +544,7 @@ LOSS_CARDS: tuple[LossCard, ...] = (
         name="freekd",
         module="FreeKD",
         module_only=True,
-        idea="match the teacher's high frequencies inside masks that tokens have learned to draw; learns these first",
+        idea="match the teacher's high frequencies inside masks; learns the tokens that draw the masks first",
         equation="sum_l mean_(n,t,c,o,i) m_l,t,i |W_S,l,o,c,i - W_T,l,o,c,i|, W = Haar coefficients of level l",
         paper="FreeKD (Zhang et al., CVPR 2024)",
         url="https://arxiv.org/abs/2311.12079",
@@ -553,7 +554,7 @@ LOSS_CARDS: tuple[LossCard, ...] = (
         mean_over="batch",
         hyperparameters={"channels": None, "tokens": 6, "levels": 3, "num_classes": None, "first_stage": 0.25},
         weight=1.0,
-        weight_source="FreeKD code, detection, beside 5 times the mean squared error of the same maps",
+        weight_source="FreeKD code, detection, with 5 times the mean squared error of the same maps",
         cost="time N (t + 4) d h w for t tokens, memory N d h w",
         evidence="golden numbers (FreeKD code, detection)",
     ),
@@ -561,7 +562,7 @@ LOSS_CARDS: tuple[LossCard, ...] = (
         name="knowledge_adaptation",
         module="KnowledgeAdaptation",
         module_only=True,
-        idea="match the teacher in an autoencoder's code, learned first, and how alike every two positions are",
+        idea="match the teacher in an autoencoder's latent space, learned first, and the similarity of positions",
         equation="adapt_weight mean_j |u(C(f_S))_j - u(E(f_T))_j|_1 + affinity_weight mean_i |cos(f_S,i , f_S) - "
         "cos(f_T,i , f_T)|_2, u = unit length",
         paper="Knowledge adaptation (He et al., CVPR 2019)",
@@ -587,7 +588,7 @@ LOSS_CARDS: tuple[LossCard, ...] = (
         name="ofd",
         module="OFD",
         module_only=True,
-        idea="match what the teacher's features hold above a margin, layer by layer; takes a list of features",
+        idea="match the teacher's features above a margin, layer by layer; takes a list of features",
         equation="sum_l 2^(l-L) sum_(i,c) [s > t or t > 0] (s - t)^2, t = max(f_T , margin_c), s = connector(f_S)",
         paper="OFD (Heo et al., ICCV 2019)",
         url="https://arxiv.org/abs/1904.01866",
@@ -599,15 +600,15 @@ LOSS_CARDS: tuple[LossCard, ...] = (
         weight=1e-5,
         weight_source="OFD code, segmentation; 1e-4 on ImageNet, 1e-3 on CIFAR",
         cost="time N h w d_S d_T, memory N h w d_T, for every map",
-        costly="four maps, each through a connector with batch normalisation",
+        costly="four maps, each through a connector with batch normalization",
         evidence="golden numbers (OFD code, segmentation), margins by numerical integration",
     ),
     LossCard(
         name="crd",
         module="CRD",
         module_only=True,
-        idea="tell the teacher's embedding of an image from those of other images, and the student's alike",
-        equation="-log P_0 / (P_0 + K/n) - sum_k log K/n / (P_k + K/n), P_k = exp(v u_k / T) / Z; plus exchanged",
+        idea="contrast the student's embedding of an image with the teacher's of that and of other images",
+        equation="-log P_0 / (P_0 + K/n) - sum_k log K/n / (P_k + K/n), P_k = exp(v u_k / T) / Z; plus S, T exchanged",
         paper="CRD (Tian et al., ICLR 2020)",
         url="https://arxiv.org/abs/1910.10699",
         needs=("features",),
@@ -625,14 +626,14 @@ LOSS_CARDS: tuple[LossCard, ...] = (
         },
         weight=0.8,
         weight_source="RepDistiller code; compares images, not positions",
-        cost="time N (h w d + K dim), memory N K, the two queues and a copy of what is drawn",
-        evidence="golden numbers (RepDistiller code), with the memories before and after; a queue entry by entry",
+        cost="time N (h w d + K dim), memory N K, the two queues and a copy of the entries drawn",
+        evidence="golden numbers (RepDistiller code), with the memory banks before and after; a queue entry by entry",
     ),
     LossCard(
         name="srrl",
         module="SRRL",
         module_only=True,
-        idea="match the features, and what the teacher's own classifier makes of them",
+        idea="match the features, and the logits that the teacher's classifier computes from them",
         equation="mean_i |s_i - t_i|^2 / d + |W (s_i - t_i)|^2 / C, s = relu(connector(f_S)), W = classifier",
         paper="SRRL (Yang et al., ICLR 2021)",
         url="https://openreview.net/forum?id=ZzwDy_wiWv",
@@ -642,7 +643,7 @@ LOSS_CARDS: tuple[LossCard, ...] = (
         mean_over="pixels",
         hyperparameters={"student_channels": None, "classifier": None},
         weight=1.0,
-        weight_source="SRRL code, on ImageNet, both terms",
+        weight_source="SRRL code, on ImageNet, both parts",
         cost="time N h w d_T (d_S + C), memory N h w (d_T + C)",
         evidence="golden numbers (SRRL code), the two terms taken literally",
     ),
@@ -650,7 +651,7 @@ LOSS_CARDS: tuple[LossCard, ...] = (
         name="reviewkd",
         module="ReviewKD",
         module_only=True,
-        idea="match shallow features joined with what deeper ones say; takes a list of features, shallow to deep",
+        idea="match shallow features fused with deeper ones; takes a list of features, shallow to deep",
         equation="sum_l sum_k 2^-k mean (p_k(s_l) - p_k(f_T,l))^2 / sum_k 2^-k, p_k = poolings, s_l = fused f_S,l",
         paper="ReviewKD (Chen et al., CVPR 2021)",
         url="https://arxiv.org/abs/2104.09044",
@@ -662,13 +663,13 @@ LOSS_CARDS: tuple[LossCard, ...] = (
         weight=1.0,
         weight_source="ReviewKD code, ImageNet; 0.6 to 8 on CIFAR, warmed up over 20 epochs; 1.2 for detection",
         cost="time N h w width (d_S + 9 d_T), memory N h w (3 width + d_T), for every map",
-        costly="four maps, each fused with the deeper ones by convolutions of its own",
+        costly="four maps, each fused with the deeper ones by separate convolutions",
         evidence="golden numbers (ReviewKD code, detection), the poolings taken literally",
     ),
     LossCard(
         name="dkd",
         module="DKD",
-        idea="match how sure the teacher is of the true class, and how it ranks the others, weighed apart",
+        idea="match the teacher's probability of the true class and its distribution over the others, with two weights",
         equation="T^2 mean_i target KL(b_T,i || b_S,i) + others KL(q_T,i || q_S,i); b = (p_y, 1 - p_y), q leaves out y",
         paper="DKD (Zhao et al., CVPR 2022)",
         url="https://arxiv.org/abs/2203.08679",
@@ -691,7 +692,7 @@ def loss_card(name: str) -> LossCard:
     """Return the card of a loss.
 
     Raises:
-        UserError: No loss has that name; the nearest is offered.
+        UserError: No loss has that name; the message suggests the nearest.
     """
     if name not in BY_NAME:
         raise unknown("loss", name, BY_NAME, hint="(segdistill losses lists them)")

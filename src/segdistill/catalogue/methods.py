@@ -1,7 +1,7 @@
-"""Named methods: the terms of a paper with its own weights, to be used as ``method=NAME`` in a recipe.
+"""Named methods: the terms of a paper with its weights, for ``method=NAME`` in a recipe.
 
-Weights are those of the papers and of the code bases whose protocol is used here; where they come from stands beside
-each. They belong to the full budget (40 000 steps, batch 16) and to ImageNet backbones.
+The weights come from the papers and from the code bases whose protocol is used here; a comment at each method names the
+source. They were chosen for the full budget (40 000 steps, batch 16) and for backbones pretrained on ImageNet.
 """
 
 from collections.abc import Mapping
@@ -14,13 +14,14 @@ Terms = dict[str, dict[str, Any]]
 
 _KD: Terms = {"kd": {"loss": "kd", "on": "logits", "weight": 1.0}}
 # CIRKD code base: features 50, logits 3, temperature 4, on top of KD. Its adversarial term is not part of CWD. Its 50
-# belongs to a mean over the student's channels: for 128 of 256 that is 100 here, which the papers' recipes say.
+# weights a mean over the student's channels; with 128 channels to the teacher's 256 that is 100 here, as the papers'
+# recipes set it.
 _CWD: Terms = {
     **_KD,
     "cwd_logits": {"loss": "cwd", "on": "logits", "weight": 3.0, "temperature": 4.0},
     "cwd_features": {"loss": "cwd", "on": "head", "weight": 50.0, "temperature": 4.0},
 }
-# CIRKD code base; its 0.01 on Pascal VOC stands in those recipes.
+# CIRKD code base; the recipes for Pascal VOC set its 0.01 there.
 _CIRKD: Terms = {
     **_KD,
     "cirkd_minibatch": {"loss": "cirkd_minibatch", "on": "head", "weight": 1.0},
@@ -32,7 +33,8 @@ _SKD: Terms = {
     "skd_pairwise": {"loss": "skd_pairwise", "on": "head", "weight": 10.0},
     "skd_holistic": {"loss": "skd_holistic", "on": "logits", "weight": 0.001},
 }
-# Af-DCD code base; its weights of the two parts for Cityscapes are the loss's defaults, others stand in the recipes.
+# Af-DCD code base; its weights of the two parts for Cityscapes are the loss's defaults. The recipes for other data sets
+# set theirs.
 _AF_DCD: Terms = {**_KD, "af_dcd": {"loss": "af_dcd", "on": "stage4", "weight": 1.0}}
 _DIST: Terms = {"dist": {"loss": "dist", "on": "logits", "weight": 1.0}}
 
@@ -43,10 +45,10 @@ def _gskd(samples: int, stride: int | str, weight: float) -> Terms:
 
 
 def adaptive(schedule: str, *, classes: int) -> Terms:
-    """Return AICSD's terms, Eq. 6: alpha (CE + lambda ICSD) + (1 - alpha) KD, alpha by ``schedule``.
+    """Return AICSD's terms, Eq. 6: alpha (CE + lambda ICSD) + (1 - alpha) KD, with alpha given by ``schedule``.
 
-    lambda = 9500 and KD's 10 belong to the released forms; that KD is a mean over ``classes`` too, so its 10 is
-    10 / classes of Eq. 1.
+    The released code has lambda = 9500 and a weight of 10 for KD. Its KD is also a mean over ``classes``, so 10
+    there is 10 / classes for KD as in Eq. 1.
     """
 
     def weight(start: float, end: float) -> dict[str, Any]:
@@ -91,7 +93,7 @@ METHODS: dict[str, Terms] = {
     "cirkd+gskd": {**_CIRKD, **_gskd(8, "classes", 5.0)},
     "af_dcd+gskd": {**_AF_DCD, **_gskd(8, "classes", 5.0)},
     "dist+gskd": {**_DIST, **_gskd(8, "classes", 10.0)},
-    # AICSD, for Pascal VOC's 21 classes; icsd alone is its Eq. 5.
+    # AICSD, for Pascal VOC's 21 classes. The method icsd, without KD, is its Eq. 5.
     "icsd": {"icsd": {"loss": "icsd", "on": "logits", "form": "released", "weight": 9500.0}},
     "aicsd": adaptive("linear", classes=21),
     "aicsd_exponential": adaptive("exponential", classes=21),
@@ -100,32 +102,32 @@ METHODS: dict[str, Terms] = {
         "i2ckd": {"loss": "i2ckd", "on": "head", "labels": "valid", "weight": 0.6},
         "cwd_logits": {"loss": "cwd", "on": "logits", "weight": 3.0, "temperature": 2.0},
     },
-    # Channel distillation on ImageNet: 6 on each of four stages, x 0.9 every 30 of 100 epochs, and KD where the teacher
-    # is right. The released code also leaves cross-entropy and KD out of the first 30 epochs, unlike its text.
+    # Channel distillation on ImageNet: 6 on each of four stages, times 0.9 every 30 of 100 epochs, and KD where the
+    # teacher is right. The released code, unlike the paper, also omits cross-entropy and KD in the first 30 epochs.
     "channel_distillation": {
         "kd": {"loss": "kd", "on": "logits", "labels": "teacher_correct", "weight": 1.0},
         **{f"channels_{stage}": _channel_distillation(stage) for stage in ("stage1", "stage2", "stage3", "stage4")},
     },
-    # One loss alone, on the feature and with the weight of its card, which names the source.
+    # Methods of one loss, on the feature and with the weight of its card, which names the source.
     **{name: {name: {}} for name in ("ickd", "sp", "nst", "fsp", "rkd", "md", "csc")},
     **{name: {name: {}} for name in ("maskd", "freekd", "diffkd", "knowledge_adaptation")},
     **{name: {name: {}} for name in ("ofd", "crd", "srrl", "reviewkd")},
 }
 
-# A loss is a method too, as a term with its card's defaults; a method of that name goes before it.
+# The name of a loss is also a method: one term with the defaults of its card. A method of that name takes precedence.
 _LOSSES = frozenset(card.name for card in LOSS_CARDS if card.teacher)
 
 
 def terms_of(method: str, own: Mapping[str, Terms] | None = None) -> Terms:
-    """Return the terms of a method; ``a+b``, where it has no entry of its own, is the terms of both.
+    """Return the terms of a method. ``a+b`` has the terms of both, unless it is the name of a method.
 
     Args:
-        method: A name of ``METHODS`` or ``own``; else a loss that compares with a teacher, which is that loss alone as
-            its card has it; or such names joined by ``+``.
-        own: What a recipe changes of the named methods, term by term (None takes one out), and methods of its own.
+        method: A name in ``METHODS`` or ``own``; or a loss that needs a teacher, which gives one term with the defaults
+            of its card; or such names joined by ``+``.
+        own: The recipe's changes to named methods, term by term (None removes a term), and its additional methods.
 
     Raises:
-        UserError: Unknown method, or two methods that give one term different settings.
+        UserError: An unknown method, or two methods that give one term different settings.
     """
     own = own or {}
     if method in METHODS or method in own:
@@ -142,19 +144,19 @@ def terms_of(method: str, own: Mapping[str, Terms] | None = None) -> Terms:
         for name, term in terms_of(part, own).items():
             if terms.get(name, term) != term:
                 raise UserError(
-                    f"method '{method}': '{part}' changes the term '{name}' of the others; write the terms out"
+                    f"method '{method}': '{part}' changes the term '{name}' of the others; give the terms one by one"
                 )
             terms[name] = term
     return terms
 
 
 def updated(term: Any, change: Any) -> Any:
-    """Change some keys of a term; None takes it out."""
+    """Return a term with the changed keys; None if the change is None, which removes the term."""
     return {**term, **change} if isinstance(term, dict) and isinstance(change, dict) else change
 
 
 def described(terms: Terms) -> list[str]:
-    """Return ``weight x name`` for each term, as in ``10 x gskd``; a term without a weight has its card's."""
+    """Return ``weight x name`` for each term, as in ``10 x gskd``. A term without a weight has that of its card."""
     return [f"{_weight(term, name)} x {name}" for name, term in terms.items()]
 
 

@@ -1,4 +1,4 @@
-"""Complete a term: its loss's card fills in what was left out."""
+"""Completion of a term with the defaults of its loss's card."""
 
 from typing import Any
 
@@ -10,10 +10,13 @@ TERM_KEYS = ("loss", "on", "labels", "teacher", "weight")
 
 
 def complete(name: str, term: Any) -> Any:
-    """Fill in what the loss's card knows: the loss of the term's name, feature, labels, weight, hyper-parameters.
+    """Return a term with its defaults: the loss of the term's name, and what the card gives for all other keys.
+
+    The card gives the feature, labels, weight and hyper-parameters. A user's own loss (``package.module:callable``)
+    has no card.
 
     Raises:
-        UserError: Unknown loss or key, a hyper-parameter of another kind, labels that a loss cannot do without.
+        UserError: An unknown loss or key, a hyper-parameter of the wrong type, or no labels for a loss that needs them.
     """
     if not isinstance(term, dict):
         return term
@@ -22,8 +25,8 @@ def complete(name: str, term: Any) -> Any:
         return {"on": "logits", **({"labels": "valid"} if name == "task" else {}), **term, "loss": loss}
     card = loss_card(loss)
     if name == "task" and card.teacher:
-        raise UserError(f"terms.task.loss: {loss} needs a teacher, and the task is the student's own; give it a term "
-                        f"of its own, terms.{loss}={{}}, and terms.task.weight=0 to train on that alone")  # fmt: skip
+        raise UserError(f"terms.task.loss: {loss} needs a teacher, and the task has none; give {loss} a separate term, "
+                        f"terms.{loss}={{}}, and terms.task.weight=0 to train on that alone")  # fmt: skip
     keys = [*TERM_KEYS, *card.hyperparameters, "ignore_index"]
     for key in term:
         if key not in keys:
@@ -39,7 +42,7 @@ def complete(name: str, term: Any) -> Any:
 
 
 def _check_types(name: str, term: dict[str, Any], card: LossCard) -> None:
-    """Refuse a hyper-parameter of another kind than its default; its range is the loss's own to check."""
+    """Raise for a hyper-parameter whose type differs from its default's. The loss itself checks the range."""
     for key, default in card.hyperparameters.items():
         value = term.get(key, default)
         if isinstance(default, bool):

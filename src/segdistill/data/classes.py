@@ -17,7 +17,7 @@ class Classes:
         names: One name per class index.
         palette: One color per class, for pictures. Defaults to Pascal VOC's colors, distinct for the first 256 classes.
         ignore_index: The label of void pixels in the tensors (not necessarily in the files).
-        void: Indices of classes that stand for void. They occur in no label, are never predicted and never scored.
+        void: Indices of classes that mean void. They occur in no label, are never predicted and never scored.
     """
 
     names: tuple[str, ...]

@@ -1,1 +1,1 @@
-"""Join student, teacher and losses: Distiller, Term, named features, adapters, several teachers."""
+"""The Distiller, which joins student, teacher and losses: terms, named features, adapters, several teachers."""

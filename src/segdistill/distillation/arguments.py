@@ -1,4 +1,4 @@
-"""Check the arguments of a Distiller before anything is built: each error is one line with the remedy."""
+"""Checks of a Distiller's arguments, made before anything is built. Each error is one line with the remedy."""
 
 from collections.abc import Mapping
 
@@ -18,7 +18,7 @@ def check_network(network: object, role: str) -> nn.Module:
         role: "student", "teacher", or the name of one of several teachers.
 
     Raises:
-        UserError: Anything else, for instance a path.
+        UserError: The argument is anything else, for instance a path.
     """
     if not isinstance(network, nn.Module):
         raise UserError(
@@ -29,14 +29,14 @@ def check_network(network: object, role: str) -> nn.Module:
 
 
 def named_terms(terms: object) -> dict[str, Term]:
-    """Return terms that are a mapping of names to :class:`Term` objects.
+    """Return ``terms`` as a dict if it maps names to :class:`Term` objects.
 
     Raises:
-        UserError: A list, a loss without a Term, or anything else.
+        UserError: The argument is anything else, for instance a list, or a value is a loss without a Term.
     """
     if not isinstance(terms, Mapping):
         raise UserError(
-            f'terms are given by name, as in {{"kd": Term(losses.KD())}}, or as the name of a method, as in "kd", got '
+            f'terms must be a mapping, as in {{"kd": Term(losses.KD())}}, or the name of a method, as in "kd", got '
             f"{_shown(terms)}"
         )
     for name, term in terms.items():
@@ -50,16 +50,16 @@ def check_apart(student: nn.Module, teacher: nn.Module) -> None:
     """Raise if the networks share a parameter or a buffer: freezing the teacher would freeze it in the student.
 
     Raises:
-        UserError: Names up to three shared tensors, on both sides.
+        UserError: The networks share a tensor; the message names up to three, in both networks.
     """
     if any(module is student for module in teacher.modules()):
         raise UserError("student and teacher are the same module; give a copy as the teacher, copy.deepcopy(student)")
     shared = shared_tensors(student, teacher)
     if shared:
-        shown = ", ".join(f"'{student_name}' is the teacher's '{name}'" for student_name, name in shared[:3])
+        names = ", ".join(f"'{student_name}' is the teacher's '{name}'" for student_name, name in shared[:3])
         more = f" and {len(shared) - 3} more" if len(shared) > 3 else ""
         raise UserError(
-            f"student and teacher share parameters or buffers, which the teacher would freeze: the student's {shown}"
+            f"student and teacher share parameters or buffers, which the teacher would freeze: the student's {names}"
             f"{more}; give a copy as the teacher, copy.deepcopy(teacher)"
         )
 
@@ -68,7 +68,7 @@ def check_outputs(logits: torch.Size, role: str, term: str) -> None:
     """Raise if a network has one output and a term reads classes: a softmax over one class is always 1.
 
     Raises:
-        UserError: Explains how to give two classes.
+        UserError: The logits have one channel; the message tells how to give two classes.
     """
     if logits[1] == 1:
         raise UserError(

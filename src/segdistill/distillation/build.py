@@ -1,4 +1,4 @@
-"""Build Terms from their settings, as a recipe or a method gives them."""
+"""Terms built from their settings, as a recipe or a method gives them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,14 +21,14 @@ from segdistill.schedules import Schedule
 from segdistill.system.importing import import_callable
 
 Settings = Mapping[str, Any]
-"""One completed term: its loss and feature, the hyper-parameters of the loss; labels, teacher and weight if given."""
+"""One completed term: its loss, features and hyper-parameters; labels, teacher and weight if they are given."""
 
 
 def check_terms(terms: Mapping[str, Settings]) -> None:
-    """Check everything about terms that needs no network: hyper-parameters, weights, labels, a user's own loss.
+    """Check what can be checked without the networks: hyper-parameters, weights, labels, a user's own loss.
 
     Raises:
-        UserError: The first mistake; names the term.
+        UserError: The first mistake; the message names the term.
     """
     for name, term in terms.items():
         with named(name):
@@ -39,12 +39,12 @@ def check_terms(terms: Mapping[str, Settings]) -> None:
 
 
 def build_terms(terms: Mapping[str, Settings], pair: NetworkPair) -> dict[str, Term]:
-    """Build every term. Facts about the networks that losses ask for are filled in; ``task`` has no teacher.
+    """Return every term, with the facts about the networks that its loss asks for. ``task`` has no teacher.
 
     Losses with parameters are built in the order of the terms, so equal seeds give equal parameters.
 
     Raises:
-        UserError: A hyper-parameter or weight that the loss or schedule refuses; names the term.
+        UserError: A loss or schedule refuses a hyper-parameter or a weight; the message names the term.
     """
     drafts = {}
     for name, term in terms.items():
@@ -64,9 +64,9 @@ class _Draft:
     """A term whose loss is not built yet.
 
     Attributes:
-        settings: The term's.
-        maker: The loss's class, or a user's own function or class.
-        on: The features.
+        settings: The settings of the term.
+        maker: The class of the loss, or a user's own function or class.
+        on: The features that the term compares.
         arguments: The hyper-parameters of the loss.
     """
 
@@ -86,25 +86,25 @@ class _Draft:
 
     @property
     def asked(self) -> Asked:
-        """The facts that the loss's constructor asks for and the settings do not give."""
+        """The facts that the loss's constructor takes and the settings do not give."""
         return Asked(FACTS.intersection(signature(self.maker).parameters) - set(self.arguments), self.features)
 
     def check_number_of_features(self) -> None:
         loss = self.settings["loss"]
         if ":" not in loss and self.features.is_single == isinstance(loss_card(loss).on, tuple):
             one = not self.features.is_single
-            takes = "one feature; give a term to each" if one else "a list of features, as in on=[A, B]"
+            takes = "one feature; give each its own term" if one else "a list of features, as in on=[A, B]"
             raise UserError(f"{loss} takes {takes}; got on={', '.join(self.features.student)}")
 
     def loss(self, facts: Mapping[str, Any]) -> Any:
         arguments = {**self.arguments, **facts}
-        if next(iter(signature(self.maker).parameters), None) == "student":  # a function that is the loss itself
+        if next(iter(signature(self.maker).parameters), None) == "student":  # the function is the loss itself
             return partial(self.maker, **arguments) if arguments else self.maker
         made = self.maker(**arguments)
         if not isinstance(made, nn.Module):
             raise UserError(
                 f"loss '{self.settings['loss']}' returned {type(made).__name__}; expected a torch.nn.Module, or a "
-                "function (student, teacher, labels) of these names"
+                "function with the parameters (student, teacher, labels)"
             )
         return made
 

@@ -1,4 +1,4 @@
-"""The defaults of a Term: a loss of this package has those of its card, any other loss the plain ones."""
+"""The defaults of a Term: those of the loss's card for a loss of this package, the plain ones for any other loss."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,18 +16,18 @@ Labels = Literal["valid", "teacher_correct"]
 
 
 class Default(Enum):
-    """The value of an argument that is not given."""
+    """The marker of an argument that is not given."""
 
     OF_LOSS = "the loss's default"
 
     def __repr__(self) -> str:
-        """Read well in a signature."""
+        """Return the text that signatures show."""
         return f"<{self.value}>"
 
 
 @dataclass(frozen=True)
 class TermDefaults:
-    """The feature, the labels and the weight of a term that gives none; see :class:`segdistill.Term`."""
+    """The feature, labels and weight of a term that does not give them; see :class:`segdistill.Term`."""
 
     on: str | list[str] = "logits"
     labels: Labels | None = None
@@ -47,7 +47,7 @@ def defaults_of(loss: Callable[..., Any]) -> TermDefaults:
 
 
 def card_of(loss: Callable[..., Any]) -> LossCard | None:
-    """Return the card of a loss of this package: a function, a module, or a partial or compiled one; else None."""
+    """Return the card of a loss of this package (function or module, also partial or compiled), or None for others."""
     inner = loss.func if isinstance(loss, partial) else loss
     inner = unwrap(inner) if isinstance(inner, nn.Module) else getattr(inner, "_torchdynamo_orig_callable", inner)
     for card in LOSS_CARDS:

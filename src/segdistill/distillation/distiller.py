@@ -1,4 +1,4 @@
-"""The Distiller: joins student, teacher and terms into one module that any training loop can call."""
+"""The Distiller: student, teacher and terms in one module that any training loop can call."""
 
 from collections.abc import Callable, Sequence
 from typing import Self
@@ -42,33 +42,33 @@ class Distiller(nn.Module):
     own loss is any callable of the type :class:`segdistill.losses.Loss`.
 
     The term named ``"task"`` is the student's own objective. By default it is the cross-entropy of the logits, plus 0.4
-    times that of an auxiliary head. Give a term of that name to change it: its loss gets the student's logits, None in
-    place of the teacher, and the labels.
+    times the cross-entropy of an auxiliary head. Give a term of that name to change it: its loss gets the student's
+    logits, None in place of the teacher, and the labels.
 
-    Some losses have parts that learn from an inner objective. A discriminator learns next to the student; its objective
-    is in ``out.total``. To train it as its paper does, give :meth:`student_parameters` to the student's optimizer and
-    step :meth:`inner_optimizers` too. Mask tokens learn before the student: see :attr:`first_stage`.
+    Some losses have parts that learn from an inner objective. A discriminator learns along with the student, and its
+    objective is part of ``out.total``. To train it as its paper does, give :meth:`student_parameters` to the student's
+    optimizer and step :meth:`inner_optimizers` too. Mask tokens learn before the student: see :attr:`first_stage`.
 
     Args:
-        student: Any module with dense class scores; trained.
-        teacher: Any such module; frozen here. Several, as a list or by name, teach together: see
+        student: Any module that returns class scores; it is trained.
+        teacher: Any such module; it is frozen here. Several, as a list or a mapping, become one
             :class:`segdistill.Ensemble`. None trains the student alone.
         terms: A mapping of names to :class:`segdistill.Term` objects, the name of a method, or a function
             ``(student, teacher)`` that returns such a mapping.
-        probe: An image batch (N, 3, H, W) for the forward pass at construction that finds the features' shapes; by
-            default a black 128x128 image.
-        ignore_index: The label of pixels that do not count.
+        probe: An image batch of shape (N, 3, H, W) for the forward pass at construction that finds the features'
+            shapes; by default a black 128x128 image.
+        ignore_index: The label of void pixels, which no loss counts.
 
     Attributes:
         terms: The wired terms by name, ``"task"`` first.
         progress: The progress of the run, from 0 to 1; set it before each step if a weight is a schedule.
-        measures_gradients: If True, training steps measure the gradient of every term at the student, at the cost of
-            one backward pass for each term.
+        measures_gradients: If True, training steps measure the gradient of every term with respect to the student's
+            parameters, at the cost of one backward pass for each term.
 
     Raises:
         UserError: An unknown method, a feature that a network does not have, logits with different numbers of classes,
             a term that needs a teacher if there is none, networks that share parameters, one output channel, a student
-            with nothing to train, or arguments of another kind.
+            with nothing to train, or an argument of the wrong type.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Distiller(nn.Module):
             check_apart(student, teacher)
         if not any(parameter.requires_grad for parameter in student.parameters()):
             raise UserError("the student has no parameter to train; was it frozen, or given as a teacher before?")
-        # Before the teacher is frozen, as in a recipe.
+        # The terms are built before the teacher is frozen, as in a recipe.
         given = resolve_terms(terms, student, teacher, ignore_index=ignore_index, probe=probe)
         self.student = student
         # In a tuple, so that nn.Module does not register it: the teacher is neither trained nor saved.
@@ -132,7 +132,7 @@ class Distiller(nn.Module):
                 if term.labels == "teacher_correct" and student["logits"][1] != teacher["logits"][1]:
                     raise UserError(
                         f"the student has {student['logits'][1]} classes and the teacher {teacher['logits'][1]}, so "
-                        "no pixel can be compared; use labels='valid'"
+                        "their labels cannot be compared; use labels='valid'"
                     )
         return wired
 
@@ -143,30 +143,30 @@ class Distiller(nn.Module):
 
     @property
     def first_stage(self) -> FirstStage | None:
-        """The stage before the student's first step, for losses whose parts learn first; None if no loss has one."""
+        """The stage before the student's first step, in which parts of losses learn; None if no loss has such parts."""
         terms = {name: term for name, term in self._named_terms() if term.self_taught and term.self_taught.first_stage}
         return FirstStage(terms, self.prepare) if terms else None
 
     def student_parameters(self) -> list[nn.Parameter]:
-        """Return what the student's optimizer trains: all parameters except those with an inner objective."""
+        """Return the parameters for the student's optimizer: all except those that learn from an inner objective."""
         inner = {id(parameter) for loss in self._self_taught().values() for parameter in loss.inner_parameters()}
         return [parameter for parameter in self.parameters() if id(parameter) not in inner]
 
     def inner_optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """Return a new optimizer for each loss with parts that learn next to the student, by term.
+        """Return a new optimizer for each loss with parts that learn along with the student, by the term's name.
 
-        It has the settings of the loss's paper. Step it together with the student's.
+        It has the settings of the loss's paper. Step it together with the student's optimizer.
         """
         return {name: loss.inner_optimizer() for name, loss in self._self_taught().items() if not loss.first_stage}
 
     def forward(self, images: Tensor, labels: Tensor, part: Part | None = None) -> DistillerOutput:
-        """Return the weighted sum of all terms, every term, and the weights.
+        """Return the weighted sum of all terms, the value of every term, and the weights.
 
         Args:
-            images: Shape (N, 3, H, W), as the student expects them.
-            labels: Class indices, shape (N, H', W'), or (N,) for classification.
+            images: Images of shape (N, 3, H, W), normalized as the student expects them.
+            labels: Class indices of shape (N, H', W'), or (N,) for classification.
             part: The result of :meth:`prepare` for these images and labels, if they are one part of a step. The total
-                is then the part's share of the step's; the terms are means over the part.
+                is then the part's share of the step's total; the terms are means over the part.
         """
         self._check_labels(labels)
         if self._measures and not torch.compiler.is_compiling():
@@ -195,8 +195,8 @@ class Distiller(nn.Module):
     def prepare(self, images: Tensor, labels: Tensor) -> Part:
         """Return the teacher's features and the labels of a batch that is one part of a step.
 
-        A batch taken in parts, one after the other or in several processes, has the gradient of the whole batch if
-        each part is weighted by what the losses' means count in it::
+        Parts of a batch, one after the other or in several processes, give the gradient of the whole batch if each is
+        weighted by the number of images or pixels that the losses average over in it::
 
             parts = [distiller.prepare(images, labels) for images, labels in batches]
             distiller.share_out(parts)
@@ -204,14 +204,14 @@ class Distiller(nn.Module):
                 distiller(images, labels, part).total.backward()
 
         Args:
-            images, labels: As for a step.
+            images, labels: As for :meth:`forward`.
         """
         teacher = self._teacher_features(images)
         forms = {term.labels for _, term in self._named_terms()}
         return Part(teacher, label_forms(labels, teacher, forms, self.ignore_index))
 
     def share_out(self, parts: Sequence[Part]) -> None:
-        """Give each part of a step its weight; with several processes, call it in all of them.
+        """Set the weight of each part of a step. With several processes, call it in all of them.
 
         Args:
             parts: All parts of the step in this process.
@@ -219,11 +219,11 @@ class Distiller(nn.Module):
         share_out(parts, [self._counts(part) for part in parts])
 
     def wiring(self) -> Wiring:
-        """Return the table of the features that are compared: print it, or read its rows."""
+        """Return the table of the features that are compared. Print it, or read its rows."""
         return Wiring([(name, term, wire) for name, term in self._named_terms() for wire in term.wires])
 
     def train(self, mode: bool = True) -> Self:
-        """Set the student's mode; the teacher stays in eval mode."""
+        """Set the mode of everything except the teacher, which stays in eval mode."""
         super().train(mode)
         if self.teacher is not None:
             self.teacher.eval()
@@ -244,7 +244,7 @@ class Distiller(nn.Module):
     def _teacher_features(self, images: Tensor) -> dict[str, Tensor]:
         if self.teacher is None or self._read_teacher is None:
             return {}
-        if self.teacher.training:  # its train() was called from outside
+        if self.teacher.training:  # the caller has called its train()
             self.teacher.eval()
         with torch.no_grad():
             return self._read_teacher(images)
@@ -257,8 +257,8 @@ class Distiller(nn.Module):
         return counts
 
     def _check_labels(self, labels: Tensor) -> None:
-        """Check all labels on a CPU; on a device only the first, because the check waits for the device."""
-        if not self._checks_labels or torch.compiler.is_compiling():  # a user's own task knows what its labels are
+        """Check the labels of every step on a CPU; on a device only the first, because the check waits for it."""
+        if not self._checks_labels or torch.compiler.is_compiling():  # a user's own task may define its own labels
             return
         if labels.device.type != "cpu" and self._labels_are_checked:
             return
@@ -273,7 +273,7 @@ class Distiller(nn.Module):
         return self.measures_gradients or bool(self._waiting())
 
     def _waiting(self) -> dict[str, AutoWeight]:
-        """Return the weights that are not measured yet, by term."""
+        """Return the automatic weights that are not settled yet, by the term's name."""
         return {
             name: term.weight
             for name, term in self._named_terms()
@@ -281,13 +281,13 @@ class Distiller(nn.Module):
         }
 
     def _measured(self, values: dict[str, Tensor]) -> dict[str, float]:
-        """Measure gradients if they are asked for, and in the first steps for ``weight="auto:..."``."""
+        """Return the norms of the terms' gradients, if asked for or if a ``weight="auto:..."`` is not settled yet."""
         if not self._measures:
             return {}
         waiting = self._waiting()
-        wanted = values if self.measures_gradients else {name: values[name] for name in ("task", *waiting) if waiting}
+        measured = values if self.measures_gradients else {name: values[name] for name in ("task", *waiting) if waiting}
         try:
-            norms = gradient_norms(wanted, self.student.parameters())
+            norms = gradient_norms(measured, self.student.parameters())
         except RuntimeError as error:
             if "donated buffers" not in str(error):
                 raise
@@ -301,7 +301,7 @@ class Distiller(nn.Module):
 
 
 def _check_term(name: str, term: Term, teacher: nn.Module | None, ignore_index: int) -> None:
-    """Raise for a term that this teacher, or its name, or the Distiller's void label does not allow."""
+    """Raise for a term that does not fit the teacher, has an unusable name, or has another ignore_index."""
     if teacher is None and (term.needs_teacher or term.labels == "teacher_correct"):
         raise UserError(f"term '{name}' needs a teacher, and there is none")
     if isinstance(teacher, Ensemble):
@@ -311,13 +311,13 @@ def _check_term(name: str, term: Term, teacher: nn.Module | None, ignore_index: 
     void = getattr(term.loss, "ignore_index", ignore_index)
     if void != ignore_index and term.labels is not None:
         raise UserError(
-            f"term '{name}': the loss leaves out label {void} and the Distiller {ignore_index}; give both the "
+            f"term '{name}': the loss ignores label {void} and the Distiller {ignore_index}; give both the "
             "same ignore_index"
         )
 
 
 def _check_member(name: str, term: Term, teachers: Ensemble) -> None:
-    """Raise for a feature that is no teacher's: only logits are averaged over several teachers."""
+    """Raise for a feature of none of the teachers: only logits are averaged over several teachers."""
     for feature in term.features.teacher if term.needs_teacher else ():
         if feature != "logits" and feature.partition(".")[0] not in teachers.names:
             raise UserError(

@@ -1,4 +1,4 @@
-"""Join several teachers into one network: class probabilities are averaged, features keep their names."""
+"""Several teachers as one network: their class probabilities are averaged, their features keep their names."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -20,14 +20,15 @@ class Ensemble(nn.Module):
 
     Its logits are :math:`\\log \\frac1M \\sum_m \\mathrm{softmax}(z_m)`, whose softmax is the mean of the members'
     probabilities, plus the mean over members of :math:`\\log \\sum_c \\exp z_{m,c}`, so that the scores keep their
-    level and one member alone keeps its logits. The logits have the first member's resolution; the others are resized,
-    bilinear. A feature of one member is ``MEMBER.FEATURE``: ``big.head``, ``big.logits``, ``big.backbone.layer4``.
+    level and an ensemble of one member has that member's logits. The logits have the first member's resolution; those
+    of the others are resized bilinearly. A feature of one member is named ``MEMBER.FEATURE``: ``big.head``,
+    ``big.logits``, ``big.backbone.layer4``.
 
     Args:
-        members: The networks by name, or a list, whose names are then ``"teacher0"``, ``"teacher1"``, ...
+        members: The networks by name, or a list. The members of a list are named ``"teacher0"``, ``"teacher1"``, ...
 
     Raises:
-        UserError: No network, something that is not a network, or a name with a dot in it.
+        UserError: No network is given, a member is not a network, or a name has a dot in it.
     """
 
     runs_members = True  # each member gets images in its dtype
@@ -53,18 +54,18 @@ class Ensemble(nn.Module):
         self.roles = self._member_roles()
 
     def _member_roles(self) -> dict[str, str]:
-        found: dict[str, str] = {}
+        members: dict[str, str] = {}
         for name, member in self.members.items():
             published = roles(member)
             if "head" not in published:
-                with suppress(*FOREIGN):  # a member whose head cannot be named keeps its other features
+                with suppress(*FOREIGN):  # a member whose head cannot be found keeps its other features
                     published["head"] = f"{classifier_path(member, probe_for(member))}:input"
-            found |= {f"{name}.{role}": f"members.{name}.{tap}" for role, tap in published.items()}
-            found[f"{name}.logits"] = f"scores.{name}"
-        return found
+            members |= {f"{name}.{role}": f"members.{name}.{tap}" for role, tap in published.items()}
+            members[f"{name}.logits"] = f"scores.{name}"
+        return members
 
     def forward(self, images: Tensor) -> SegOutput:
-        """Return the members' averaged probabilities, as logits."""
+        """Return logits whose softmax is the mean of the members' probabilities."""
         outputs = {name: run(self.members[name], images) for name, run in self._runners.items()}
         scores = {name: self.scores[name](output.logits) for name, output in outputs.items()}
         first = scores[self.names[0]]
@@ -76,7 +77,7 @@ class Ensemble(nn.Module):
                 )
         resized = [_resized(score, first).float() for score in scores.values()]
         averaged = torch.stack([F.log_softmax(score, 1) for score in resized]).logsumexp(0) - math.log(len(resized))
-        # A softmax over classes removes the level of the scores; add it again for losses that read the scores.
+        # log_softmax removes the level of the scores; add it again for losses that read the scores themselves.
         return SegOutput(averaged + torch.stack([score.logsumexp(1, keepdim=True) for score in resized]).mean(0))
 
 

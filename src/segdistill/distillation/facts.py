@@ -1,4 +1,4 @@
-"""What some losses must know of the networks before they are built: widths, classes, the teacher's classifier."""
+"""Facts about the networks that some losses need when they are built: widths, classes, the teacher's classifier."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,14 +16,14 @@ from segdistill.errors import UserError
 
 TEACHER_WIDTHS = frozenset({"channels", "teacher_channels"})
 FACTS = frozenset({"num_classes", "ignore_index", "student_channels", "classifier"}) | TEACHER_WIDTHS
-"""Parameters of a loss's constructor that are filled in if they are not given."""
+"""Parameters of a loss's constructor that are filled in from the networks if they are not given."""
 
 Shapes = Mapping[str, torch.Size]
 
 
 @dataclass(frozen=True)
 class Asked:
-    """The facts that one loss asks for, by the names of its parameters, and the features that it compares."""
+    """The facts that one loss asks for, as names of its parameters, and the features that it compares."""
 
     facts: frozenset[str]
     features: FeatureNames
@@ -36,7 +36,7 @@ class NetworkPair:
     Attributes:
         student: The student.
         teacher: The teacher; None if there is none.
-        num_classes: The data set's; None for the number of the student's logits.
+        num_classes: The number of classes of the data set; None for the number of channels of the student's logits.
         probe: An image batch for the forward pass that finds the widths; None for a black image.
         ignore_index: The label of void pixels.
     """
@@ -48,39 +48,40 @@ class NetworkPair:
     ignore_index: int = 255
 
     def facts(self, asked: Mapping[str, Asked]) -> dict[str, dict[str, Any]]:
-        """Return the facts that the terms' losses ask for, by term, from one forward pass of each network.
+        """Return the facts that the terms' losses ask for, by the term's name.
 
-        ``channels`` are the teacher's, to which the student's are adapted. For a loss on several features, widths are
-        a tuple. The term ``task`` has no teacher.
+        At most one forward pass of each network finds the widths. ``channels`` are the channels of the teacher's
+        feature, to which the student's feature is adapted. For a loss on several features, widths are a tuple. The
+        term ``task`` has no teacher.
 
         Raises:
-            UserError: A feature that a network does not have, or a fact about a teacher if there is none; it names the
-                term.
+            UserError: A network does not have a feature, or a loss asks for a fact about a teacher and there is none;
+                the message names the term.
         """
         student = self._student_shapes(asked)
         teacher = self._teacher_shapes(asked)
-        found: dict[str, dict[str, Any]] = {}
+        facts: dict[str, dict[str, Any]] = {}
         for name, each in asked.items():
             with named(name):
                 if each.facts & {*TEACHER_WIDTHS, "classifier"} and (self.teacher is None or name == "task"):
                     raise UserError("this loss needs a teacher, and there is none")
-                found[name] = {fact: self._fact(fact, each.features, student, teacher) for fact in sorted(each.facts)}
-        return found
+                facts[name] = {fact: self._fact(fact, each.features, student, teacher) for fact in sorted(each.facts)}
+        return facts
 
     def _student_shapes(self, asked: Mapping[str, Asked]) -> Shapes:
-        wanted = {name: each.features.student for name, each in asked.items() if "student_channels" in each.facts}
+        features = {name: each.features.student for name, each in asked.items() if "student_channels" in each.facts}
         counts_classes = self.num_classes is None and any("num_classes" in each.facts for each in asked.values())
-        return read_features(self.student, "student", wanted, self.probe).shapes if wanted or counts_classes else {}
+        return read_features(self.student, "student", features, self.probe).shapes if features or counts_classes else {}
 
     def _teacher_shapes(self, asked: Mapping[str, Asked]) -> Shapes:
-        wanted = {
+        features = {
             name: each.features.teacher
             for name, each in asked.items()
             if each.facts & TEACHER_WIDTHS and name != "task"
         }
-        if self.teacher is None or not wanted:
+        if self.teacher is None or not features:
             return {}
-        return read_features(self.teacher, "teacher", wanted, self.probe).shapes
+        return read_features(self.teacher, "teacher", features, self.probe).shapes
 
     def _fact(self, fact: str, features: FeatureNames, student: Shapes, teacher: Shapes) -> Any:
         if fact == "ignore_index":

@@ -1,4 +1,4 @@
-"""The features that a term compares, by their names in student and teacher."""
+"""Names of the features that a term compares, in student and teacher."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,8 +11,8 @@ class FeatureNames:
     """The argument ``on`` of a :class:`segdistill.Term`, parsed.
 
     Attributes:
-        student, teacher: The names in each network, in order.
-        is_single: One feature, which the loss takes as a tensor; otherwise several, which it takes as a tuple.
+        student, teacher: The names in each network, in the order of ``on``.
+        is_single: True for one feature, which the loss takes as a tensor; False for a list, which it takes as a tuple.
     """
 
     student: tuple[str, ...]

@@ -1,11 +1,11 @@
-"""Features by name: read any layer of any network during its forward pass, without editing the network.
+"""Features by name: any layer of any network, read during the forward pass without editing the network.
 
 A name is a role that the network publishes (``stage1`` .. ``stage4``, ``head``), ``logits`` or ``aux``, or a tap:
 
     backbone.layer4      the output of that module
-    classifier.4:input   its first input
+    classifier.4:input   the first input of that module
     encoder[2]           an item of an output that is a list or a dict
-    layers.3:nhwc        any of these where the channels come last, as in a Swin transformer
+    layers.3:nhwc        any of these if the channels come last, as in a Swin transformer
 """
 
 import re
@@ -31,9 +31,9 @@ _LAST = ":nhwc"
 
 @dataclass(frozen=True)
 class Tap:
-    """One place in a network: the output of the module at ``path``, its first input, or an item of the output.
+    """One tensor in a network: the output of the module at ``path``, its first input, or an item of either.
 
-    Its channels come second, or last.
+    The channels are the second dimension, or the last one if ``is_last``.
     """
 
     path: str
@@ -43,11 +43,11 @@ class Tap:
 
 
 class FeatureReader:
-    """Runs a network and returns the named features of that pass.
+    """Run a network and return the named features of that pass.
 
-    The names are resolved once, with one forward pass of ``probe``; a feature that a later in-place operation
-    overwrites (an in-place ReLU behind a batch norm, say) is found in that pass and copied from then on. A
-    module that is called several times in a pass gives its last call.
+    The names are resolved once, with one forward pass of ``probe``. That pass also finds the features that a later
+    in-place operation overwrites, for instance an in-place ReLU after a batch norm; they are copied from then on. If a
+    module is called several times in a pass, its last call counts.
 
     Args:
         network: Any module whose output :func:`segdistill.outputs.read_output` understands.
@@ -55,10 +55,11 @@ class FeatureReader:
         probe: An image batch, shape (N, 3, H, W).
 
     Attributes:
-        shapes: The shape of every feature in the pass of ``probe``; ``aux`` among them where there is such a head.
+        shapes: The shape of every feature in the pass of ``probe``, ``logits`` included, and ``aux`` if the network has
+            an auxiliary head.
 
     Raises:
-        UserError: A name that the network does not have; the nearest one is offered.
+        UserError: A name that the network does not have; the message suggests the nearest one.
     """
 
     def __init__(self, network: nn.Module, names: Iterable[str], probe: Tensor) -> None:
@@ -69,12 +70,12 @@ class FeatureReader:
         taps = {name: resolve(network, name, probe) for name in self.names if name not in OUTPUTS}
         hooks = {name: _Hook(self._pass, name, tap) for name, tap in taps.items()}
         handles = [_register(network, hook) for hook in hooks.values()]
-        # The hooks go with the reader: a student that outlives its Distiller is as it was before.
+        # Remove the hooks with the reader, so that a student that outlives its Distiller keeps none.
         weakref.finalize(self, _remove, handles)
         self.shapes = self._probe(probe, hooks)
 
     def __call__(self, images: Tensor) -> dict[str, Tensor]:
-        """Return the features of one forward pass, by name; ``logits`` always among them."""
+        """Return the features of one forward pass by name, ``logits`` always included."""
         self._pass.features = features = {}
         try:
             output = self._run(self.network, images)
@@ -98,7 +99,7 @@ class FeatureReader:
                 )
         for name, feature in features.items():
             _check_layout(name, feature, hooks[name].tap if name in hooks else None, probe)
-        # An in-place dropout overwrites in training only, where this pass cannot see it.
+        # An in-place dropout overwrites its input in training only, so this pass cannot detect it.
         hidden = any(isinstance(module, _DropoutNd) and module.inplace for module in self.network.modules())
         for name, hook in hooks.items():
             hook.copies = hidden or version(features[name]) != hook.version
@@ -107,13 +108,13 @@ class FeatureReader:
 
 @dataclass
 class _Pass:
-    """Where hooks leave features while a reader's forward pass is under way; None at any other time."""
+    """The features that the hooks have stored in a reader's current forward pass; None outside of one."""
 
     features: dict[str, Tensor] | None = None
 
 
 class _Hook:
-    """A forward hook that keeps one feature; a class, so that a hooked network can still be pickled."""
+    """A forward hook that stores one feature. It is a class, so that a hooked network can still be pickled."""
 
     def __init__(self, current: _Pass, name: str, tap: Tap) -> None:
         self.current, self.name, self.tap = current, name, tap
@@ -156,12 +157,12 @@ def _item(value: object, item: str) -> object:
 
 
 def _check_layout(name: str, feature: Tensor, tap: Tap | None, images: Tensor) -> None:
-    """Refuse a map whose channels are not where they are looked for; vectors and tokens have no such order."""
+    """Raise if a map's channels are not where the tap expects them. Vectors and tokens are not checked."""
     if tap is not None and tap.is_last:
-        own = feature.permute(0, 2, 3, 1) if feature.dim() == 4 else feature
-        if feature.dim() != 4 or (_fits(own.shape[2:], images) and not _fits(own.shape[1:3], images)):
+        original = feature.permute(0, 2, 3, 1) if feature.dim() == 4 else feature
+        if feature.dim() != 4 or (_fits(original.shape[2:], images) and not _fits(original.shape[1:3], images)):
             raise UserError(
-                f"feature '{name}' is {tuple(own.shape)}, not a map with channels last; leave out '{_LAST}'"
+                f"feature '{name}' is {tuple(original.shape)}, not a map with channels last; leave out '{_LAST}'"
             )
     elif _has_channels_last(feature.shape, images):
         remedy = f"name it '{name}{_LAST}'" if tap is not None else "return it permuted, (N, channels, h, w)"
@@ -169,30 +170,30 @@ def _check_layout(name: str, feature: Tensor, tap: Tap | None, images: Tensor) -
 
 
 def _has_channels_last(shape: torch.Size, images: Tensor) -> bool:
-    """Whether a map can only be (N, h, w, C), by the images' height and width."""
+    """Return True if a map can only be (N, h, w, C), given the images' height and width."""
     is_map = len(shape) == 4 and shape[3] > 1
     return is_map and _fits(shape[1:3], images) and not _fits(shape[2:], images)
 
 
 def _fits(size: Sequence[int], images: Tensor) -> bool:
-    """Whether height and width can be those of a map of the images, at whatever stride, both rounded up or down."""
+    """Return True if a map of the images can have this height and width at some stride, each rounded up or down."""
     (height, width), (rows, columns) = images.shape[2:], size
     return bool(abs(rows * width - columns * height) < max(height, width))
 
 
 def roles(network: nn.Module) -> dict[str, str]:
-    """Return the roles that a network publishes: role to tap."""
+    """Return the roles that a network publishes, as a mapping of roles to taps."""
     return dict(getattr(unwrap(network), "roles", {}))
 
 
 def resolve(network: nn.Module, name: str, probe: Tensor) -> Tap:
-    """Find the place that ``name`` means in ``network``.
+    """Return the tap that ``name`` refers to in ``network``.
 
-    A path may leave out leading modules where the rest is unique. ``head``, where the network does not publish
-    it, is the input of the layer that makes the logits.
+    A path may leave out leading modules if the rest is unique. If the network does not publish ``head``, it is the
+    input of the layer that computes the logits.
 
     Raises:
-        UserError: Unknown name; the nearest role or module path is offered.
+        UserError: An unknown name; the message suggests the nearest role or module path.
     """
     bare = name.removesuffix(_LAST)
     text = roles(network).get(bare)
@@ -203,20 +204,22 @@ def resolve(network: nn.Module, name: str, probe: Tensor) -> Tap:
     paths = [path for path, _ in unwrap(network).named_modules() if path]
     if match:
         path = match["path"]
-        found = [path] if path in paths else [p for p in paths if p.endswith(f".{path}")]
-        if len(found) == 1:
+        matches = [path] if path in paths else [p for p in paths if p.endswith(f".{path}")]
+        if len(matches) == 1:
             is_last = bare != name or text.endswith(_LAST)
-            return Tap(found[0], is_input=match["input"] is not None, item=match["item"], is_last=is_last)
+            return Tap(matches[0], is_input=match["input"] is not None, item=match["item"], is_last=is_last)
     known = [*OUTPUTS, "head", *roles(network), *paths]
     hint = "(segdistill taps MODEL lists them all)"
     raise unknown(f"feature of {type(unwrap(network)).__name__}", bare, known, hint=hint)
 
 
 def classifier_path(network: nn.Module, probe: Tensor) -> str:
-    """Return the path of the last convolution or linear layer with as many outputs as there are classes.
+    """Return the path of the last convolution or linear layer with one output for each class.
+
+    The layers of an auxiliary head are left out.
 
     Raises:
-        UserError: There is none, so the network must name its head itself.
+        UserError: There is no such layer, so the network must publish its head.
     """
     called: list[tuple[str, int]] = []
 
@@ -244,7 +247,7 @@ def classifier_path(network: nn.Module, probe: Tensor) -> str:
 
 
 def unwrap(network: nn.Module) -> nn.Module:
-    """Return the network inside ``torch.compile`` and data-parallel wrappers, whose module paths are its own."""
+    """Return the network inside ``torch.compile`` and data-parallel wrappers, so that module paths have no prefix."""
     compiled = getattr(network, "_orig_mod", None)
     if isinstance(compiled, nn.Module):
         return unwrap(compiled)
@@ -255,7 +258,7 @@ def unwrap(network: nn.Module) -> nn.Module:
 
 @contextmanager
 def evaluating(network: nn.Module) -> Iterator[None]:
-    """Put a network in eval mode and give every module its own mode back afterwards."""
+    """Put a network in eval mode and restore the mode of every module afterwards."""
     training = [module for module in network.modules() if module.training]
     network.eval()
     try:
@@ -266,13 +269,13 @@ def evaluating(network: nn.Module) -> Iterator[None]:
 
 
 def probe_for(network: nn.Module, size: int = 128) -> Tensor:
-    """Return a black image (1, 3, size, size) where the network's parameters are, in their dtype."""
+    """Return a black image of shape (1, 3, size, size), on the device and in the dtype of the network's parameters."""
     parameter = next(network.parameters(), torch.empty(0))
     return torch.zeros(1, 3, size, size, device=parameter.device, dtype=parameter.dtype)
 
 
 def describe(network: nn.Module, probe: Tensor) -> list[tuple[str, str, tuple[int, ...]]]:
-    """List what can be tapped: (name, kind, shape) of the outputs, the roles and every module that gives a map."""
+    """Return (name, kind, shape) of all features: outputs, roles, and every module that returns a map or vectors."""
     rows: list[tuple[str, str, tuple[int, ...]]] = []
     handles = []
     for path, module in unwrap(network).named_modules():
@@ -298,7 +301,7 @@ def describe(network: nn.Module, probe: Tensor) -> list[tuple[str, str, tuple[in
 
 
 def _shape(network: nn.Module, name: str, probe: Tensor) -> tuple[str, torch.Size]:
-    """Return a feature's shape, and the name it can be tapped by: another where its channels come last."""
+    """Return a feature's name and shape; the name ends in ``:nhwc`` if the channels come last."""
     try:
         return name, FeatureReader(network, [name], probe).shapes[name]
     except UserError:

@@ -1,4 +1,4 @@
-"""The first stage: some losses have parts that learn from the teacher before the student's first step."""
+"""The first stage of training, in which parts of some losses learn from the teacher before the student's first step."""
 
 from collections.abc import Callable, Mapping
 
@@ -13,9 +13,9 @@ from segdistill.losses.self_taught import SelfTaught
 
 
 class FirstStage:
-    """Train the parts of losses that learn before the student: mask tokens, an autoencoder.
+    """The training of parts of losses that learn before the student, such as mask tokens or an autoencoder.
 
-    ::
+    Example::
 
         stage = distiller.first_stage
         if stage is not None:
@@ -29,7 +29,8 @@ class FirstStage:
 
     Args:
         terms: The terms whose losses have such parts, by name.
-        prepare: Returns the teacher's features and the labels of a batch, as :meth:`segdistill.Distiller.prepare`.
+        prepare: A function that returns the teacher's features and the labels of a batch, such as
+            :meth:`segdistill.Distiller.prepare`.
     """
 
     def __init__(self, terms: Mapping[str, WiredTerm], prepare: Callable[[Tensor, Tensor], Part]) -> None:
@@ -38,11 +39,11 @@ class FirstStage:
 
     @property
     def share(self) -> float:
-        """The length of the stage, as a share of the number of the student's steps."""
+        """The number of steps of the stage, as a share of the number of the student's steps."""
         return max(loss.first_stage for loss in self._losses().values())
 
     def objective(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Return the scalar to minimize; the student is not run.
+        """Return the scalar to minimize. The student does not run.
 
         Args:
             images, labels: As for a step of the Distiller.
@@ -56,7 +57,7 @@ class FirstStage:
         return torch.stack(objectives).sum()
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """Return a new optimizer for each term's parts, by the term's name, with the settings of its paper."""
+        """Return a new optimizer for the parts of each term, by the term's name, with the settings of its paper."""
         return {name: loss.inner_optimizer() for name, loss in self._losses().items()}
 
     def parameters(self) -> dict[str, list[nn.Parameter]]:

@@ -1,4 +1,4 @@
-"""Measure the gradient of each term at the student, and set weights from it."""
+"""Norms of each term's gradient with respect to the student, and weights set from them."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -14,31 +14,31 @@ from segdistill.errors import UserError
 def gradient_norms(terms: Mapping[str, Tensor], parameters: Iterable[nn.Parameter]) -> dict[str, float]:
     """Return the L2 norm of each unweighted term's gradient with respect to ``parameters``.
 
-    The graph is kept, so ``backward`` can follow. A term without a graph has norm 0. With several processes, the norm
-    is the mean over them. Each term costs one backward pass, so call this in a few steps only.
+    The graph is retained, so ``backward`` can follow. A term without a graph has norm 0. With several processes, the
+    norm is the mean over them. Each term costs one backward pass, so call this in a few steps only.
     """
-    wanted = [parameter for parameter in parameters if parameter.requires_grad]
+    trained = [parameter for parameter in parameters if parameter.requires_grad]
     norms = {}
     for name, value in terms.items():
         norms[name] = 0.0
         if value.requires_grad:
-            norms[name] = _norm_in_half(value, wanted) if _is_half(value) else _norm(value, wanted)
+            norms[name] = _norm_in_half(value, trained) if _is_half(value) else _norm(value, trained)
     return _mean_over_processes(norms)
 
 
-def _norm(value: Tensor, wanted: list[nn.Parameter]) -> float:
-    gradients = torch.autograd.grad(value, wanted, retain_graph=True, allow_unused=True)
+def _norm(value: Tensor, parameters: list[nn.Parameter]) -> float:
+    gradients = torch.autograd.grad(value, parameters, retain_graph=True, allow_unused=True)
     squares = [gradient.float().square().sum() for gradient in gradients if gradient is not None]
     return math.sqrt(torch.stack(squares).sum().item()) if squares else 0.0
 
 
-def _norm_in_half(value: Tensor, wanted: list[nn.Parameter]) -> float:
-    """Measure at the largest scale that fits: in float16 small gradients vanish and large ones overflow."""
+def _norm_in_half(value: Tensor, parameters: list[nn.Parameter]) -> float:
+    """Measure at the largest scale that does not overflow: in float16, small gradients would underflow to zero."""
     for power in range(24, 0, -4):
-        norm = _norm(value.float() * 2.0**power, wanted)
+        norm = _norm(value.float() * 2.0**power, parameters)
         if math.isfinite(norm):
             return norm / 2.0**power
-    return _norm(value, wanted)
+    return _norm(value, parameters)
 
 
 def _is_half(value: Tensor) -> bool:
@@ -58,10 +58,10 @@ def _mean_over_processes(norms: dict[str, float]) -> dict[str, float]:
 
 
 class AutoWeight(nn.Module):
-    """Set a weight once, so that a term's gradient is ``share`` times the task's at the student.
+    """A weight that makes a term's gradient at the student ``share`` times the gradient of the task.
 
     It is the mean of ``share * |task gradient| / |term gradient|`` over the first ``STEPS`` steps in which the term
-    has a gradient, kept as a buffer, so that a resumed run has the same weight.
+    has a gradient, and constant from then on. Buffers hold it, so that a resumed run has the same weight.
     """
 
     STEPS = 5
@@ -77,14 +77,14 @@ class AutoWeight(nn.Module):
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         super()._load_from_state_dict(*args, **kwargs)
-        self._settled = None  # the cached weight is out of date
+        self._settled = None  # the buffers have changed
 
     @classmethod
     def parse(cls, text: str) -> "AutoWeight":
-        """Read ``"auto:0.2"``.
+        """Return the weight that a text such as ``"auto:0.2"`` describes.
 
         Raises:
-            UserError: Any other text.
+            UserError: The text is anything else.
         """
         kind, _, share = text.partition(":")
         try:
@@ -106,11 +106,11 @@ class AutoWeight(nn.Module):
             return self._settled
         value = float(self.total / self.count.clamp(min=1))
         if self.settled:
-            self._settled = value  # spares a device synchronization in every later step
+            self._settled = value  # avoids a device synchronization in every later step
         return value
 
     def measure(self, task: float, term: float) -> None:
-        """Count the gradient norms of task and term in one step."""
+        """Add the gradient norms of task and term in one step to the mean."""
         if term > 0 and math.isfinite(term) and math.isfinite(task):
             self.total += self.share * task / term
             self.count += 1

@@ -1,4 +1,4 @@
-"""What surrounds a call of a loss: its errors name the term, its inputs stay as they are, its graph can be kept."""
+"""Context managers around a call of a loss: errors name the term, inputs stay unchanged, the graph can be retained."""
 
 import sys
 from collections.abc import Iterator, Mapping
@@ -13,7 +13,7 @@ from segdistill.errors import UserError
 
 @contextmanager
 def named(term: str) -> Iterator[None]:
-    """Turn an error into a UserError that names the term."""
+    """Turn a TypeError, ValueError or AttributeError into a UserError that names the term."""
     try:
         yield
     except (TypeError, ValueError, AttributeError) as error:
@@ -22,19 +22,19 @@ def named(term: str) -> Iterator[None]:
 
 @contextmanager
 def unchanged(student: Mapping[str, Tensor], teacher: Mapping[str, Tensor], labels: Tensor | None) -> Iterator[None]:
-    """Raise if a loss changes an input in place: other terms and the caller read the same tensors."""
-    given = {"labels": labels, **{f"the student's '{name}'": x for name, x in student.items()}}
-    given |= {f"the teacher's '{name}'": x for name, x in teacher.items()}
-    before = {what: version(tensor) for what, tensor in given.items() if tensor is not None}
+    """Raise if a loss changes an input in place, because other terms and the caller read the same tensors."""
+    inputs = {"labels": labels, **{f"the student's '{name}'": x for name, x in student.items()}}
+    inputs |= {f"the teacher's '{name}'": x for name, x in teacher.items()}
+    before = {what: version(tensor) for what, tensor in inputs.items() if tensor is not None}
     yield
-    for what, tensor in given.items():
+    for what, tensor in inputs.items():
         if tensor is not None and version(tensor) != before[what]:
-            raise ValueError(f"the loss changes {what} in place, and others need it as it was; let it take a .clone()")
+            raise ValueError(f"the loss changes {what} in place, and other terms read it; change a .clone() instead")
 
 
 @contextmanager
 def uncompiled() -> Iterator[None]:
-    """Run compiled modules as they were before: a compiled graph is not kept, and gradients are measured on it."""
+    """Run compiled modules eagerly: measuring gradients needs a retained graph, and a compiled one is not retained."""
     if "torch._dynamo" not in sys.modules:  # nothing is compiled, and the import takes seconds
         yield
         return

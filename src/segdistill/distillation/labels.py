@@ -1,4 +1,4 @@
-"""The labels of a batch: checked, and in each form that a term may ask for."""
+"""Labels of a batch: a check of their values, and the forms that a term may ask for."""
 
 from collections.abc import Collection, Mapping
 
@@ -10,19 +10,19 @@ from segdistill.errors import UserError
 
 
 def check_labels(labels: Tensor, num_classes: int, ignore_index: int) -> None:
-    """Raise for a label that is neither a class nor void. On a device this waits for the device.
+    """Raise for a label that is neither a class nor void. On a GPU this synchronizes with the device.
 
     Raises:
-        UserError: Shows the labels found.
+        UserError: The labels are not integers, or some are out of range; the message shows them.
     """
     if labels.is_floating_point() or labels.is_complex():
         raise UserError(f"labels are class indices, integers, got a tensor of {labels.dtype}")
     wrong = (labels != ignore_index) & ((labels < 0) | (labels >= num_classes))
     if bool(wrong.any()):
-        found = torch.unique(labels[wrong]).tolist()
-        shown = ", ".join(map(str, found[:4])) + (", ..." if len(found) > 4 else "")
+        values = torch.unique(labels[wrong]).tolist()
+        text = ", ".join(map(str, values[:4])) + (", ..." if len(values) > 4 else "")
         raise UserError(
-            f"labels hold {shown}, and the student has {num_classes} classes; expected 0..{num_classes - 1}, or "
+            f"labels hold {text}, and the student has {num_classes} classes; expected 0..{num_classes - 1}, or "
             f"{ignore_index} (ignore_index) for void"
         )
 
@@ -30,18 +30,18 @@ def check_labels(labels: Tensor, num_classes: int, ignore_index: int) -> None:
 def label_forms(
     labels: Tensor, teacher: Mapping[str, Tensor], forms: Collection[str | None], ignore_index: int
 ) -> dict[str | None, Tensor | None]:
-    """Return the labels in the forms that terms ask for; None and ``"valid"`` are always among them.
+    """Return the labels in the forms that terms ask for. The forms None and ``"valid"`` are always included.
 
     Args:
         labels: Class indices.
-        teacher: The teacher's features; its logits decide ``"teacher_correct"``.
-        forms: The ``labels`` of all terms.
+        teacher: The teacher's features; ``"teacher_correct"`` reads the logits.
+        forms: The argument ``labels`` of all terms.
         ignore_index: The label of void pixels.
     """
-    found: dict[str | None, Tensor | None] = {None: None, "valid": labels}
+    by_form: dict[str | None, Tensor | None] = {None: None, "valid": labels}
     if "teacher_correct" in forms:
-        found["teacher_correct"] = _where_correct(labels, teacher["logits"], ignore_index)
-    return found
+        by_form["teacher_correct"] = _where_correct(labels, teacher["logits"], ignore_index)
+    return by_form
 
 
 def _where_correct(labels: Tensor, teacher_logits: Tensor, ignore_index: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""The terms that a Distiller is given: by name, by the name of a method, or by a function of the networks."""
+"""Terms of a Distiller, given as a mapping, as the name of a method, or as a function of the networks."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -38,7 +38,7 @@ def method_terms(
     Args:
         method: A name that ``segdistill losses`` lists, or several joined by ``+``.
         student, teacher: The networks, as for a Distiller.
-        num_classes: The number of classes; by default that of the student's logits.
+        num_classes: The number of classes; by default the number of channels of the student's logits.
         ignore_index: The label of void pixels.
         probe: An image batch for the forward pass that finds the features' widths; by default a black image.
 
@@ -50,10 +50,10 @@ def method_terms(
 
 
 def as_network(teacher: Teacher | None) -> nn.Module | None:
-    """Return the teacher as one network; several become an :class:`segdistill.Ensemble`.
+    """Return the teacher as one network. Several teachers become an :class:`segdistill.Ensemble`.
 
     Raises:
-        UserError: Not a network.
+        UserError: The argument is not a network.
     """
     if isinstance(teacher, Mapping | list | tuple | nn.ModuleDict | nn.ModuleList):
         return Ensemble(teacher)
@@ -63,10 +63,10 @@ def as_network(teacher: Teacher | None) -> nn.Module | None:
 def resolve_terms(
     terms: Terms | None, student: nn.Module, teacher: nn.Module | None, *, ignore_index: int, probe: Tensor | None
 ) -> dict[str, Term]:
-    """Return the terms by name, whichever way they are given; see :class:`segdistill.Distiller`.
+    """Return the terms by name, for any of the forms that :class:`segdistill.Distiller` takes.
 
     Raises:
-        UserError: Anything else, or an unknown method.
+        UserError: The terms have another form, or the method is unknown.
     """
     if isinstance(terms, str):
         return method_terms(terms, student, teacher, ignore_index=ignore_index, probe=probe)

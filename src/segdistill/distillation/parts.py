@@ -1,4 +1,7 @@
-"""Parts of one step, over accumulation and processes: each is weighted by what the losses' means count in it."""
+"""Parts of one training step, from gradient accumulation or several processes, and their weights.
+
+A part is weighted by the number of pixels or images that each loss averages over in it.
+"""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,13 +14,13 @@ from segdistill.outputs import DistillerOutput
 
 
 class Part:
-    """One part of a step: the teacher's features and the labels, without gradients.
+    """One part of a step: the teacher's features, without gradients, and the labels.
 
-    Not a dataclass, because Lightning Fabric copies those and would cast the teacher's features.
+    It is not a dataclass, because Lightning Fabric copies dataclasses and would cast the teacher's features.
 
     Attributes:
         teacher: The teacher's features by name.
-        labels: The labels in each of the forms that a term may ask for.
+        labels: The labels in each form that a term asks for.
         share: The weight of the part if all parts count equally; 1 for a step of one part.
         shares: The weight of the part in each term's mean, by the term's name; empty for a step of one part.
     """
@@ -29,11 +32,11 @@ class Part:
         self.shares: dict[str, Tensor] = {}
 
     def share_of(self, term: str) -> Tensor | float:
-        """Return the factor of a term's value in this part."""
+        """Return the factor to multiply a term's value in this part by."""
         return self.shares.get(term, self.share)
 
     def of_whole(self, out: DistillerOutput) -> DistillerOutput:
-        """Return the part's contribution to the values of the whole step, without their graphs."""
+        """Return the part's contribution to the values of the whole step, detached."""
         terms = {name: _without_graph(self.share_of(name) * value) for name, value in out.terms.items()}
         inner = {name: _without_graph(self.share * value) for name, value in out.inner_objectives.items()}
         return out._replace(total=_without_graph(out.total), terms=terms, inner_objectives=inner)
@@ -42,17 +45,17 @@ class Part:
 def share_out(parts: Sequence[Part], counts: Sequence[Mapping[str, Tensor]]) -> None:
     """Set the shares of all parts of one step, over all processes.
 
-    The mean over the processes, as DDP takes it, of the sum over the parts is then the value of the whole step.
+    The sum over the parts of a process, averaged over the processes as DDP does, is then the value of the whole step.
 
     Args:
         parts: The parts in this process.
-        counts: For each part, what every term's mean counts in it, by the term's name.
+        counts: For each part, the number that every term averages over in it, by the term's name.
     """
     names = list(counts[0])
     counted = torch.stack([torch.stack(list(count.values())) for count in counts])  # (parts, terms)
     counted = torch.cat([counted, torch.ones_like(counted[:, :1])], dim=1)  # the parts themselves count 1 each
     totals = summed(counted.sum(dim=0))
-    # A term that counts nothing in the whole step is zero in every part, so its share does not matter.
+    # A term that averages over nothing in the whole step is zero in every part, so its share does not matter.
     shares = torch.where(totals > 0, counted, counted[:, -1:]) / torch.where(totals > 0, totals, totals[-1])
     for part, row in zip(parts, (shares * _processes()).unbind(), strict=True):
         *shares_of_terms, part.share = row.unbind()
@@ -79,7 +82,7 @@ def whole_step(outs: Sequence[DistillerOutput]) -> DistillerOutput:
 
 
 def _without_graph(value: Tensor) -> Tensor:
-    """Detach a value; ``requires_grad`` still tells that it had a graph."""
+    """Return the value without its graph. Its ``requires_grad`` tells whether it had one."""
     return value.detach().requires_grad_(value.requires_grad)
 
 

@@ -1,4 +1,4 @@
-"""Read the features that several terms need from one network, and name the term that asks for a missing one."""
+"""A reader of the features that several terms need from one network; errors name the term."""
 
 from collections.abc import Mapping
 
@@ -11,7 +11,7 @@ from segdistill.errors import FOREIGN, UserError, first_line
 def read_features(
     network: nn.Module, role: str, wanted: Mapping[str, tuple[str, ...]], probe: Tensor | None
 ) -> FeatureReader:
-    """Return one reader of all features, which tries them in one forward pass.
+    """Return one reader of all features, tested in one forward pass.
 
     Args:
         network: Student or teacher.
@@ -20,7 +20,7 @@ def read_features(
         probe: An image batch for the pass; by default a black image.
 
     Raises:
-        UserError: A feature that the network does not have, or a network that fails on the probe.
+        UserError: The network does not have a feature, or fails on the probe.
     """
     default = probe_for(network)
     image = default if probe is None else probe.to(default)
@@ -31,7 +31,7 @@ def read_features(
             size = "x".join(map(str, image.shape[2:]))
             raise UserError(
                 f"the {role} fails on an image of {size}: {first_line(error)}; give a probe (in a recipe data.crop) "
-                "of a size that it takes"
+                "of a size that it accepts"
             ) from error
         for name, features in wanted.items():  # find the term
             try:

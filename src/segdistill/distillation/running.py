@@ -1,4 +1,4 @@
-"""Run any network in its own dtype, on images that it does not change."""
+"""A forward pass of any network, in the network's dtype and without changes to the caller's images."""
 
 from contextlib import nullcontext
 
@@ -13,8 +13,8 @@ HALF = (torch.float16, torch.bfloat16)
 class Runner:
     """Run a network without changing the caller's images.
 
-    A network that changes its input in place (to normalize it, for instance) gets a copy. The first pass in training
-    mode and the first in eval mode run on a copy and find out.
+    A network that changes its input in place, for instance to normalize it, gets a copy. The first pass in training
+    mode and the first in eval mode run on a copy to detect this.
     """
 
     def __init__(self) -> None:
@@ -34,10 +34,10 @@ class Runner:
 
 
 def run(network: nn.Module, images: Tensor) -> SegOutput:
-    """Return the output of a network for images in the dtype of its weights.
+    """Return the output of a network for images, cast to the dtype of its weights.
 
-    A network in half precision computes in it, outside autocast. A network with the attribute ``runs_members`` casts
-    the images for each of its members.
+    A network in half precision runs outside autocast. A network with the attribute ``runs_members`` casts the images
+    for each of its members.
     """
     if getattr(network, "runs_members", False) or not images.is_floating_point():
         return read_output(network(images))
@@ -47,7 +47,7 @@ def run(network: nn.Module, images: Tensor) -> SegOutput:
 
 
 def version(tensor: Tensor) -> int | None:
-    """Return how often a tensor was changed in place; None in inference mode, which does not count."""
+    """Return how often a tensor was changed in place; None for a tensor of inference mode, which does not count it."""
     return None if tensor.is_inference() else tensor._version
 
 

@@ -1,4 +1,4 @@
-"""Find the parameters and buffers that two networks share: the same tensors, or others over the same memory."""
+"""Parameters and buffers that two networks share: the same tensors, or different tensors in the same memory."""
 
 from collections import defaultdict
 from itertools import chain
@@ -8,9 +8,9 @@ from torch.nn.parameter import is_lazy
 
 
 def shared_tensors(one: nn.Module, other: nn.Module) -> list[tuple[str, str]]:
-    """Return the names of every parameter and buffer that two networks share, in ``one`` and in ``other``.
+    """Return (name in ``one``, name in ``other``) of every parameter and buffer that two networks share.
 
-    Two tensors next to each other in the memory of one file share nothing; a slice of a tensor shares it.
+    A slice of a tensor shares memory with the tensor. Tensors that occupy separate parts of one storage do not.
     """
     by_memory = defaultdict(list)
     for name, tensor in _tensors(other):
@@ -28,7 +28,7 @@ def _tensors(network: nn.Module) -> chain[tuple[str, Tensor]]:
 
 
 def _memory(tensor: Tensor) -> tuple[str, int]:
-    """Return a key of a tensor's memory: its start, or the tensor itself if it has no memory yet."""
+    """Return a key of a tensor's memory: the storage's address, or the tensor's id if it has no memory yet."""
     start = 0 if is_lazy(tensor) or tensor.is_meta else tensor.untyped_storage().data_ptr()
     return (str(tensor.device), start) if start else ("", id(tensor))
 
@@ -39,7 +39,7 @@ def _overlap(one: Tensor, other: Tensor) -> bool:
 
 
 def _extent(tensor: Tensor) -> tuple[int, int]:
-    """Return the address of a tensor's first byte and that after its last byte."""
+    """Return the address of a tensor's first byte and the address after its last byte."""
     last = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
     first = tensor.data_ptr()
     return first, first + (last + 1) * tensor.element_size()

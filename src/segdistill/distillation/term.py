@@ -1,4 +1,4 @@
-"""A Term: which loss compares which features, with what weight, on which labels, through which adapter."""
+"""The Term: a loss, the features that it compares, its labels, its weight and its adapter."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -20,13 +20,13 @@ from segdistill.schedules import Schedule
 class Term:
     """One line of the objective: a loss, the features that it compares, its labels and its weight.
 
-    Arguments that are not given follow the loss. A loss of this package has the feature, the labels and the weight
-    that ``segdistill losses`` lists, exactly as ``terms.NAME={}`` in a recipe. Any other loss compares the logits, gets
-    no labels and has weight 1.
+    The defaults depend on the loss. A loss of this package has the feature, the labels and the weight that
+    ``segdistill losses`` lists, exactly as ``terms.NAME={}`` in a recipe. Any other loss compares the logits, gets no
+    labels and has weight 1.
 
     A Term is a declaration: building a :class:`segdistill.Distiller` does not change it. Two Distillers that use one
-    Term share its loss and any adapter that it gives, with their parameters and memories; to train them apart, build
-    the Term twice or copy it with ``copy.deepcopy``.
+    Term share its loss and the adapters given to it, with their parameters and memory banks. To train them separately,
+    build the Term twice or copy it with ``copy.deepcopy``.
 
     Args:
         loss: Any callable ``(student, teacher, labels) -> scalar``: a loss of :mod:`segdistill.losses`, or your own
@@ -34,17 +34,17 @@ class Term:
             the attributes that a Term reads from it, all optional.
         on: The feature to compare: a name, a pair (name in the student, name in the teacher), or a list of these for a
             loss that takes tuples of maps.
-        labels: ``"valid"`` gives the labels to the loss. ``"teacher_correct"`` gives them with every pixel void that
-            the teacher (of several, their average) gets wrong. None gives no labels.
+        labels: ``"valid"`` passes the labels to the loss. ``"teacher_correct"`` passes them with the pixels void that
+            the teacher (or the average of several) classifies wrongly. None passes no labels.
         weight: A number, a schedule (:mod:`segdistill.schedules`), or ``"auto:0.2"``: measured once, in the first
-            steps, so that the term's gradient at the student is 0.2 times the task's.
+            steps, so that the term's gradient at the student is 0.2 times the gradient of the task.
         adapter: A module applied to the student's feature, instead of the 1x1 convolution that is added if the channels
             differ and the loss needs them equal. For a list of features, a list with one module each.
-        teacher: The name of one of several teachers, to compare with its features. By default the logits are the
-            average of all teachers.
+        teacher: The name of one of several teachers, whose features to compare. By default the logits are the average
+            of all teachers.
 
     Raises:
-        UserError: A loss, features, labels, a weight or an adapter of another kind.
+        UserError: A loss, features, labels, a weight or an adapter of the wrong type.
     """
 
     def __init__(
@@ -73,10 +73,10 @@ class Term:
         self.needs_teacher = bool(trait(loss, "needs_teacher"))
         self.mean_over: MeanOver = trait(loss, "mean_over")
         if self.mean_over not in get_args(MeanOver):
-            raise UserError(f"the loss's mean_over is one of {get_args(MeanOver)}, got {self.mean_over!r}")
+            raise UserError(f"the loss's mean_over must be one of {get_args(MeanOver)}, got {self.mean_over!r}")
         count = len(self.features.student)
         if not count:
-            raise UserError("on names no feature; give one, as in on='logits'")
+            raise UserError("on is empty; name a feature, as in on='logits'")
         if self.adapters is not None and len(self.adapters) != count:
             raise UserError(f"on names {count} features, so adapter must be {count} modules, got {len(self.adapters)}")
 
@@ -87,7 +87,7 @@ class Term:
             UserError: The loss declares that it needs a teacher.
         """
         if declared(self.loss, "needs_teacher"):
-            raise UserError("the task is the student's own and this loss needs a teacher; give its term another name")
+            raise UserError("the task has no teacher and this loss needs one; give its term another name")
         task = copy(self)
         task.needs_teacher = False
         task.labels = self.labels or "valid"
@@ -103,24 +103,24 @@ class Term:
 
     @property
     def reads_classes(self) -> bool:
-        """True if the logits must have two classes at least, for a softmax over them or an argmax."""
+        """True if the logits must have at least two classes, for a softmax or an argmax over them."""
         names = (*self.features.student, *self.features.teacher)
         is_on_logits = any(name.rpartition(".")[2] == "logits" for name in names)
         return self.labels == "teacher_correct" or (trait(self.loss, "reads_classes") and is_on_logits)
 
     @property
     def classifies(self) -> bool:
-        """True if the labels must be the indices of the student's outputs, as for cross-entropy."""
+        """True if the labels must be indices of the student's classes, as for cross-entropy."""
         return bool(trait(self.loss, "reads_classes") and not trait(self.loss, "needs_teacher"))
 
     def wire(self, student: Mapping[str, torch.Size], teacher: Mapping[str, torch.Size]) -> WiredTerm:
-        """Return the module that computes this term between features of these shapes.
+        """Return the module that computes this term for features of these shapes.
 
         Args:
             student, teacher: The shapes of the networks' features, by name.
 
         Raises:
-            UserError: Logits with different numbers of classes, or a map against a vector.
+            UserError: The logits have different numbers of classes, or one feature is a map and the other a vector.
         """
         names, adapters = self.features, None
         students = [student[name] for name in names.student]
@@ -148,22 +148,22 @@ class Term:
 
 def _check_kinds(on: object, labels: object, weight: object, adapter: object) -> None:
     if labels not in (None, "valid", "teacher_correct"):
-        raise UserError(f"labels is 'valid', 'teacher_correct' or None, got {labels!r}")
+        raise UserError(f"labels must be 'valid', 'teacher_correct' or None, got {labels!r}")
     for feature in on if isinstance(on, Sequence) and not isinstance(on, str | tuple) else [on]:
         names = feature if isinstance(feature, tuple) and len(feature) == 2 else [feature]
         if not all(isinstance(name, str) for name in names):
-            raise UserError(f"on names a feature, a pair (student's, teacher's), or a list of these, got {on!r}")
+            raise UserError(f"on must be a name, a pair (student's, teacher's), or a list of these, got {on!r}")
     if isinstance(weight, str):
         AutoWeight.parse(weight)
     elif not (callable(weight) or _is_number(weight)):
         raise UserError(f"a weight is a number, a schedule or 'auto:SHARE' as in 'auto:0.2', got {weight!r}")
     given = adapter if isinstance(adapter, Sequence | nn.ModuleList) and not isinstance(adapter, str) else [adapter]
     if adapter is not None and not all(isinstance(module, nn.Module) for module in given):
-        raise UserError(f"an adapter is an nn.Module, or a list of them, got {adapter!r}")
+        raise UserError(f"adapter must be an nn.Module, or a list of them, got {adapter!r}")
 
 
 def _is_number(value: Any) -> bool:
-    """Return True for a finite number, of Python, NumPy or a tensor."""
+    """Return True for a finite number: a Python or NumPy scalar, or a tensor with one element."""
     try:
         return math.isfinite(value)
     except (TypeError, ValueError):

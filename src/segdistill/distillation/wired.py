@@ -19,7 +19,7 @@ from segdistill.schedules import Schedule
 
 @dataclass(frozen=True)
 class Wire:
-    """One connection: a feature of the student, compared with one of the teacher through an adapter."""
+    """One connection: a feature of the student, its adapter, and the teacher's feature to compare it with."""
 
     student: str
     student_shape: torch.Size
@@ -34,21 +34,21 @@ class Wire:
 
 
 class WiredTerm(nn.Module):
-    """A :class:`segdistill.Term` between two networks: the module that computes it.
+    """The module that computes a :class:`segdistill.Term` between two networks.
 
-    :meth:`segdistill.Term.wire` makes it, and ``distiller.terms`` holds it under the term's name.
+    :meth:`segdistill.Term.wire` returns it, and ``distiller.terms`` holds it under the term's name.
 
     Attributes:
-        loss: The Term's.
+        loss: The loss of the Term.
         labels: The labels that the loss gets; see :class:`segdistill.Term`.
         weight: A number, a schedule, or the module that measures a weight ``"auto:SHARE"``.
         adapters: One module for each feature; None for a loss without a teacher.
         features: The names of the features.
-        mean_over: What the loss is a mean over; see :meth:`count`.
+        mean_over: ``"pixels"``, ``"images"`` or ``"batch"``: what the loss averages over; see :meth:`count`.
         wires: One :class:`Wire` for each feature.
     """
 
-    # The order of these modules is that of the parameters in an optimizer's state: checkpoints depend on it.
+    # An optimizer's state has the parameters in the order of these modules, so checkpoints depend on the order.
     def __init__(
         self,
         loss: Callable[..., Tensor],
@@ -71,18 +71,18 @@ class WiredTerm(nn.Module):
 
     @property
     def needs_teacher(self) -> bool:
-        """False for a loss of the student and the labels alone, as the task loss."""
+        """False for a loss of the student and the labels alone, such as the task loss."""
         return self.adapters is not None
 
     @property
     def self_taught(self) -> SelfTaught | None:
-        """The loss, if it has parts that learn from an objective of their own."""
+        """The loss, if it has parts that learn from an inner objective; otherwise None."""
         return self.loss if isinstance(self.loss, SelfTaught) else None
 
     def forward(
         self, student: Mapping[str, Tensor], teacher: Mapping[str, Tensor], labels: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
-        """Return the unweighted loss and, in training, the objective of its parts that learn next to the student.
+        """Return the unweighted loss and, in training, the objective of its parts that learn along with the student.
 
         Args:
             student, teacher: The networks' features by name.
@@ -102,10 +102,10 @@ class WiredTerm(nn.Module):
         return value, taught.inner_objective(*packed, labels)
 
     def first_stage_objective(self, teacher: Mapping[str, Tensor], labels: Tensor | None) -> Tensor:
-        """Return the objective of parts that learn before the student.
+        """Return the objective of the parts that learn before the student.
 
         Args:
-            teacher, labels: As for a step.
+            teacher, labels: As for :meth:`forward`.
         """
         taught = self.self_taught
         if taught is None:
@@ -115,12 +115,14 @@ class WiredTerm(nn.Module):
     def count(
         self, teacher: Mapping[str, Tensor], labels: Mapping[str | None, Tensor | None], ignore_index: int
     ) -> Tensor:
-        """Return what the loss's mean counts in a batch, a whole number; ``mean_over`` of the loss names it.
+        """Return the number that the loss averages over in a batch: of valid pixels or of images with one, or 1.
+
+        ``mean_over`` of the loss decides which. A loss with neither a teacher nor labels counts 1.
 
         Args:
-            teacher: The teacher's features; of several maps the coarsest counts.
-            labels: The labels in each form, ``"valid"`` among them.
-            ignore_index: The label of pixels that do not count.
+            teacher: The teacher's features; of several maps, the coarsest is used.
+            labels: The labels in each form, ``"valid"`` included.
+            ignore_index: The label of void pixels.
         """
         given = labels["valid"]
         assert given is not None
@@ -138,26 +140,26 @@ class WiredTerm(nn.Module):
         return (valid if self.mean_over == "pixels" else valid.reshape(len(valid), -1).any(dim=1)).sum()
 
     def weight_at(self, progress: float) -> float:
-        """Return the weight at this point of the run, from 0 to 1."""
+        """Return the weight at this progress of the run, from 0 to 1."""
         if isinstance(self.weight, AutoWeight):
             return self.weight.value()
         return float(self.weight(progress) if callable(self.weight) else self.weight)
 
     def _packed(self, maps: Sequence[Any]) -> Any:
-        """Return one map as it is, several as a tuple."""
+        """Return one feature as it is, several as a tuple."""
         return maps[0] if self.features.is_single else tuple(maps)
 
 
 def adapter_for(name: str, student: torch.Size, teacher: torch.Size, *, equal_channels: bool) -> nn.Module:
-    """Return the module that takes a feature of the student to the teacher's channels, or the identity.
+    """Return a module that maps a feature of the student to the teacher's channels, or the identity.
 
     Args:
-        name: The feature's, in the student.
-        student, teacher: The shapes of the feature.
-        equal_channels: The loss needs the same number of channels in both.
+        name: The name of the feature in the student.
+        student, teacher: The shapes of the feature in each network.
+        equal_channels: True if the loss needs the same number of channels in both.
 
     Raises:
-        UserError: Logits with different numbers of classes, or a map against a vector.
+        UserError: The logits have different numbers of classes, or one feature is a map and the other a vector.
     """
     if len(student) != len(teacher):
         raise UserError(f"feature '{name}' is {tuple(student)} in the student and {tuple(teacher)} in the teacher")
@@ -184,7 +186,7 @@ def adapter_name(adapter: nn.Module) -> str:
 
 
 def _adapted(adapter: nn.Module, x: Tensor) -> Tensor:
-    """Apply an adapter, in the wider of the dtypes of adapter and feature unless autocast chooses one."""
+    """Apply an adapter in the wider dtype of adapter and feature, unless autocast chooses the dtype."""
     weight = next(adapter.parameters(), None)
     autocast_chooses = x.dtype != torch.float64 and torch.is_autocast_enabled(x.device.type)
     if weight is None or weight.dtype == x.dtype or autocast_chooses:
@@ -195,7 +197,7 @@ def _adapted(adapter: nn.Module, x: Tensor) -> Tensor:
 
 
 def _alike(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
-    """Return both in the teacher's size and the wider of their dtypes."""
+    """Return both features in the teacher's size and in the wider of their dtypes."""
     if student.shape[2:] != teacher.shape[2:]:
         student = F.interpolate(student, teacher.shape[2:], mode="bilinear", align_corners=False)
     dtype = torch.promote_types(student.dtype, teacher.dtype)

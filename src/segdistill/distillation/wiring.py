@@ -1,4 +1,4 @@
-"""The wiring table of a Distiller: the features that it compares, with adapter, labels and weight."""
+"""The wiring table of a Distiller: the features that it compares, their adapters, labels and weights."""
 
 from collections.abc import Callable
 
@@ -10,10 +10,10 @@ from segdistill.distillation.wired import Wire, WiredTerm
 
 
 class Wiring:
-    """The wiring table of a Distiller; ``str()`` gives it as text.
+    """The wiring table of a Distiller. ``str()`` returns it as text.
 
     Attributes:
-        rows: One (term's name, term, wire) for each feature of each term.
+        rows: A tuple (name of the term, term, wire) for each feature of each term.
     """
 
     HEADER = ("term", "loss", "student", "teacher", "adapter", "resized", "labels", "weight")
@@ -38,7 +38,7 @@ class Wiring:
         ]
 
     def __str__(self) -> str:
-        """Align the columns."""
+        """Return the table as text with aligned columns."""
         lines = [self.HEADER, *self.cells()]
         widths = [max(len(line[column]) for line in lines) for column in range(len(self.HEADER))]
         return "\n".join(

@@ -1,1 +1,1 @@
-"""Use a trained network: scores, predictions, parameters and operations."""
+"""Evaluation of trained networks: scores, predictions, numbers of parameters and operations."""

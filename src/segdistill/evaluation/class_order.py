@@ -1,4 +1,4 @@
-"""Class names are compared where they are known on both sides; the same names in another order are put in order."""
+"""Class names of a network and a data set: compared if both are known; a different order is adapted."""
 
 import logging
 from collections.abc import Collection, Sequence
@@ -17,7 +17,7 @@ _log = logging.getLogger(__name__)
 
 
 def names_beside(weights: Path) -> tuple[str, ...]:
-    """Return the class names of the run that a weights file belongs to; none where it belongs to none.
+    """Return the class names of the run that a weights file belongs to; empty if it belongs to no run.
 
     Args:
         weights: A run's folder, its student's file, or one of its checkpoints.
@@ -34,29 +34,29 @@ def names_beside(weights: Path) -> tuple[str, ...]:
 def put_in_order(
     network: nn.Module, theirs: Sequence[str], ours: Sequence[str], what: str, *, initial: Collection[str] = ()
 ) -> None:
-    """Give a network's scores the order of the data set's classes, and say so; nothing to do where it has it.
+    """Reorder a network's scores to the order of the data set's classes, and log it; do nothing if the orders agree.
 
-    The rows of the classifier change places, so every feature, and whoever asks for the classifier, sees one order.
+    The function permutes the rows of the classifier, so the logits, every feature and the classifier agree.
 
     Args:
-        network: Its scores are in the order of ``theirs``; changed in place.
-        theirs: The names that it was trained with; empty or made up (``class 0``, ...) where there are none.
-        ours: The data set's.
-        what: What the line or the error calls the network.
-        initial: Names of tensors that were not loaded, and so have no order.
+        network: The network, with scores in the order of ``theirs``; changed in place.
+        theirs: The class names that the network was trained with; empty or generated (``class 0``, ...) if unknown.
+        ours: The class names of the data set.
+        what: The name of the network in the log and in errors.
+        initial: Names of tensors that were not loaded and so have no order.
 
     Raises:
-        UserError: Other names, or a network whose classifier cannot be found.
+        UserError: The names differ, or the classifier of the network cannot be found.
     """
     if not _are_names(theirs) or not _are_names(ours) or len(theirs) != len(ours):
-        return  # unknown, or a difference in number, which is an error of its own
+        return  # names are unknown, or their numbers differ, which raises another error
     old, new = [_plain(name) for name in theirs], [_plain(name) for name in ours]
     if old == new:
         return
     if set(old) != set(new) or len(set(old)) < len(old):
         raise UserError(
-            f"{what} has other classes than the data set: {_shown(theirs)}; the data set: {_shown(ours)}. Take one "
-            "that was trained on these classes, or, if they only have other names, name them alike in its student.json"
+            f"{what} has other classes than the data set: {_shown(theirs)}; the data set: {_shown(ours)}; take one "
+            "that was trained on these classes or, if only the names differ, change them in its student.json"
         )
     order = [old.index(name) for name in new]
     try:
@@ -65,13 +65,13 @@ def put_in_order(
     except FOREIGN as error:
         raise UserError(
             f"{what} has the classes in another order, {_shown(theirs)}, than the data set, {_shown(ours)}, and its "
-            f"classifier cannot be put in order ({error}); list the data set's classes in that order"
+            f"classifier cannot be reordered ({error}); list the data set's classes in the order of {what}"
         ) from None
-    _log.info("%s has the classes in another order, %s; they are put in the data set's", what, _shown(theirs))
+    _log.info("%s has the classes in another order, %s; its scores are reordered", what, _shown(theirs))
 
 
 def are_other(theirs: Sequence[str], ours: Sequence[str]) -> bool:
-    """Whether both sides have names, as many, and not the same ones."""
+    """Return True if the names of both are known and equal in number, but differ."""
     known = _are_names(theirs) and _are_names(ours) and len(theirs) == len(ours)
     return known and sorted(map(_plain, theirs)) != sorted(map(_plain, ours))
 
@@ -91,11 +91,14 @@ def _reorder(network: nn.Module, order: list[int], initial: Collection[str]) -> 
     after = run(network, probe.clone())
     for old, new, loaded in zip(before, after, has_order, strict=False):
         if loaded and old is not None and new is not None and not _is_close(new, old[:, order]):
-            raise UserError("its scores are not those of one last layer")
+            raise UserError("its scores are not the output of one last layer")
 
 
 class _Auxiliary(nn.Module):
-    """A network whose scores are its auxiliary head's; its classifier is left out of account."""
+    """A network that returns the scores of its auxiliary head as logits.
+
+    Its classifier has the role ``aux``, so that :func:`classifier_path` skips it.
+    """
 
     def __init__(self, network: nn.Module, besides: str) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What a network costs: parameters and floating-point operations."""
+"""The cost of a network: parameters and floating-point operations."""
 
 import copy
 from collections.abc import Iterator
@@ -16,23 +16,24 @@ def count_parameters(network: nn.Module) -> int:
 
 
 def count_flops(network: nn.Module, size: tuple[int, int]) -> int:
-    """Return the floating-point operations for one image of ``size`` (height, width).
+    """Return the number of floating-point operations for one image of ``size`` (height, width).
 
-    Convolutions and matrix products only, those of attention among them; a multiplication and an addition count as two.
+    Only convolutions and matrix products count, including those of attention. A multiplication and an addition are two
+    operations.
     """
     parameter = next(network.parameters(), None)
-    device = "meta" if parameter is not None and parameter.is_meta else "cpu"  # a copy there needs no memory
-    counted = copy.deepcopy(network).to(device).float().eval()
+    device = "meta" if parameter is not None and parameter.is_meta else "cpu"  # a copy on "meta" needs no memory
+    duplicate = copy.deepcopy(network).to(device).float().eval()
     with torch.no_grad(), _attention_in_products(), FlopCounterMode(display=False) as counter:
-        counted(torch.zeros(1, 3, *size, device=device))
+        duplicate(torch.zeros(1, 3, *size, device=device))
     return int(counter.get_total_flops())
 
 
 @contextmanager
 def _attention_in_products() -> Iterator[None]:
-    """Compute attention by the matrix products it consists of, which are counted.
+    """Compute attention as separate matrix products, which the counter counts.
 
-    Fused kernels are counted in newer PyTorch only, and the fast path of transformer layers in none.
+    It counts fused kernels in newer versions of PyTorch only, and the fast path of transformer layers in none.
     """
     is_fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)

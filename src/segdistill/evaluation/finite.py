@@ -1,4 +1,4 @@
-"""Whether weights and other tensors are finite."""
+"""Checks that weights and other tensors are finite."""
 
 import math
 from collections.abc import Iterable
@@ -11,14 +11,14 @@ from segdistill.errors import UserError
 
 
 def are_finite(tensors: Iterable[Tensor]) -> bool:
-    """Tell whether all values are finite, with one look at the device."""
-    # The largest value and not the root of squares, which overflow where the values do not.
+    """Return True if all values are finite. This synchronizes with the device once."""
+    # The largest value instead of the 2-norm, whose squares can overflow when the values do not.
     largest = get_total_norm([tensor.detach() for tensor in tensors if tensor.numel()], norm_type=math.inf)
     return math.isfinite(float(largest))
 
 
 def not_finite(network: nn.Module) -> str | None:
-    """Return the name of the first weight, or statistic of batch norm, with a value that is not finite; or None."""
+    """Return the name of the first weight or batch-norm statistic with a value that is not finite, or None."""
     named: dict[str, Tensor] = dict(network.named_parameters())
     named |= {
         name: buffer for name, buffer in network.named_buffers() if name.endswith(("running_mean", "running_var"))
@@ -29,10 +29,14 @@ def not_finite(network: nn.Module) -> str | None:
 
 
 def check_loaded(network: nn.Module, whose: str) -> None:
-    """Refuse a network that has just been built with weights that are not finite.
+    """Raise if a newly built network has weights that are not finite.
+
+    Args:
+        network: The network.
+        whose: The name of the network in the error, as a possessive such as ``"the student's"``.
 
     Raises:
-        UserError: Names the network, ``whose`` it is, and the first such tensor.
+        UserError: The weights are not finite; the message names the first such tensor.
     """
     if name := not_finite(network):
         raise UserError(f"{whose} weights are not finite: '{name}' holds nan or inf; give a file of other weights")

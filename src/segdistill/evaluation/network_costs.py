@@ -1,4 +1,4 @@
-"""The networks of the papers' experiments: parameters and multiply-adds beside the printed ones."""
+"""Parameters and multiply-adds of the networks in the papers' experiments, with the published values."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from segdistill import models
 from segdistill.evaluation.cost import count_flops, count_parameters
 from segdistill.recipes import ROWS, Row, load
 
-# Classes, and height and width of the images that are scored: whole images of the data set.
+# The number of classes, and the height and width of the scored images, which are whole images of the data set.
 SETS = {
     "cityscapes": (19, (1024, 2048)),
     "camvid": (11, (360, 480)),
@@ -16,29 +16,29 @@ SETS = {
     "ade20k": (150, (512, 512)),
     "imagenet": (1000, (224, 224)),
 }
-# SegFormer's printed operations are those of its own paper, for ADE20K.
+# The operations that the papers print for SegFormer come from SegFormer's paper, for ADE20K.
 SEGFORMER = (150, (512, 512))
 
 EXPLANATION = """\
-Parameters: millions; the auxiliary heads counted, as the papers count.
-Operations: billions of multiply-adds for one image of the size given, by torch.utils.flop_counter (convolutions and
-matrix products). The papers do not say how they counted, nor at which size. On Cityscapes their numbers are 4 to 21 %
-above those of whole images; on the other sets they agree neither with a size nor with one another: DeepLabV3 on
+Parameters: millions, including the auxiliary heads, as in the papers.
+Operations: billions of multiply-adds for one image of the given size, by torch.utils.flop_counter (convolutions and
+matrix products). The papers state neither how they counted nor at which size. On Cityscapes their numbers are 4 to 21 %
+above those of whole images. On the other sets they agree neither with a size nor with each other: DeepLabV3 on
 ResNet-18 has 503.0 on Pascal VOC and 61.0 on ADE20K, whose crops are equal, and 61.0 on CamVid too. SegFormer-B0's 8.4
-is what is counted here; B4's 121.7 is above the 95.7 of its own paper."""
+equals the count here; B4's 121.7 is above the 95.7 of the SegFormer paper."""
 
 
 @dataclass(frozen=True)
 class NetworkCost:
-    """One network in one table.
+    """The cost of one network in one table of a paper.
 
     Attributes:
-        row: What the paper prints.
-        model: Its name here.
-        classes: The data set's.
+        row: The published row.
+        model: The name of the network in this package.
+        classes: The number of classes of the data set.
         size: Height and width of the image.
-        params: Millions.
-        multiply_adds: Billions.
+        params: Parameters, in millions.
+        multiply_adds: Multiply-adds, in billions.
     """
 
     row: Row
@@ -50,18 +50,18 @@ class NetworkCost:
 
 
 def network_costs() -> list[NetworkCost]:
-    """Count every network whose parameters or operations a paper prints, once for each table."""
-    found: dict[tuple[str, str, str], NetworkCost] = {}
+    """Return the cost of every network whose parameters or operations a paper prints, once for each table."""
+    costs: dict[tuple[str, str, str], NetworkCost] = {}
     for row in ROWS:
         if row.params is None and row.flops is None:
             continue
         recipe = load(row.experiment, row.changes)
         network = recipe.teacher if row.method == "teacher" else recipe.student
-        if network is None or (row.paper, row.table, network.model) in found:
+        if network is None or (row.paper, row.table, network.model) in costs:
             continue
         classes, size = SEGFORMER if network.model.startswith("segformer") else SETS[recipe.data.name]
         with torch.device("meta"):
             built = models.build(network.model, classes, **network.options)
             counted = count_parameters(built) / 1e6, count_flops(built, size) / 2e9
-        found[row.paper, row.table, network.model] = NetworkCost(row, network.model, classes, size, *counted)
-    return list(found.values())
+        costs[row.paper, row.table, network.model] = NetworkCost(row, network.model, classes, size, *counted)
+    return list(costs.values())

@@ -1,4 +1,4 @@
-"""Which pictures are segmented, and where their results lie; without PyTorch, so that a wrong path is said at once."""
+"""Files of pictures to segment and of their results. Without PyTorch, so that a wrong path is reported at once."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,17 +9,17 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
 
 def pictures_in(images: Sequence[Path], out: Path) -> dict[Path, Path]:
-    """Find the pictures: what each one's results are called, without their endings, to the picture.
+    """Return the pictures to segment, by the path of their results without ``_labels.png`` and ``_overlay.png``.
 
     Raises:
-        UserError: No such picture, none in a folder, two whose results would have one name, or a result that would lie
-            where a picture does or outside ``out``.
+        UserError: A picture does not exist, a folder has none, two pictures would have the same results, or a result
+            would overwrite a picture or be outside ``out``.
     """
     files: dict[Path, Path] = {}
 
     def add(target: Path, file: Path) -> None:
         if target in files:
-            raise UserError(f"{files[target]} and {file} would both be written to {target}_*.png; predict them apart")
+            raise UserError(f"{files[target]} and {file} would both be written to {target}_*.png; use two commands")
         files[target] = file
 
     for path in images:
@@ -42,12 +42,12 @@ def pictures_in(images: Sequence[Path], out: Path) -> dict[Path, Path]:
 
 
 def results_of(target: Path) -> tuple[Path, Path]:
-    """Return the files of labels and overlay."""
+    """Return the files of the labels and of the overlay."""
     return target.with_name(f"{target.name}_labels.png"), target.with_name(f"{target.name}_overlay.png")
 
 
 def _is_result(file: Path, out: Path) -> bool:
-    """Tell whether a picture in ``out`` is what an earlier prediction wrote: one of a pair."""
+    """Return True if a picture in ``out`` is the result of an earlier prediction, which writes pairs of files."""
     if not file.resolve().is_relative_to(out.resolve()):
         return False
     name, _, kind = file.stem.rpartition("_")
@@ -59,7 +59,7 @@ def _is_result(file: Path, out: Path) -> bool:
 
 
 def _check_targets(files: Mapping[Path, Path], out: Path) -> None:
-    """Refuse to write over a picture, or through a link to another folder."""
+    """Raise if a result would overwrite a picture, or be written through a link to another folder."""
     pictures = {file.resolve(): file for file in files.values()}
     for target, file in files.items():
         for written in results_of(target):

@@ -1,4 +1,4 @@
-"""Segment pictures with a trained student: an overlay and a label PNG for each."""
+"""Predictions of a trained student for pictures: an overlay and a PNG of labels for each."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,18 +21,18 @@ from segdistill.system.atomic import replacing
 
 
 class Predictor:
-    """A run's student, ready to segment pictures as it was trained to see them.
+    """The student of a run, which segments pictures at the scale that it was trained on.
 
     Args:
         folder: The run's folder.
         trust: See :func:`segdistill.models.load`.
 
     Attributes:
-        network: The student, in eval mode, on a GPU where there is one.
-        classes: Its classes.
+        network: The student, in eval mode, on a GPU if there is one.
+        classes: The classes of the student.
 
     Raises:
-        UserError: The folder holds no student with named classes, or its weights are not finite.
+        UserError: The folder holds no student with named classes, or the student's weights are not finite.
     """
 
     def __init__(self, folder: Path, *, trust: bool = False) -> None:
@@ -40,17 +40,17 @@ class Predictor:
         check_loaded(self.network, f"{folder}: the student's")
         self.network.eval().to("cuda" if torch.cuda.is_available() else "cpu")
         if not description.get("classes"):
-            raise UserError(f"{folder / 'student.json'} names no classes; it was not written by a run")
+            raise UserError(f"{folder / 'student.json'} names no classes; give the folder of a run")
         palette = tuple(tuple(color) for color in description.get("palette", ()))
         self.classes = Classes(tuple(description["classes"]), palette, void=tuple(description.get("void", ())))
         self._scale = float(description.get("scale", 1.0))
 
     @torch.no_grad()
     def __call__(self, image: str | Path | Array) -> Array:
-        """Return the class index of every pixel, uint8 (H, W).
+        """Return the class index of every pixel, as uint8 of shape (H, W).
 
         Args:
-            image: A file, or pixels, uint8 (H, W, 3) in RGB.
+            image: A file, or RGB pixels as uint8 of shape (H, W, 3).
 
         Raises:
             UserError: The file cannot be read, or the pixels have another shape or type.
@@ -59,11 +59,11 @@ class Predictor:
         if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
             raise UserError(f"pixels are uint8 (H, W, 3), got {pixels.dtype} {pixels.shape}; convert them to RGB first")
         height, width = pixels.shape[:2]
-        shown = tv_tensors.Image(torch.from_numpy(pixels).permute(2, 0, 1))
-        if self._scale != 1.0:  # as the student was trained
+        scaled = tv_tensors.Image(torch.from_numpy(pixels).permute(2, 0, 1))
+        if self._scale != 1.0:  # the student was trained at this scale
             size = [max(1, round(height * self._scale)), max(1, round(width * self._scale))]
-            shown = F.resize(shown, size, antialias=True)
-        tensor = evaluation_transform()(shown)[None].to(next(self.network.parameters()).device)
+            scaled = F.resize(scaled, size, antialias=True)
+        tensor = evaluation_transform()(scaled)[None].to(next(self.network.parameters()).device)
         labels: Array = predict(self.network, tensor, (height, width), self.classes.void)[0].cpu().numpy()
         return labels.astype(np.uint8)
 
@@ -71,21 +71,21 @@ class Predictor:
 def predict_files(run: Path, images: Sequence[Path], out: Path, *, trust: bool = False) -> int:
     """Write ``STEM_overlay.png`` and ``STEM_labels.png`` (class indices, with a palette) for every picture.
 
-    Pictures of a folder keep their place below it. What an earlier prediction left among them is not segmented again.
-    Nothing outside ``out`` is written to, whatever links lie in it, and no picture is overwritten.
+    The results of a folder's pictures have the same subfolders in ``out``. Results of an earlier prediction are not
+    segmented. The function writes only inside ``out``, even if links in it point elsewhere, and overwrites no picture.
 
     Args:
-        run: The student's run.
+        run: The folder of the student's run.
         images: Pictures, or folders of pictures.
         out: The folder to write to.
         trust: See :func:`segdistill.models.load`.
 
     Returns:
-        How many pictures there were.
+        The number of pictures.
 
     Raises:
-        UserError: No such picture, none in a folder, one that cannot be read, or a result that would lie where a
-            picture does or outside ``out``.
+        UserError: A picture does not exist or cannot be read, a folder has none, or a result would overwrite a picture
+            or be outside ``out``.
     """
     files = pictures_in(images, out)
     predictor = Predictor(run, trust=trust)

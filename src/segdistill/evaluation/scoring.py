@@ -1,4 +1,4 @@
-"""Scoring a network: whole images at one scale, every image once, over all processes together."""
+"""Scores of a network on a data set: whole images at one scale, every image once, over all processes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,21 +28,21 @@ from segdistill.runs.metric import METRICS, Metric
 
 ImageSet = SegmentationDataset | ClassificationDataset
 
-# Classified images have one size and come in batches; whole images to be segmented one at a time.
+# Images to classify have one size and are scored in batches of this size; whole images to segment, one at a time.
 CLASSIFIED_AT_A_TIME = 64
 
 
 @dataclass(frozen=True)
 class Score:
-    """What a network gets right on a set of images. Ratios in 0..1.
+    """The scores of a network on a set of images, in 0..1.
 
     Attributes:
-        metric: What ``value`` is: mean IoU, or top-1 accuracy.
-        value: What networks are compared by.
-        classes: The same by class: IoU, or the share of a class's images that are recognized. None for a class that
-            does not occur: it does not count in a mean. (The CIRKD code counts absent classes as 0.) A class that is
-            predicted but does not occur has IoU 0.
-        pixel_accuracy: Share of the pixels that are right; None for classification.
+        metric: The metric of ``value``: mean IoU, or top-1 accuracy.
+        value: The score that networks are compared by.
+        classes: The score of each class: IoU, or the share of the class's images that are classified correctly. A class
+            that does not occur has None and does not count in the mean; the CIRKD code counts it as 0. A class that is
+            predicted but does not occur in the labels has IoU 0.
+        pixel_accuracy: The share of pixels that are classified correctly; None for image classification.
     """
 
     metric: Metric
@@ -52,7 +52,7 @@ class Score:
 
     @classmethod
     def of_segmentation(cls, confusion: Tensor, classes: tuple[str, ...]) -> "Score":
-        """Read the scores off a confusion matrix of pixels, shape (C, C), rows truth, columns prediction."""
+        """Return the scores of a confusion matrix of pixels, of shape (C, C): rows are labels, columns predictions."""
         counts = confusion.cpu().double()
         hits = counts.diagonal()
         iou = _shares(hits, counts.sum(0) + counts.sum(1) - hits, classes)
@@ -62,7 +62,7 @@ class Score:
 
     @classmethod
     def of_classification(cls, confusion: Tensor, classes: tuple[str, ...]) -> "Score":
-        """Read the scores off a confusion matrix of images."""
+        """Return the scores of a confusion matrix of images."""
         counts = confusion.cpu().double()
         hits = counts.diagonal()
         share = _share(hits.sum(), counts.sum())
@@ -75,7 +75,7 @@ class Score:
 
 
 def scoring_transform(data: Data, task: Task) -> Transform:
-    """Return what images are scored with: whole ones for segmentation, their center for classification."""
+    """Return the transform of images for scoring, which keeps the whole image, or its center for classification."""
     transform: Transform = (
         classification_evaluation_transform(data.crop) if task == "classification" else evaluation_transform()
     )
@@ -83,16 +83,16 @@ def scoring_transform(data: Data, task: Task) -> Transform:
 
 
 def predict(network: nn.Module, images: Tensor, size: tuple[int, int], void: Sequence[int] = ()) -> Tensor:
-    """Return the class of every pixel, shape (N, H, W), with the logits upsampled to ``size``.
+    """Return the class of every pixel, of shape (N, H, W), with the logits upsampled to ``size``.
 
-    Bilinear with ``align_corners=True``, as the task loss does it and the CIRKD code evaluates. The classes of ``void``
-    are never predicted.
+    Upsampling is bilinear with ``align_corners=True``, as in the task loss and in the evaluation of the CIRKD code. The
+    classes in ``void`` are never predicted.
     """
     return _classes(run(network, images).logits, size, void)
 
 
 def predict_like(network: nn.Module, images: Tensor, labels: Tensor, void: Sequence[int] = ()) -> Tensor:
-    """Return the class of each image where ``labels`` are (N,), of every pixel where they are (N, H, W)."""
+    """Return the class of each image if ``labels`` have shape (N,), or of every pixel if they have (N, H, W)."""
     return _classes(run(network, images).logits, tuple(labels.shape[1:]), void)
 
 
@@ -107,11 +107,11 @@ def _classes(logits: Tensor, size: tuple[int, ...], void: Sequence[int]) -> Tens
 
 @torch.no_grad()
 def try_scoring(network: nn.Module, dataset: ImageSet, fabric: Fabric, data: Data, who: str) -> None:
-    """Score the first image of a data set and forget it: what a validation would stumble on is found before training.
+    """Score the first image of a data set, so that an error of validation appears before training.
 
     Args:
         network, dataset, fabric, data: As for :func:`evaluate`.
-        who: What an error calls the network.
+        who: The name of the network in errors.
 
     Raises:
         UserError: As for :func:`evaluate`.
@@ -139,30 +139,32 @@ def _predict(network: nn.Module, images: Tensor, labels: Tensor, dataset: ImageS
 
 
 def _check_scores(logits: Tensor, labels: Tensor, classes: int, who: str) -> None:
-    """Refuse scores that are not one for each class, of each pixel or image."""
+    """Raise if the scores do not have one channel for each class, for each pixel or image."""
     if logits.dim() != labels.dim() + 1:
         expected = "(N, classes)" if labels.dim() == 1 else "(N, classes, h, w)"
         raise UserError(f"{who} gives scores of shape {tuple(logits.shape)}; expected {expected}")
     if logits.shape[1] != classes:
         raise UserError(
             f"{who} gives {logits.shape[1]} scores and the data set has {classes} classes; build it with one output "
-            "for each class (a callable is told how many, num_classes)"
+            "for each class (a callable gets their number as num_classes)"
         )
 
 
 @torch.no_grad()
 def evaluate(network: nn.Module, dataset: ImageSet, fabric: Fabric, data: Data, who: str = "the network") -> Score:
-    """Score a network on a data set: labels at their own size; every process sees its share of the images once.
+    """Return the score of a network on a data set, with predictions at the size of the labels.
+
+    Every process reads its share of the images once; the score covers all images.
 
     Args:
-        network: On the engine's device.
-        dataset: The images.
+        network: The network, on the engine's device.
+        dataset: The images and labels.
         fabric: The engine.
-        data: How they are read: the crop of classification, workers.
-        who: What an error calls the network.
+        data: The section ``data`` of a recipe; ``crop`` (for classification) and ``workers`` are read.
+        who: The name of the network in errors.
 
     Raises:
-        UserError: A weight is not finite, the network cannot take whole images, or it gives other scores than one for
+        UserError: A weight is not finite, the network cannot take whole images, or it does not return one score for
             each class.
     """
     check_loaded(network, f"{who}'s")

@@ -1,7 +1,7 @@
-"""Networks: the papers' own by name, any of smp's and timm's, and anybody's module, all returning SegOutput.
+"""Networks that return SegOutput: those of the papers by name, any of smp and timm, and any other module.
 
-Everything but the names is imported on first use: PyTorch and the model libraries take seconds to import, and
-the command line answers ``--help`` and a mistyped name without them.
+Only the names are imported at once, everything else on first use: PyTorch and the model libraries take seconds to
+import, and the command line answers ``--help`` and a mistyped name without them.
 """
 
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""From a name to a network."""
+"""Networks built by name."""
 
 import inspect
 import logging
@@ -25,25 +25,25 @@ def build(
     std: Sequence[float] | None = None,
     **options: object,
 ) -> nn.Module:
-    """Build a network that returns :class:`~segdistill.outputs.SegOutput`, logits at its own stride.
+    """Return a network that returns :class:`~segdistill.outputs.SegOutput`, with logits at the network's stride.
 
     Args:
         name: One of :func:`segdistill.models.names`; ``"arch/encoder"`` for a network of
-            segmentation_models_pytorch with an encoder of smp or (``tu-``) timm; or
+            segmentation_models_pytorch with an encoder of smp or, after ``tu-``, of timm; or
             ``"package.module:callable"``, called with ``num_classes`` and the options.
         num_classes: Number of classes.
-        weights: A file for :func:`segdistill.models.load_weights`; random values where it has none. What was
-            loaded is logged. Nothing is ever downloaded.
-        mean, std: What the network expects RGB images in 0..1 to be normalized with. By default what the weights of
-            its encoder were made for, by timm's records, or ImageNet's. The network that is returned takes images
-            normalized with ImageNet's, and converts them; values other than ImageNet's are logged.
-        options: Of the papers' convolutional networks ``encoder`` (for instance ``"resnet18"``, torchvision's
-            own, for deeplabv3_resnet18, whose default has the papers' deep stem) and ``output_stride``;
-            otherwise the arguments of smp's architecture or of the callable.
+        weights: A file for :func:`segdistill.models.load_weights`. Tensors that it does not have keep random values.
+            The report of what was loaded is logged. Nothing is ever downloaded.
+        mean, std: The mean and standard deviation with which the network expects RGB images in 0..1 to be normalized.
+            By default those that timm records for the weights of the encoder, or ImageNet's. The returned network takes
+            images normalized with ImageNet's values and converts them; values other than ImageNet's are logged.
+        options: For the papers' convolutional networks ``encoder`` and ``output_stride``; for instance
+            ``encoder="resnet18"`` gives deeplabv3_resnet18 torchvision's encoder instead of the papers' deep stem.
+            Otherwise the arguments of smp's architecture or of the callable.
 
     Raises:
-        UserError: Unknown name, encoder or option, with the nearest there is; a package that is not
-            installed; weights that do not fit.
+        UserError: An unknown name, encoder or option (the message suggests the nearest), a package that is not
+            installed, or weights that do not fit.
     """
     check_name(name)
     if num_classes < 1:
@@ -63,17 +63,17 @@ def build(
 
 
 def _normalizing(network: nn.Module, name: str, mean: Sequence[float] | None, std: Sequence[float] | None) -> nn.Module:
-    """Let a network convert ImageNet-normalized images to what it expects; others stay as they are."""
+    """Return a network that converts ImageNet-normalized images to the given mean and std; unchanged if they agree."""
     if mean is None and std is None and "/" in name:
         from segdistill.models.library import normalization
 
         mean, std = normalization(name.partition("/")[2])
-    own = tuple(mean or IMAGENET_MEAN), tuple(std or IMAGENET_STD)
-    if own == (IMAGENET_MEAN, IMAGENET_STD):
+    mean, std = tuple(mean or IMAGENET_MEAN), tuple(std or IMAGENET_STD)
+    if (mean, std) == (IMAGENET_MEAN, IMAGENET_STD):
         return network
-    log.info("%s: images are normalized with mean %s and deviation %s", name, list(own[0]), list(own[1]))
+    log.info("%s: images are normalized with mean %s and deviation %s", name, list(mean), list(std))
     inner = network.network if isinstance(network, Wrapped) and not network.converts else network
-    return wrap(inner, mean=own[0], std=own[1])
+    return wrap(inner, mean=mean, std=std)
 
 
 def _build_paper(name: str, num_classes: int, options: dict[str, object]) -> nn.Module:

@@ -1,4 +1,4 @@
-"""The decoders that no library builds as the papers use them."""
+"""Decoders that no library builds in the form that the papers use."""
 
 import torch
 import torch.nn.functional as F
@@ -17,8 +17,9 @@ def _conv(in_channels: int, out_channels: int, kernel_size: int) -> nn.Sequentia
 class PyramidPooling(nn.Module):
     """PSPNet's decoder (Zhao et al., 2017, section 3.2) with the 3x3 convolution of CIRKD's released code.
 
-    The last map is pooled to 1x1, 2x2, 3x3 and 6x6, each reduced to a quarter of its channels, and all are
-    joined with it. smp's has a 1x1 convolution after that, and no batch norm behind the 1x1 pool.
+    The last map is pooled to 1x1, 2x2, 3x3 and 6x6. Each pooled map is reduced to a quarter of the channels, and all
+    are concatenated with the last map. smp's decoder differs: it has a 1x1 convolution after that, and no batch norm
+    after the 1x1 pool.
     """
 
     def __init__(self, in_channels: int, channels: int) -> None:
@@ -29,7 +30,7 @@ class PyramidPooling(nn.Module):
         self.conv = _conv(2 * in_channels, channels, 3)
 
     def forward(self, features: list[Tensor]) -> Tensor:
-        """Return a map (N, channels, h, w) of the size of the last of ``features``."""
+        """Return a map of shape (N, channels, h, w), with the size of the last of ``features``."""
         x = features[-1]
         pooled = [F.interpolate(pool(x), size=x.shape[-2:], mode="bilinear", align_corners=True) for pool in self.pools]
         fused: Tensor = self.conv(torch.cat([x, *pooled], dim=1))
@@ -37,9 +38,10 @@ class PyramidPooling(nn.Module):
 
 
 class DeepLabV3PlusDecoder(nn.Module):
-    """DeepLabV3+'s decoder (Chen et al., 2018, section 3.1) with full 3x3 convolutions, as AICSD counts it.
+    """DeepLabV3+'s decoder (Chen et al., 2018, section 3.1) with full 3x3 convolutions.
 
-    smp's has separable ones, and one of them instead of two.
+    AICSD's parameter counts include full convolutions. smp's decoder differs: its convolutions are separable, and it
+    fuses the maps with one instead of two.
     """
 
     def __init__(self, in_channels: int, fine_channels: int, channels: int, rates: tuple[int, int, int]) -> None:
@@ -49,7 +51,7 @@ class DeepLabV3PlusDecoder(nn.Module):
         self.fuse = nn.Sequential(_conv(channels + 48, channels, 3), _conv(channels, channels, 3))
 
     def forward(self, features: list[Tensor]) -> Tensor:
-        """Return a map (N, channels, H / 4, W / 4)."""
+        """Return a map of shape (N, channels, H / 4, W / 4)."""
         fine = self.fine(features[2])
         coarse = F.interpolate(self.aspp(features[-1]), size=fine.shape[-2:], mode="bilinear", align_corners=False)
         fused: Tensor = self.fuse(torch.cat([coarse, fine], dim=1))

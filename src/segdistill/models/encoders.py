@@ -1,4 +1,4 @@
-"""The encoders that no library builds as the papers use them."""
+"""Encoders that no library builds in the form that the papers use."""
 
 import segmentation_models_pytorch as smp
 from torch import Tensor, nn
@@ -8,10 +8,10 @@ from segdistill.models.library import check_encoder
 
 
 class MobileNetV2(nn.Module):
-    """torchvision's MobileNetV2 without its last 1x1 convolution (320 channels), dilated to a stride.
+    """torchvision's MobileNetV2 without its last 1x1 convolution, dilated to an output stride; 320 channels.
 
-    smp's encoder of this name keeps that convolution (1280 channels), and timm's has other key names than the
-    weights files of torchvision.
+    smp's encoder of this name keeps that convolution (1280 channels). The key names of timm's encoder differ from
+    those of torchvision's weights files.
     """
 
     out_channels = (3, 16, 24, 32, 96, 320)
@@ -24,7 +24,7 @@ class MobileNetV2(nn.Module):
                 _replace_stride(blocks, stride // output_stride)
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Return the images and the maps at stride 2, 4, 8, 16 and 32, the last ones at the output stride."""
+        """Return the images and five maps, at strides 2, 4, 8, 16 and 32, none coarser than the output stride."""
         maps, x = [images], images
         for index, block in enumerate(self.features):
             x = block(x)
@@ -34,23 +34,23 @@ class MobileNetV2(nn.Module):
 
 
 def _replace_stride(blocks: nn.Module, dilation: int) -> None:
-    """Dilate a stage that began with a stride of 2, so that pretrained filters see the pixels they were made for.
+    """Replace the stride of 2 of a stage by a dilation, so that pretrained filters see the pixels they were trained on.
 
     The convolution that had the stride still reads the map before it, so it takes half of the dilation.
     """
     for module in blocks.modules():
         if isinstance(module, nn.Conv2d) and module.kernel_size == (3, 3):
-            own = dilation // 2 if module.stride == (2, 2) else dilation
-            module.stride, module.dilation, module.padding = (1, 1), (own, own), (own, own)
+            rate = dilation // 2 if module.stride == (2, 2) else dilation
+            module.stride, module.dilation, module.padding = (1, 1), (rate, rate), (rate, rate)
 
 
 def build_encoder(name: str, output_stride: int) -> nn.Module:
     """Return an encoder without weights.
 
     Args:
-        name: ``"mobilenet_v2"``: :class:`MobileNetV2`. ``"resnet18s"``: ResNet-18 with the stem of three 3x3
-            convolutions (64, 64, 128 channels) that CIRKD's networks have. Other ResNets: timm's, with the key
-            names of torchvision. Otherwise an encoder of smp.
+        name: ``"mobilenet_v2"`` gives :class:`MobileNetV2`. ``"resnet18s"`` gives ResNet-18 with the stem of CIRKD's
+            networks: three 3x3 convolutions (64, 64, 128 channels). Other ResNets are timm's, which have the key names
+            of torchvision. Any other name is an encoder of smp.
         output_stride: 8, 16 or 32.
     """
     if name == "mobilenet_v2":
@@ -59,7 +59,7 @@ def build_encoder(name: str, output_stride: int) -> nn.Module:
     if name == "resnet18s":
         name, options = "resnet18", {"stem_type": "deep", "stem_width": 64}
     if name.startswith("resnet"):
-        # smp's own would be dilated in the convolution that had the stride, too, which pretrained filters are not.
+        # smp's ResNets would also dilate the convolution that had the stride, which pretrained filters do not fit.
         name = f"tu-{name}"
     check_encoder(name)
     encoder: nn.Module = smp.encoders.get_encoder(name, weights=None, output_stride=output_stride, **options)

@@ -1,4 +1,4 @@
-"""Networks of segmentation_models_pytorch with any encoder of smp or timm; nothing is downloaded."""
+"""Networks of segmentation_models_pytorch with any encoder of smp or timm. Nothing is downloaded."""
 
 import inspect
 
@@ -9,7 +9,7 @@ from torch import nn
 from segdistill.errors import UserError, unknown
 from segdistill.models.segmenter import Segmenter
 
-# What this package decides itself: logits for num_classes, at the network's own stride, from RGB images.
+# Arguments that this package sets itself: logits for num_classes, at the network's stride, from RGB images.
 _DECIDED = {
     "encoder_name",
     "encoder_weights",
@@ -22,16 +22,16 @@ _DECIDED = {
 
 
 def build_library(name: str, num_classes: int, options: dict[str, object]) -> Segmenter:
-    """Build ``"arch/encoder"``, for instance ``"deeplabv3/tu-mobilenetv2_035"``.
+    """Return the network ``"arch/encoder"``, for instance ``"deeplabv3/tu-mobilenetv2_035"``.
 
     Args:
-        name: An architecture of smp, a slash, an encoder of smp or (with ``tu-``) timm.
+        name: An architecture of smp, a slash, and an encoder of smp or, after ``tu-``, of timm.
         num_classes: Number of classes.
         options: Arguments of smp's architecture (``decoder_channels``, ``encoder_output_stride``, ...); for
-            ``tu-`` encoders also of timm's.
+            ``tu-`` encoders also arguments of timm's model.
 
     Raises:
-        UserError: Unknown encoder or option, or two parts that do not go together.
+        UserError: An unknown encoder or option, or an architecture that does not work with the encoder.
     """
     architecture, encoder = name.split("/", 1)
     check_encoder(encoder)
@@ -39,7 +39,7 @@ def build_library(name: str, num_classes: int, options: dict[str, object]) -> Se
     parameters = inspect.signature(network_class).parameters.values()
     known = {p.name for p in parameters if p.kind is not p.VAR_KEYWORD} - _DECIDED
     for option, value in options.items():
-        # smp drops unknown options silently; with timm's encoders it hands them on, and timm checks all but None.
+        # smp ignores unknown options; for timm's encoders it passes them to timm, which checks all values but None.
         unchecked = option in _DECIDED or value is None or not encoder.startswith("tu-")
         if option not in known and unchecked:
             raise unknown(f"option of {name}", option, known)
@@ -55,22 +55,23 @@ def build_library(name: str, num_classes: int, options: dict[str, object]) -> Se
 
 
 def check_encoder(name: str) -> None:
-    """Raise unless smp has an encoder of this name, or timm one behind ``tu-``.
+    """Raise unless smp has an encoder of this name or, for a name after ``tu-``, timm has a model.
 
     Raises:
-        UserError: With the nearest name there is.
+        UserError: An unknown name; the message suggests the nearest.
     """
     if timm.is_model(name.removeprefix("tu-")) if name.startswith("tu-") else name in smp.encoders.encoders:
         return
-    ours = [known for known in smp.encoders.encoders if not known.startswith("timm-")]
-    raise unknown("encoder", name, [*ours, *(f"tu-{known}" for known in timm.list_models())])
+    from_smp = [known for known in smp.encoders.encoders if not known.startswith("timm-")]
+    raise unknown("encoder", name, [*from_smp, *(f"tu-{known}" for known in timm.list_models())])
 
 
 def normalization(encoder: str) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:
-    """Return the mean and deviation that an encoder's published weights were made for.
+    """Return the mean and standard deviation of the images that an encoder's published weights were trained on.
 
-    timm records them. smp's own encoders have ImageNet's, but some of its Inception and Xception weights, whose values
-    it keeps beside the weights: give ``mean`` and ``std`` for these.
+    timm records them. For smp's encoders this returns (None, None), which means ImageNet's values. Some of smp's
+    Inception and Xception weights need other values, which smp records with the weights: give ``mean`` and ``std`` for
+    these.
     """
     if not encoder.startswith("tu-"):
         return None, None

@@ -1,4 +1,4 @@
-"""The names that :func:`segdistill.models.build` takes; imports no PyTorch."""
+"""Names of networks that :func:`segdistill.models.build` takes. This module does not import PyTorch."""
 
 import re
 from typing import NamedTuple
@@ -7,7 +7,7 @@ from segdistill.errors import UserError, unknown
 
 
 class Paper(NamedTuple):
-    """One of the papers' networks: a line about it, and what its published weights may be used for."""
+    """One of the papers' networks: a one-line description, and the license of its published weights."""
 
     description: str
     license: str
@@ -40,22 +40,22 @@ _IMPORT_PATH = re.compile(r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$")
 
 
 def names() -> dict[str, str]:
-    """Return the papers' networks: name to one-line description."""
+    """Return the papers' networks, as a mapping of names to one-line descriptions."""
     return {name: paper.description for name, paper in PAPERS.items()}
 
 
 def is_import_path(name: str) -> bool:
-    """Tell whether ``name`` has the form ``package.module:callable``."""
+    """Return True if ``name`` has the form ``package.module:callable``."""
     return _IMPORT_PATH.match(name) is not None
 
 
 def check_name(name: str) -> None:
     """Raise unless ``name`` is a paper's network, ``"arch/encoder"`` or ``"package.module:callable"``.
 
-    Only the form is checked; whether smp or timm has the encoder, :func:`segdistill.models.build` finds out.
+    For the last two only the form and the architecture are checked; :func:`segdistill.models.build` checks the encoder.
 
     Raises:
-        UserError: Anything else; the nearest name is offered.
+        UserError: Any other name; the message suggests the nearest.
     """
     if name in PAPERS or is_import_path(name):
         return
@@ -70,7 +70,7 @@ def check_name(name: str) -> None:
 
 
 def license(name: str) -> str:
-    """Return what is known about the use of a network's published weights or code; empty where nothing is."""
+    """Return what is known about the license of a network's published weights or code; empty if nothing is known."""
     if name in PAPERS:
         return PAPERS[name].license
     if "/mit_b" in name:

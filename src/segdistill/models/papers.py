@@ -1,4 +1,4 @@
-"""The papers' convolutional networks; as many parameters as the papers state, the auxiliary head counted."""
+"""The papers' convolutional networks, with the numbers of parameters that the papers state, auxiliary head included."""
 
 from collections.abc import Callable
 from functools import partial
@@ -15,7 +15,7 @@ from segdistill.models.segmenter import Segmenter
 def deeplabv3(
     num_classes: int, *, encoder: str, channels: int, output_stride: int = 8, has_aux: bool = True
 ) -> Segmenter:
-    """DeepLabV3 as in CIRKD (2022) and GSKD; an auxiliary head on the third stage where ``has_aux``.
+    """Return DeepLabV3 as in CIRKD (2022) and GSKD, with an auxiliary head on the third stage if ``has_aux``.
 
     Chen et al., 2017, https://arxiv.org/abs/1706.05587.
     """
@@ -27,7 +27,7 @@ def deeplabv3(
 
 
 def pspnet(num_classes: int, *, encoder: str, channels: int, output_stride: int = 8) -> Segmenter:
-    """PSPNet as in CIRKD (2022) and GSKD, with the auxiliary head.
+    """Return PSPNet as in CIRKD (2022) and GSKD, with the auxiliary head.
 
     Zhao et al., 2017, https://arxiv.org/abs/1612.01105.
     """
@@ -38,10 +38,10 @@ def pspnet(num_classes: int, *, encoder: str, channels: int, output_stride: int 
 
 
 def deeplabv3plus(num_classes: int, *, encoder: str, channels: int = 256, output_stride: int = 16) -> Segmenter:
-    """DeepLabV3+ as in AICSD; logits at stride 4.
+    """Return DeepLabV3+ as in AICSD, with logits at stride 4.
 
-    Chen et al., 2018, https://arxiv.org/abs/1802.02611. AICSD does not state the encoder's stride; 16 is the
-    original paper's for training.
+    Chen et al., 2018, https://arxiv.org/abs/1802.02611. AICSD does not state the encoder's stride; the default of 16
+    is the stride that the original paper trains with.
     """
     body = build_encoder(encoder, output_stride)
     inputs = _channels(body)
@@ -54,19 +54,19 @@ def _channels(encoder: nn.Module) -> list[int]:
 
 
 def _rates(output_stride: int) -> tuple[int, int, int]:
-    """Dilations of the three 3x3 branches: 12, 24, 36 at stride 8; 6, 12, 18 at stride 16."""
+    """Return the dilations of the three 3x3 branches: 12, 24, 36 at stride 8; 6, 12, 18 at stride 16."""
     first = 96 // output_stride
     return first, 2 * first, 3 * first
 
 
 def _classifier(channels: int, num_classes: int) -> nn.Sequential:
-    # A sequence of one, because smp's key is segmentation_head.0.
+    # A sequence of one layer, because smp's key is segmentation_head.0.
     return nn.Sequential(nn.Conv2d(channels, num_classes, 1))
 
 
-#: How each is built; ``encoder`` and ``output_stride`` may be overridden. The plain ResNets have the stem of
-#: torchvision's weights. CIRKD's ResNet-18 networks keep their deep stem, because without it more than 1 % of
-#: their parameters are missing (13.46 M of 13.6 M); ``encoder="resnet18"`` gives the plain one.
+#: Builders of the networks; ``encoder`` and ``output_stride`` may be overridden. The ResNets have the plain stem, so
+#: that torchvision's weights fit. The ResNet-18 networks of CIRKD keep its deep stem, because with the plain one more
+#: than 1 % of the stated parameters would be missing (13.46 M of 13.6 M); ``encoder="resnet18"`` gives the plain one.
 NETWORKS: dict[str, Callable[..., Segmenter]] = {
     "deeplabv3_resnet101": partial(deeplabv3, encoder="resnet101", channels=256),
     "deeplabv3_resnet18": partial(deeplabv3, encoder="resnet18s", channels=128),

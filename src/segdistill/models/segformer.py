@@ -1,4 +1,4 @@
-"""SegFormer (Xie et al., 2021, https://arxiv.org/abs/2105.15203) from the parts of transformers."""
+"""SegFormer (Xie et al., 2021, https://arxiv.org/abs/2105.15203), built from the modules of transformers."""
 
 from torch import Tensor, nn
 
@@ -17,7 +17,7 @@ SIZES: dict[str, dict[str, object]] = {
 
 
 class SegFormer(nn.Module):
-    """Mix-transformer encoder with the all-MLP decoder; logits at stride 4.
+    """The mix-transformer encoder with the all-MLP decoder; logits at stride 4.
 
     Args:
         num_classes: Number of classes.
@@ -28,7 +28,7 @@ class SegFormer(nn.Module):
             classifier.
     """
 
-    #: The key names of published files (transformers before 5), as patterns, and what they are here.
+    #: Patterns of the key names in published files (transformers before 5), and their replacements.
     key_renames = (
         (r"encoder\.patch_embeddings\.(\d+)\.", r"stages.\1.patch_embeddings."),
         (r"encoder\.block\.(\d+)\.", r"stages.\1.blocks."),
@@ -47,7 +47,7 @@ class SegFormer(nn.Module):
 
     def __init__(self, num_classes: int, *, size: str) -> None:
         super().__init__()
-        # CIRKD's has no dropout before the classifier; transformers' default is 0.1.
+        # CIRKD has no dropout before the classifier; the default of transformers is 0.1.
         config = SegformerConfig(num_labels=num_classes, classifier_dropout_prob=0.0, **SIZES[size])
         network = SegformerForSemanticSegmentation(config)
         self.segformer = network.segformer
@@ -56,7 +56,7 @@ class SegFormer(nn.Module):
         self.roles["head"] = "decode_head.classifier:input"
 
     def forward(self, images: Tensor) -> SegOutput:
-        """Return logits (N, C, H / 4, W / 4) of images (N, 3, H, W)."""
+        """Return logits of shape (N, C, H / 4, W / 4) for images of shape (N, 3, H, W)."""
         maps, x = [], images
         for stage in self.segformer.stages:
             x = stage(x)

@@ -1,4 +1,4 @@
-"""Encoder, decoder and classifier joined into one network that publishes its features."""
+"""A segmentation network made of an encoder, a decoder and a classifier, which publishes its features."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -7,24 +7,24 @@ from segdistill.outputs import SegOutput
 
 
 class Segmenter(nn.Module):
-    """Class scores from an encoder's maps, at the decoder's own stride.
+    """An encoder, a decoder and a classifier; the logits have the stride of the decoder.
 
-    The children are named as in segmentation_models_pytorch, so weights files of smp's networks fit and a
-    student file loads into smp's network of the same kind.
+    The children are named as in segmentation_models_pytorch, so weights files of smp's networks fit, and a student's
+    file loads into smp's network of the same kind.
 
     Args:
-        encoder: Images to a list of maps, finest first: ``[images, stride 2, stride 4, ...]``; has
-            ``out_channels``, the maps' numbers of channels.
-        decoder: That list to one map.
-        segmentation_head: That map to logits.
+        encoder: A module that maps images to a list of maps, finest first: ``[images, stride 2, stride 4, ...]``. Its
+            ``out_channels`` lists the maps' numbers of channels.
+        decoder: A module that maps that list to one map.
+        segmentation_head: A module that maps that map to logits.
         dropout: Probability of dropout before the classifier.
-        aux_head: The map before the encoder's last to auxiliary logits; always computed.
-        multiple: The encoder needs image sides that are multiples of this. Others are padded with zeros (the
-            mean color) at the right and bottom, and the logits cropped back; features keep the padding.
+        aux_head: A module that maps the second-last map of the encoder to auxiliary logits; always computed.
+        multiple: The number that the encoder needs to divide the image sides. Other images are padded with zeros (the
+            mean color) at the right and bottom, and the logits are cropped; features keep the padding.
 
     Attributes:
-        roles: Where the features are: ``stage1`` (stride 4) .. ``stage4``, and ``head``, the classifier's
-            input.
+        roles: The taps of the features: ``stage1`` (stride 4) .. ``stage4``, ``head``, which is the classifier's
+            input, and ``aux`` if there is an auxiliary head.
     """
 
     def __init__(
@@ -49,13 +49,13 @@ class Segmenter(nn.Module):
             self.roles["aux"] = "aux_head"
 
     def forward(self, images: Tensor) -> SegOutput:
-        """Return logits (N, C, h, w) of images (N, 3, H, W)."""
+        """Return logits of shape (N, C, h, w) for images of shape (N, 3, H, W)."""
         height, width = images.shape[-2:]
         right, bottom = -width % self.multiple, -height % self.multiple
         if right or bottom:
             images = F.pad(images, (0, right, 0, bottom))
         features = self.encoder(images)
-        # Vision transformers give (maps, class tokens), which their decoder takes as two arguments.
+        # Vision transformers return (maps, class tokens), which their decoder takes as two arguments.
         decoded = self.decoder(*features) if isinstance(features, tuple) else self.decoder(features)
         logits = self.segmentation_head(self.dropout(decoded))
         if right or bottom:
@@ -66,8 +66,8 @@ class Segmenter(nn.Module):
 
 
 def _stages(encoder: nn.Module) -> dict[str, str]:
-    if hasattr(encoder, "output_strides"):  # a vision transformer: all maps at one stride
+    if hasattr(encoder, "output_strides"):  # a vision transformer, whose maps all have one stride
         return {}
     channels: list[int] = list(encoder.out_channels)  # type: ignore[arg-type]
-    # Encoders without a map at stride 2 put one without channels in its place, so stage1 is always item 2.
+    # Encoders without a map at stride 2 return one with 0 channels instead, so stage1 is always item 2.
     return {f"stage{item - 1}": f"encoder[{item}]" for item in range(2, len(channels)) if channels[item]}

@@ -1,4 +1,4 @@
-"""A student on disk: its weights, ``student.safetensors``, and how to build the network, ``student.json``."""
+"""Student files: the weights in ``student.safetensors`` and the description of the network in ``student.json``."""
 
 import json
 import math
@@ -16,7 +16,7 @@ from segdistill.models.weights import load_weights
 from segdistill.models.wrapper import IMAGENET_MEAN, IMAGENET_STD, Wrapped
 from segdistill.system.atomic import replacing, write_text
 
-REMEDY = "in a run's folder, delete this and result.json and run the run's command again, which writes them anew"
+REMEDY = "in a run's folder, delete this file and result.json, and repeat the run's command, which writes them again"
 
 
 def save_student(
@@ -33,20 +33,21 @@ def save_student(
 ) -> None:
     """Write ``student.safetensors`` and ``student.json`` into ``folder``, each atomically.
 
-    The keys are those of the network's ``state_dict()``, or of the module inside :func:`segdistill.models.wrap`: the
-    weights load into that module without this package.
+    The file has the keys of the network's ``state_dict()``. For a network from :func:`segdistill.models.wrap` it has
+    the keys of the module inside, so the weights load into that module without this package.
 
     Args:
         network: The network, built by ``build(name, num_classes, **options)``.
-        folder: Created if needed.
-        name, num_classes, options: How to build the network.
-        classes: The classes' names, in order.
-        mean, std: How RGB images in 0..1 are normalized for the network that :func:`load` returns. The network
-            converts them to what the module inside it expects, written as ``network_mean`` and ``network_std``.
-        extra: More entries for ``student.json``, of values that JSON can hold.
+        folder: The folder; created if needed.
+        name, num_classes, options: The arguments of :func:`segdistill.models.build` for the network.
+        classes: The names of the classes, in order.
+        mean, std: The mean and standard deviation that normalize RGB images in 0..1 for the network that :func:`load`
+            returns. That network converts the images to what the module inside it expects; ``student.json`` has those
+            values as ``network_mean`` and ``network_std``.
+        extra: More entries for ``student.json``, with values that JSON can hold.
     """
     inner = network.network if isinstance(network, Wrapped) else network
-    # A copy of each, because safetensors refuses tensors that share memory.
+    # Each tensor is copied, because safetensors refuses tensors that share memory.
     state = {key: tensor.detach().cpu().contiguous().clone() for key, tensor in inner.state_dict().items()}
     spec = {
         "model": name,
@@ -66,14 +67,14 @@ def save_student(
 
 
 def load(path: str | Path, *, trust: bool = False) -> nn.Module:
-    """Return the student of a run's folder, in eval mode; :func:`read_description` gives its classes.
+    """Return the student of a run's folder, in eval mode. :func:`read_description` returns its classes.
 
     Args:
         path: The folder, or either of the student's two files in it.
-        trust: Import the code that the file names, where its network is ``package.module:callable``.
+        trust: Whether to import the code that the file names, if its network is ``package.module:callable``.
 
     Raises:
-        UserError: The file names code and is not trusted; a file is missing or corrupt; the two files do not match.
+        UserError: The file names code and is not trusted, a file is missing or corrupt, or the two files do not match.
     """
     description = _description_file(path)
     weights = description.with_suffix(".safetensors")
@@ -84,11 +85,11 @@ def load(path: str | Path, *, trust: bool = False) -> nn.Module:
             "trust=True)"
         )
     try:
-        own = {"mean": spec.get("network_mean", IMAGENET_MEAN), "std": spec.get("network_std", IMAGENET_STD)}
-        network = build(spec["model"], spec["num_classes"], **own, **spec["options"])
+        normalization = {"mean": spec.get("network_mean", IMAGENET_MEAN), "std": spec.get("network_std", IMAGENET_STD)}
+        network = build(spec["model"], spec["num_classes"], **normalization, **spec["options"])
     except UserError as error:
         raise UserError(f"{description}: {error}") from error
-    except (TypeError, KeyError, AttributeError, ValueError, RuntimeError) as error:  # options of a wrong kind
+    except (TypeError, KeyError, AttributeError, ValueError, RuntimeError) as error:  # options of the wrong type
         reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0][:100]}"
         raise UserError(f"{description} describes a network that cannot be built ({reason}); {REMEDY}") from error
     if not weights.is_file():
@@ -104,11 +105,11 @@ def read_description(path: str | Path) -> dict[str, Any]:
         path: As for :func:`load`.
 
     Raises:
-        UserError: It is missing or malformed.
+        UserError: The file is missing or malformed.
     """
     description = _description_file(path)
     if not description.is_file():
-        raise UserError(f"{description} does not exist; it says how to build the student; {REMEDY}")
+        raise UserError(f"{description} does not exist; it describes how to build the student; {REMEDY}")
     try:
         spec = json.loads(description.read_text(encoding="utf-8"))
     except (ValueError, RecursionError):
@@ -146,7 +147,7 @@ def _is_color(value: object) -> bool:
     return isinstance(value, list) and len(value) == 3 and all(type(each) is int and 0 <= each < 256 for each in value)
 
 
-# The fields of student.json: the expected value in words, and its check.
+# The fields of student.json, each with the expected value in words and a check of it.
 FIELDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "model": ("a name", lambda value: isinstance(value, str)),
     "num_classes": ("a whole number, 1 or more", lambda value: type(value) is int and value > 0),

@@ -1,4 +1,4 @@
-"""Weights files: found out where in a network they fit, and told what was loaded."""
+"""Weights files: loaded into the part of a network that they fit, with a report of what was loaded."""
 
 import re
 from collections import Counter, defaultdict
@@ -15,14 +15,13 @@ from torch import Tensor, nn
 from segdistill.errors import UserError, unknown
 
 _CONTAINERS = ("student", "state_dict", "model_state_dict", "model", "network")
-# How many leading names of a key may differ between file and network: "module.backbone.",
-# "network.encoder.model.".
+# The number of leading names of a key that may differ between file and network, as in "network.encoder.model.".
 _MAX_PREFIX = 3
 
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What :func:`load_weights` did. Batch norm's counters of batches are in none of the numbers.
+    """A report of what :func:`load_weights` loaded. It does not count batch norm's ``num_batches_tracked``.
 
     Attributes:
         path: The file.
@@ -31,8 +30,8 @@ class LoadReport:
         in_file: Number of tensors in the file: matched + mismatched + unused.
         in_network: Number of tensors in the network: matched + initial.
         unused: Names in the file that the network does not have.
-        initial: Names in the network that keep their initial values, mismatched ones among them.
-        mismatched: Names in the file that the network has with another shape, and both shapes.
+        initial: Names in the network that keep their initial values, mismatched ones included.
+        mismatched: Names in the file that the network has with another shape, each with both shapes.
     """
 
     path: Path
@@ -45,17 +44,17 @@ class LoadReport:
     mismatched: tuple[str, ...]
 
     def __str__(self) -> str:
-        """One line if everything was loaded, otherwise a second one with what was not."""
-        place = f"the network's '{self.where}'" if self.where else "the network"
-        first = f"{self.path.name}: {self.matched} of {self.in_file} tensors loaded into {place}"
+        """Return one line, and a second one with what was not loaded if there is any."""
+        target = f"the network's '{self.where}'" if self.where else "the network"
+        first = f"{self.path.name}: {self.matched} of {self.in_file} tensors loaded into {target}"
         rest = [
-            f"{title}: {_first(found)}"
-            for title, found in (
+            f"{title}: {_first(names)}"
+            for title, names in (
                 ("unused", self.unused),
                 ("other shape", self.mismatched),
                 (f"{len(self.initial)} of the network's {self.in_network} keep initial values", self.initial),
             )
-            if found
+            if names
         ]
         return "\n  ".join([first, "; ".join(rest)]) if rest else first
 
@@ -63,48 +62,48 @@ class LoadReport:
 def load_weights(module: nn.Module, path: str | Path, *, strict: bool = False, key: str | None = None) -> LoadReport:
     """Load a weights file into the network, or into the part of it that the file fits.
 
-    File and network may name a part differently (``backbone.``, ``encoder.``, ``module.``, nothing): the pair
-    of prefixes under which most tensors agree in name and shape is taken. Values are cast to the network's
-    dtype.
+    The prefixes of names in the file and in the network may differ (``backbone.``, ``encoder.``, ``module.``, none):
+    the function takes the pair of prefixes under which most tensors agree in name and shape. Values are cast to the
+    network's dtype.
 
     Args:
         module: The network; its tensors are changed in place.
-        path: A ``.safetensors`` file, anything that ``torch.load(weights_only=True)`` reads, or a folder with
+        path: A ``.safetensors`` file, a file that ``torch.load(weights_only=True)`` reads, or a folder with
             ``student.safetensors``.
-        strict: Every tensor of the network must be in the file.
-        key: Which of several networks in the file: an entry of it, or what the names of its tensors begin with.
+        strict: Whether every tensor of the network must be in the file.
+        key: The network to load if the file holds several: an entry of the file, or the prefix of the tensors' names.
 
     Raises:
-        UserError: The file does not exist, is corrupt, holds no tensors, or those of several networks without a
-            ``key``, does not fit (less than half of the
-            file and of the network agree), or, if ``strict``, leaves something out.
+        UserError: The file does not exist, is corrupt, holds no tensors, holds several networks and ``key`` is not
+            given, does not fit (less than half of the tensors match, of the file or the network, whichever has fewer),
+            or, if ``strict``, does not have all tensors.
     """
     path = Path(path)
     if path.is_dir():
         path = path / "student.safetensors"
     renames = getattr(module, "key_renames", ())
-    own = dict(module.state_dict())
-    file = {_rename(name, renames): tensor for name, tensor in _read(path, key, own).items()}
+    state = dict(module.state_dict())
+    file = {_rename(name, renames): tensor for name, tensor in _read(path, key, state).items()}
 
-    theirs, ours = _find_place(file, own)
+    file_prefix, prefix = _find_place(file, state)
     matched: dict[str, Tensor] = {}
     unused, mismatched = [], []
     for key, tensor in file.items():
-        name = ours + key.removeprefix(theirs) if key.startswith(theirs) else ""
-        if name not in own:
+        name = prefix + key.removeprefix(file_prefix) if key.startswith(file_prefix) else ""
+        if name not in state:
             unused.append(key)
-        elif own[name].shape != tensor.shape:
-            mismatched.append(f"{key} {_shape(tensor)} for {_shape(own[name])}")
+        elif state[name].shape != tensor.shape:
+            mismatched.append(f"{key} {_shape(tensor)} for {_shape(state[name])}")
         else:
             matched[name] = tensor
     report = LoadReport(
         path=path,
-        where=ours.removesuffix("."),
+        where=prefix.removesuffix("."),
         matched=len(_counted(matched)),
         in_file=len(_counted(file)),
-        in_network=len(_counted(own)),
+        in_network=len(_counted(state)),
         unused=_counted(unused),
-        initial=_counted(name for name in own if name not in matched),
+        initial=_counted(name for name in state if name not in matched),
         mismatched=tuple(mismatched),
     )
     _check_fit(report)
@@ -118,7 +117,7 @@ def load_weights(module: nn.Module, path: str | Path, *, strict: bool = False, k
     return report
 
 
-def _read(path: Path, key: str | None, own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _read(path: Path, key: str | None, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     content = _content(path)
     if key is not None:
         return _chosen(content, key, path)
@@ -129,11 +128,11 @@ def _read(path: Path, key: str | None, own: Mapping[str, Tensor]) -> dict[str, T
     tensors = _tensors(content)
     if not tensors and networks:
         names = ", ".join(f"'{name}'" for name in networks)
-        what = f"{len(networks)} networks, under {names}" if len(networks) > 1 else f"its tensors under {names}"
-        raise UserError(f"{path} holds {what}; {_choice(next(iter(networks)))}")
+        content_text = f"{len(networks)} networks, under {names}" if len(networks) > 1 else f"its tensors under {names}"
+        raise UserError(f"{path} holds {content_text}; {_choice(next(iter(networks)))}")
     if not tensors:
         raise UserError(f"{path} holds no named tensors; expected a network's state_dict()")
-    prefixes = _twins(tensors, own)
+    prefixes = _twins(tensors, state)
     if prefixes:
         shown = " and ".join(f"'{prefix}.'" for prefix in prefixes[:4])
         raise UserError(
@@ -144,8 +143,8 @@ def _read(path: Path, key: str | None, own: Mapping[str, Tensor]) -> dict[str, T
 
 def _choice(name: str) -> str:
     return (
-        f"say which with weights_key={name}, in a recipe as teacher.weights_key or student.weights_key, or with "
-        "key= of models.load_weights"
+        f"name it with weights_key={name} (in a recipe teacher.weights_key or student.weights_key; in Python key= of "
+        "models.load_weights)"
     )
 
 
@@ -174,7 +173,10 @@ def _tensors(content: Mapping[str, Any]) -> dict[str, Tensor]:
 
 
 def _networks(content: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """Return the entries that hold a network, or hold one that does; a few tensors beside it are none."""
+    """Return the entries that contain a network at any depth.
+
+    An entry with less than half of the tensors of the largest is not a network.
+    """
     sizes = {
         str(name): max((len(_tensors(each)) for each in _nested(value)), default=0)
         for name, value in content.items()
@@ -185,7 +187,7 @@ def _networks(content: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 
 
 def _nested(content: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """Yield a mapping and those in it, at any depth."""
+    """Yield a mapping and the mappings in it, at any depth."""
     yield content
     for value in content.values():
         if isinstance(value, Mapping):
@@ -193,7 +195,7 @@ def _nested(content: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def _chosen(content: Mapping[str, Any], key: str, path: Path) -> dict[str, Tensor]:
-    """Return one of several networks: an entry of the file, at any depth, or the tensors behind a prefix."""
+    """Return one of several networks: an entry of the file, at any depth, or the tensors with a prefix."""
     for level in _nested(content):
         entry = level.get(key)
         if isinstance(entry, Mapping):
@@ -205,38 +207,41 @@ def _chosen(content: Mapping[str, Any], key: str, path: Path) -> dict[str, Tenso
             name.removeprefix(prefix): tensor for name, tensor in _tensors(level).items() if name.startswith(prefix)
         }:
             return tensors
-    there = {name for level in _nested(content) for name in _networks(level)}
-    there |= {name.partition(".")[0] for level in _nested(content) for name in _tensors(level) if "." in name}
-    raise unknown("weights_key", key, there, hint=f"in {path}")
+    keys = {name for level in _nested(content) for name in _networks(level)}
+    keys |= {name.partition(".")[0] for level in _nested(content) for name in _tensors(level) if "." in name}
+    raise unknown("weights_key", key, keys, hint=f"in {path}")
 
 
-def _twins(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> list[str]:
-    """Return the first names under which the same names follow, as of two networks; not if one network has both."""
-    behind: defaultdict[str, set[str]] = defaultdict(set)
+def _twins(tensors: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> list[str]:
+    """Return the prefixes of several networks in one file: those after which mostly the same names follow.
+
+    The list is empty if the network that is filled has all these prefixes itself.
+    """
+    suffixes: defaultdict[str, set[str]] = defaultdict(set)
     for name in _counted(tensors):
         first, _, rest = name.partition(".")
-        behind[first].add(rest)
-    fits = {rest for name in own for _, rest in _splits(name)}
-    found = [first for first, rests in behind.items() if 2 * len(rests & fits) > len(rests) and len(rests) > 1]
+        suffixes[first].add(rest)
+    fits = {rest for name in state for _, rest in _splits(name)}
+    candidates = [first for first, rests in suffixes.items() if 2 * len(rests & fits) > len(rests) and len(rests) > 1]
     twins = [
         one
-        for one in found
-        if any(one != other and 2 * len(behind[one] & behind[other]) > len(behind[one]) for other in found)
+        for one in candidates
+        if any(one != other and 2 * len(suffixes[one] & suffixes[other]) > len(suffixes[one]) for other in candidates)
     ]
-    names = {first for key in own for first in key.split(".")[:-1]}
+    names = {first for key in state for first in key.split(".")[:-1]}
     return twins if len(twins) > 1 and not set(twins) <= names else []
 
 
-def _find_place(file: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> tuple[str, str]:
-    """Return the prefixes (in the file, in the network) under which most tensors agree."""
+def _find_place(file: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> tuple[str, str]:
+    """Return the prefixes (in the file, in the network) after which most tensors agree in name and shape."""
     homes: defaultdict[tuple[str, torch.Size], list[str]] = defaultdict(list)
-    for key in _counted(own):
+    for key in _counted(state):
         for prefix, rest in _splits(key):
-            homes[rest, own[key].shape].append(prefix)
+            homes[rest, state[key].shape].append(prefix)
     votes: Counter[tuple[str, str]] = Counter()
     for key in _counted(file):
-        for theirs, rest in _splits(key):
-            votes.update((theirs, ours) for ours in homes.get((rest, file[key].shape), ()))
+        for file_prefix, rest in _splits(key):
+            votes.update((file_prefix, prefix) for prefix in homes.get((rest, file[key].shape), ()))
     return max(votes, key=lambda pair: (votes[pair], -len(pair[0] + pair[1])), default=("", ""))
 
 
@@ -248,7 +253,7 @@ def _splits(key: str) -> Iterator[tuple[str, str]]:
 
 
 def _check_fit(report: LoadReport) -> None:
-    """Refuse the few tensors that any two networks have in common, such as a first convolution."""
+    """Raise if few tensors match: any two networks have some in common, such as a first convolution."""
     if 2 * report.matched < min(report.in_file, report.in_network):
         raise UserError(
             f"{report.path} does not fit the network: {report.matched} of its {report.in_file} tensors "

@@ -1,4 +1,4 @@
-"""Anybody's network as one that returns SegOutput and takes images as this package normalizes them."""
+"""A wrapper that makes any network return SegOutput and take images normalized with ImageNet's values."""
 
 from collections.abc import Mapping, Sequence
 
@@ -19,15 +19,15 @@ def wrap(
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
 ) -> nn.Module:
-    """Make ``module`` return :class:`~segdistill.outputs.SegOutput`.
+    """Return a network that runs ``module`` and returns :class:`~segdistill.outputs.SegOutput`.
 
     Args:
-        module: Returns a tensor, a dict with ``"out"`` (and ``"aux"``), or an object with ``.logits``. It is
-            not changed; it becomes the attribute ``network``.
-        roles: Role (``stage1`` .. ``stage4``, ``head``) to tap, as seen from ``module``: ``{"stage4":
-            "backbone.layer4"}``. By default those that ``module.roles`` publishes.
-        mean, std: What ``module`` expects RGB images in 0..1 to be normalized with, where that is not
-            ImageNet's; images normalized with ImageNet's are converted.
+        module: A module that returns a tensor, a dict with ``"out"`` (and ``"aux"``), or an object with ``.logits``.
+            It is not changed; it becomes the attribute ``network``.
+        roles: A mapping of roles (``stage1`` .. ``stage4``, ``head``) to taps, with paths relative to ``module``:
+            ``{"stage4": "backbone.layer4"}``. By default ``module.roles``, if it has them.
+        mean, std: The mean and standard deviation with which ``module`` expects RGB images in 0..1 to be normalized, if
+            they are not ImageNet's. The network converts images normalized with ImageNet's values to these.
 
     Raises:
         UserError: ``mean`` or ``std`` does not have three values, or a deviation is not positive.
@@ -36,7 +36,7 @@ def wrap(
 
 
 class Wrapped(nn.Module):
-    """What :func:`wrap` returns."""
+    """The network that :func:`wrap` returns."""
 
     scale: Tensor
     shift: Tensor
@@ -59,15 +59,15 @@ class Wrapped(nn.Module):
                 raise UserError(
                     f"mean and std must be three numbers each, std positive; got {list(mean)} and {list(std)}"
                 )
-            # x = (image - m0) / s0 is given, (image - mean) / std is wanted: that is x * s0 / std + (m0 -
-            # mean) / std.
-            ours, theirs = torch.tensor([IMAGENET_MEAN, IMAGENET_STD]), torch.tensor([mean, std])
-            scale, shift = ours[1] / theirs[1], (ours[0] - theirs[0]) / theirs[1]
+            # The input is x = (image - m0) / s0, with ImageNet's m0 and s0. The module expects
+            # (image - mean) / std = x * s0 / std + (m0 - mean) / std.
+            imagenet, expected = torch.tensor([IMAGENET_MEAN, IMAGENET_STD]), torch.tensor([mean, std])
+            scale, shift = imagenet[1] / expected[1], (imagenet[0] - expected[0]) / expected[1]
             self.register_buffer("scale", scale[:, None, None], persistent=False)
             self.register_buffer("shift", shift[:, None, None], persistent=False)
 
     def forward(self, images: Tensor) -> SegOutput:
-        """Return the network's output for images (N, 3, H, W) normalized with ImageNet's figures."""
+        """Return the network's output for images of shape (N, 3, H, W), normalized with ImageNet's values."""
         if self.converts:
             images = (images * self.scale + self.shift).to(images.dtype)
         return read_output(self.network(images))

@@ -1,1 +1,1 @@
-"""Tables and pictures from a run's records. Nothing here imports PyTorch."""
+"""Tables and pictures made from the records of runs. This package does not import PyTorch."""

@@ -1,4 +1,4 @@
-"""Pictures of labels: overlays, and a grid that puts networks side by side."""
+"""Pictures of labels: overlays, and a grid that shows networks side by side."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,32 +13,32 @@ from segdistill.system.atomic import replacing
 Pixels = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.integer]
 
-END = b"IEND\xaeB`\x82"  # of every PNG
+END = b"IEND\xaeB`\x82"  # the last bytes of every PNG
 
 GAP, TITLE, KEY = 4, 16, 16
 
 
 def colored(labels: Labels, classes: Classes) -> Pixels:
-    """Return labels (H, W) as colors (H, W, 3); void is black."""
+    """Return labels of shape (H, W) as colors of shape (H, W, 3); void is black."""
     palette = np.zeros((256, 3), np.uint8)
     palette[: len(classes)] = classes.palette
     return palette[np.clip(labels, 0, 255)]
 
 
 def overlaid(image: Pixels, labels: Labels, classes: Classes, opacity: float = 0.5) -> Pixels:
-    """Return an image (H, W, 3) with the labels' colors on top; void is left as it is."""
+    """Return an image of shape (H, W, 3) with the labels' colors blended in; void pixels do not change."""
     colors = colored(labels, classes)
     mixed = (1 - opacity) * image + opacity * colors
     return np.where((labels == classes.ignore_index)[..., None], image, mixed).astype(np.uint8)
 
 
 def is_whole(file: Path) -> bool:
-    """Tell whether a PNG is there to its end."""
+    """Return True if a PNG exists and is complete."""
     return file.is_file() and file.read_bytes().endswith(END)
 
 
 def grid(rows: Sequence[Mapping[str, Pixels]], classes: Classes, file: Path, *, width: int = 320) -> None:
-    """Draw rows of titled pictures of one size, with a key of the classes below, and write a PNG."""
+    """Write a PNG with rows of titled pictures of one size, and a key of the classes below them."""
     titles = list(rows[0])
     height, wide = next(iter(rows[0].values())).shape[:2]
     cell = (width, max(1, round(height * width / wide)))
@@ -61,7 +61,7 @@ def grid(rows: Sequence[Mapping[str, Pixels]], classes: Classes, file: Path, *, 
 
 
 def _key_rows(classes: Classes, across: int) -> list[list[tuple[int, int]]]:
-    """Lay out the key: (left edge, class) by line."""
+    """Return the layout of the key: for each line, a list of (left edge, class)."""
     rows: list[list[tuple[int, int]]] = [[]]
     left = 0
     for index, name in enumerate(classes.names):

@@ -1,4 +1,4 @@
-"""What a reader must know of runs to judge their numbers: networks, budget, data, commit, hardware."""
+"""Facts that a reader needs to judge the numbers of runs: networks, budget, data, commit, hardware."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,23 +10,23 @@ Record = dict[str, Any]
 
 
 def facts(recipe: Record, finished: Sequence[Path], splits: Sequence[str], seeds: Sequence[int]) -> tuple[str, ...]:
-    """Return one line each.
+    """Return the facts, one line each.
 
     Args:
-        recipe: What the runs have in common.
-        finished: The folders of the finished runs; their commits and machines are all named.
-        splits: Which splits they were scored on.
+        recipe: The recipe that the runs share.
+        finished: The folders of the finished runs; the facts name all their commits and machines.
+        splits: The splits that the runs were scored on.
         seeds: The seeds that are compared.
     """
     train, data = recipe["train"], recipe["data"]
-    places = [read_environment(folder) for folder in finished]
-    commits = dict.fromkeys(str(place.get("commit") or "unknown") for place in places)
-    machines = dict.fromkeys(_hardware(place) for place in places)
+    environments = [read_environment(folder) for folder in finished]
+    commits = dict.fromkeys(str(environment.get("commit") or "unknown") for environment in environments)
+    machines = dict.fromkeys(_hardware(environment) for environment in environments)
     return (
         f"recipe {recipe['name']}: student {recipe['student']['model']}, {_teacher(recipe)}",
         f"{train['iterations']} steps of {train['batch_size']} images, seeds {', '.join(map(str, seeds))}",
         f"data {_data(data)}, scored on {' and '.join(splits) or '(nothing yet)'} with the weights best on val"
-        + (", which flatters them" if list(splits) == ["val"] else ""),
+        + (", which makes the scores optimistic" if list(splits) == ["val"] else ""),
         f"commit {', '.join(commits) or '(no run yet)'}; {'; '.join(machines) or '(no machine yet)'}",
     )
 

@@ -1,4 +1,4 @@
-"""The table at the end of a run: student alone, distilled student, teacher; IoU of every class."""
+"""The table at the end of a run: student alone, distilled student and teacher, with the score of every class."""
 
 from pathlib import Path
 from typing import Any
@@ -14,21 +14,21 @@ KEYS = ("split", "params", "flops")
 
 
 def records(folder: Path) -> dict[str, Record]:
-    """Read what a run's folder holds, by column: the student alone, the distilled one, the teacher."""
-    own = read_result(folder / "result.json", *KEYS, "method")
+    """Return the records in a run's folder, by column: the student alone, the distilled student, the teacher."""
+    result = read_result(folder / "result.json", *KEYS, "method")
     alone = folder / "alone" / "result.json"
     columns: dict[str, Record] = {}
     if alone.exists():
         columns["student alone"] = read_result(alone, *KEYS)
-    columns["student alone" if own["method"] == "none" else own["method"]] = own
-    if "teacher" in own:
-        columns["teacher"] = own["teacher"]
+    columns["student alone" if result["method"] == "none" else result["method"]] = result
+    if "teacher" in result:
+        columns["teacher"] = result["teacher"]
     return columns
 
 
 def run_table(folder: Path) -> Group:
-    """Draw the table of a finished run: IoU in percent, with the gain over the student alone."""
-    columns = records(folder)  # the student alone first, where there is one
+    """Return the table of a finished run: the scores in percent, with the gain over the student alone."""
+    columns = records(folder)  # the student alone comes first, if there is one
     gained = list(columns)[:1] == ["student alone"] and len(columns) > 1
     table = screen_table("class")
     for name in [*columns, *(["gain"] if gained else [])]:
@@ -52,7 +52,7 @@ def run_table(folder: Path) -> Group:
 
 
 def score_table(score: Record, split: str) -> Group:
-    """Draw one network's scores."""
+    """Return the table of one network's scores."""
     metric = metric_of(score)
     table = screen_table("class", metric.of_class)
     for label, value in score[metric.classes].items():

@@ -1,4 +1,4 @@
-"""Tables for a terminal of any width: names stay whole, other cells go on in the next line."""
+"""Tables for a terminal of any width: names are never broken, other cells wrap."""
 
 from collections.abc import Sequence
 
@@ -9,9 +9,9 @@ def screen_table(*headers: str, names: Sequence[int] = (0,), show_header: bool =
     """Return an empty table without lines.
 
     Args:
-        headers: The columns' titles.
-        names: The columns that hold names, which are never broken: people type or copy them.
-        show_header: False leaves the titles out.
+        headers: The titles of the columns.
+        names: The indices of columns with names, which are never broken because users type or copy them.
+        show_header: Whether to show the titles.
     """
     table = Table(box=None, pad_edge=False, show_header=show_header)
     for number, header in enumerate(headers):

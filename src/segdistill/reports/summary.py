@@ -1,4 +1,4 @@
-"""What a comparison has found so far: methods over seeds, class by class, common and rare classes."""
+"""Results of a comparison so far: methods over seeds, scores by class, common and rare classes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,19 +17,19 @@ KEYS = ("split", "params", "seconds")
 
 
 class PublishedValue(Protocol):
-    """A result in a paper."""
+    """A published result."""
 
     @property
     def paper(self) -> str:
-        """Which paper."""
+        """The name of the paper."""
 
     @property
     def table(self) -> str:
-        """The number of the table in it."""
+        """The number of the table in the paper."""
 
     @property
     def score(self) -> float | None:
-        """Mean IoU, or top-1 accuracy, in percent; None where the table has neither."""
+        """Mean IoU, or top-1 accuracy, in percent; None if the table has neither."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,10 @@ class Entry:
     """One run of a comparison.
 
     Attributes:
-        method: The method as typed.
+        method: The method as typed by the user.
         seed: The run's seed.
         folder: The run's folder.
-        problem: Why it failed, if it did.
+        problem: Why the run failed; None if it did not.
     """
 
     method: str
@@ -50,22 +50,22 @@ class Entry:
 
     @property
     def is_finished(self) -> bool:
-        """True once it has a result."""
+        """True once the run has a result."""
         return (self.folder / "result.json").exists()
 
 
 @dataclass(frozen=True)
 class Summary:
-    """The tables of a comparison, with what a reader must know beside them.
+    """The tables of a comparison, with the facts that a reader needs to judge them.
 
     Attributes:
-        title: One line.
-        facts: What was compared on what, with what; one line each.
-        methods: A row a method: the student alone first, the teacher last.
-        classes: A row a class: the most frequent first.
-        missing: Runs without a result, with the reason where there is one.
-        warnings: What makes little of these numbers; one line each, among the facts too.
-        runs: Every run as it stands.
+        title: The title, one line.
+        facts: Networks, budget, data, machines and how to read the numbers; one line each.
+        methods: A row for each method, the student alone first, the teacher last.
+        classes: A row for each class, the most frequent first.
+        missing: Runs without a result, with their state or the reason of the failure.
+        warnings: Reasons to doubt the numbers; one line each, also among the facts.
+        runs: A record of the state of every run.
     """
 
     title: str
@@ -77,7 +77,7 @@ class Summary:
     runs: tuple[Record, ...] = field(default=())
 
     def files(self) -> dict[str, str]:
-        """Return the text of each file, by name, beside comparison.json."""
+        """Return the text of each file by its name, except comparison.json."""
         facts = "".join(f"* {fact}\n" for fact in self.facts)
         missing = "".join(f"* {line}\n" for line in self.missing)
         parts = [f"# {self.title}\n", facts, markdown(self.methods), f"## {self.classes.title}\n"]
@@ -90,7 +90,7 @@ class Summary:
         }
 
     def record(self) -> Record:
-        """Return what comparison.json says of the tables."""
+        """Return the entries of comparison.json for the tables."""
         return {
             "facts": list(self.facts),
             "runs": list(self.runs),
@@ -108,27 +108,27 @@ def summarize(
     published: Mapping[str, Sequence[PublishedValue]] | None = None,
     named: Mapping[str, str] | None = None,
 ) -> Summary:
-    """Read the finished runs and put them side by side.
+    """Return the tables that compare the finished runs.
 
-    Differences are paired: seed by seed, over the seeds that both have finished. Standard deviations are over seeds
-    (n - 1 in the denominator).
+    Differences are paired: they are means over the seeds that both methods have finished. Standard deviations are over
+    seeds (n - 1 in the denominator).
 
     Args:
         entries: The runs; those of the method ``none`` are the student alone.
-        recipe: What all runs have in common.
-        pixels: How many pixels of each class the training labels hold.
-        teacher: The folder of the teacher's own run, if it was trained for this comparison.
+        recipe: The recipe that all runs share.
+        pixels: The number of pixels of each class in the training labels.
+        teacher: The folder of the teacher's run, if the teacher was trained for this comparison.
         published: Published results by method; the teacher's under "teacher".
-        named: What the methods with a name of the user's are.
+        named: The methods that the user named, by name.
 
     Raises:
         UserError: A record is damaged.
     """
     results: dict[str, dict[int, Record]] = {}
     for entry in entries:
-        kept = results.setdefault(entry.method, {})
+        by_seed = results.setdefault(entry.method, {})
         if entry.is_finished:
-            kept[entry.seed] = read_result(entry.folder / "result.json", *KEYS)
+            by_seed[entry.seed] = read_result(entry.folder / "result.json", *KEYS)
     against = _teacher_record(teacher, results)
     metric = metric_of(next((run for runs in results.values() for run in runs.values()), against or {}))
     frequent = common_classes(pixels)
@@ -154,16 +154,16 @@ def summarize(
             *facts(recipe, finished, splits, seeds),
             *warnings,
             *(f"{name} is {method}" for name, method in (named or {}).items() if name in results),
-            "differences are paired seed by seed; ± is the standard deviation over seeds (n - 1); means of rows with "
-            "different seeds are not to be subtracted",
-            "seconds are those of this machine, at whatever else it did; interrupted runs count what they repeat",
+            "differences are paired seed by seed; ± is the standard deviation over seeds (n - 1); do not subtract the "
+            "means of rows with different seeds",
+            "seconds depend on this machine and its other load; interrupted runs include the steps that they repeat",
             *(
-                ["published: the papers' own schedules; `segdistill recipes NAME` says with which settings"]
+                ["published results have the papers' schedules; `segdistill recipes NAME` shows the settings"]
                 if any(published.values() if published else ())
                 else []
             ),
             f"common classes are the {len(frequent)} of {len(pixels)} with at least {RARE:.0%} of the training labels; "
-            f"their columns are means of {metric.of_class}, as those of the rare ones",
+            f"the columns of common and rare classes are means of {metric.of_class}",
         ),
         methods=_without_empty_last(Table(f"{metric.name} in percent", _method_columns(metric), tuple(rows))),
         classes=_class_table(results, against, pixels, frequent, metric),
@@ -194,15 +194,15 @@ def _printed(published: Mapping[str, Sequence[PublishedValue]] | None, method: s
     for value in (published or {}).get(method, ()):
         if value.score is not None:
             tables.setdefault((f"{value.score:.2f}", value.paper), []).append(value.table)
-    said = (
-        f"{score} ({paper}, table{'s' if len(where) > 1 else ''} {', '.join(where)})"
-        for (score, paper), where in tables.items()
+    texts = (
+        f"{score} ({paper}, table{'s' if len(numbers) > 1 else ''} {', '.join(numbers)})"
+        for (score, paper), numbers in tables.items()
     )
-    return "; ".join(said) or None
+    return "; ".join(texts) or None
 
 
 def _without_empty_last(table: Table) -> Table:
-    """Leave out the published values where there are none."""
+    """Return the table without the last column, the published values, if it is empty."""
     if any(row[-1] is not None for row in table.rows):
         return table
     return Table(table.title, table.columns[:-1], tuple(row[:-1] for row in table.rows))
@@ -215,7 +215,7 @@ def _row(
     frequent: Sequence[str],
     metric: Metric,
 ) -> tuple[Cell, ...]:
-    """Return the cells from the score to parameters, of results by seed."""
+    """Return the cells of one method from the score to the parameters; ``runs`` and ``alone`` are results by seed."""
     key = metric.key
     shared = [seed for seed in runs if seed in alone]
     halves = [_halves(run[metric.classes], frequent) for run in runs.values()]
@@ -266,8 +266,8 @@ def _run(entry: Entry, results: Mapping[str, Mapping[int, Record]], metric: Metr
     result = results[entry.method].get(entry.seed)
     state = "finished" if result is not None else "failed" if entry.problem else "unfinished"
     keys = (metric.key, f"val_{metric.key}", "seconds", "params")
-    shown = {key: result.get(key) for key in keys} if result is not None else {}
-    record = {"method": entry.method, "seed": entry.seed, "folder": entry.folder.name, "state": state, **shown}
+    numbers = {key: result.get(key) for key in keys} if result is not None else {}
+    record = {"method": entry.method, "seed": entry.seed, "folder": entry.folder.name, "state": state, **numbers}
     return record if result is not None or not entry.problem else {**record, "problem": entry.problem}
 
 
@@ -278,10 +278,10 @@ def _teacher_record(folder: Path | None, results: Mapping[str, Mapping[int, Reco
 
 
 def _halves(classes: Mapping[str, float | None], frequent: Sequence[str]) -> tuple[float | None, float | None]:
-    """Return the mean in percent of the common and of the rare classes; absent classes do not count."""
-    there = {name: 100 * value for name, value in classes.items() if value is not None}
-    common = [value for name, value in there.items() if name in frequent]
-    rare = [value for name, value in there.items() if name not in frequent]
+    """Return the mean of the common and the mean of the rare classes, in percent; absent classes do not count."""
+    percent = {name: 100 * value for name, value in classes.items() if value is not None}
+    common = [value for name, value in percent.items() if name in frequent]
+    rare = [value for name, value in percent.items() if name not in frequent]
     return _mean(common), _mean(rare)
 
 
@@ -290,8 +290,8 @@ def _mean(values: Sequence[float]) -> float | None:
 
 
 def _spread(values: Sequence[float | None]) -> Spread | None:
-    there = tuple(value for value in values if value is not None)
-    return Spread(there) if there else None
+    present = tuple(value for value in values if value is not None)
+    return Spread(present) if present else None
 
 
 def _percent(value: float | None) -> float | None:

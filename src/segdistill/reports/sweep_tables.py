@@ -1,4 +1,4 @@
-"""What a sweep has found so far: a row a trial, the best one first."""
+"""The table of a sweep so far: a row for each trial, the best first."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ Record = dict[str, Any]
 
 @dataclass(frozen=True)
 class Trial:
-    """One trial.
+    """One trial of a sweep.
 
     Attributes:
-        folder: The run's folder, whose name is the trial's.
-        values: What it tries, by key.
-        problem: Why it failed, if it did.
+        folder: The folder of the trial's run, which has the trial's name.
+        values: The values that the trial uses, by key of the recipe.
+        problem: Why the trial failed; None if it did not.
     """
 
     folder: Path
@@ -29,12 +29,12 @@ class Trial:
 
 @dataclass(frozen=True)
 class SweepTables:
-    """The table of a sweep, with what a reader must know beside it.
+    """The table of a sweep, with the facts that a reader needs to judge it.
 
     Attributes:
-        title: One line.
-        facts: One line each.
-        trials: A row a trial: the best validation score first, those without one last.
+        title: The title, one line.
+        facts: See :func:`segdistill.reports.facts.facts`.
+        trials: A row for each trial: the best validation score first, trials without a score last.
         best: The best trial, as changes to the recipe.
     """
 
@@ -44,26 +44,26 @@ class SweepTables:
     best: str
 
     def files(self) -> dict[str, str]:
-        """Return the text of each file, by name, beside sweep.json."""
-        listed = "".join(f"* {fact}\n" for fact in (*self.facts, self.best))
+        """Return the text of each file by its name, except sweep.json."""
+        facts_list = "".join(f"* {fact}\n" for fact in (*self.facts, self.best))
         return {
-            "sweep.md": "\n".join([f"# {self.title}\n", listed, markdown(self.trials)]),
+            "sweep.md": "\n".join([f"# {self.title}\n", facts_list, markdown(self.trials)]),
             "sweep.tex": latex(self.trials, notes=self.facts),
             "sweep.csv": comma_separated(self.trials),
         }
 
     def record(self) -> Record:
-        """Return what sweep.json says of the trials."""
+        """Return the entries of sweep.json for the trials."""
         return {"facts": list(self.facts), "best": self.best, "trials": as_json(self.trials)}
 
 
 def sweep_tables(trials: Sequence[Trial], recipe: Record, keys: Sequence[str]) -> SweepTables:
-    """Read the finished trials and put the best one first.
+    """Return the table of the trials, with the results of those that are finished and the best first.
 
     Args:
         trials: The trials, in order.
-        recipe: What all of them have in common.
-        keys: What they differ in.
+        recipe: The recipe that all trials share.
+        keys: The keys of the recipe that the trials change.
 
     Raises:
         UserError: A record is damaged.

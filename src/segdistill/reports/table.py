@@ -1,7 +1,7 @@
-"""A table of numbers that knows its units, and its forms: Markdown, LaTeX, CSV, JSON, the screen.
+"""Tables of numbers with units, written as Markdown, LaTeX, CSV, JSON or for the screen.
 
-The forms are a few lines each. pandas would bring all four, at the price of pandas, tabulate and jinja2 as
-dependencies of a package that has no other use for them.
+Each writer takes a few lines. pandas would provide them, but with pandas, tabulate and jinja2 as dependencies that this
+package does not need otherwise.
 """
 
 import csv
@@ -17,18 +17,18 @@ from rich.table import Table as ScreenTable
 
 @dataclass(frozen=True)
 class Spread:
-    """One quantity over several seeds; at least one value."""
+    """The values of one quantity over seeds; at least one value."""
 
     values: tuple[float, ...]
 
     @property
     def mean(self) -> float:
-        """The mean."""
+        """The mean of the values."""
         return statistics.fmean(self.values)
 
     @property
     def deviation(self) -> float | None:
-        """The sample standard deviation (n - 1 in the denominator); None of one value."""
+        """The sample standard deviation (n - 1 in the denominator); None for a single value."""
         return statistics.stdev(self.values) if len(self.values) > 1 else None
 
 
@@ -37,14 +37,14 @@ Cell = str | int | float | Spread | None
 
 @dataclass(frozen=True)
 class Column:
-    """A column.
+    """A column of a table.
 
     Attributes:
-        key: Its name for programs, with the unit.
-        title: Its name for readers.
-        digits: Digits after the point; a whole number has none.
-        signed: Write a plus before what is not negative.
-        spreads: Its cells are spreads (or nothing).
+        key: The name for programs, with the unit.
+        title: The name for readers.
+        digits: The number of digits after the point; integers have none.
+        signed: Whether to write a plus sign before numbers that are not negative.
+        spreads: Whether the cells are spreads (or None).
     """
 
     key: str
@@ -54,7 +54,7 @@ class Column:
     spreads: bool = False
 
     def show(self, cell: Cell) -> str:
-        """Write a cell as people read it."""
+        """Return a cell as text for readers."""
         if cell is None:
             return "-"
         if isinstance(cell, str):
@@ -69,7 +69,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of cells under columns; the first column names the row."""
+    """Columns and rows of cells; the first cell of a row is its name."""
 
     title: str
     columns: tuple[Column, ...]
@@ -77,7 +77,7 @@ class Table:
 
 
 def markdown(table: Table) -> str:
-    """Write a table as Markdown."""
+    """Return a table as Markdown."""
 
     def line(cells: Sequence[str]) -> str:
         return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
@@ -88,7 +88,7 @@ def markdown(table: Table) -> str:
 
 
 def latex(table: Table, *, notes: Sequence[str] = ()) -> str:
-    """Write a table for LaTeX with the package booktabs, as a float whose caption is its title and the notes."""
+    """Return a table as LaTeX for the package booktabs: a float whose caption is the title and the notes."""
     body = []
     for row in table.rows:
         body.append(" & ".join(escape(column.show(cell)) for column, cell in _pairs(table, row)) + r" \\")
@@ -124,12 +124,12 @@ _SPECIAL = {
 
 
 def escape(text: str) -> str:
-    """Write text so that LaTeX prints it as it is."""
-    return re.sub(r"[\\~^±<>&%$#_{}]", lambda found: _SPECIAL[found[0]], text)
+    """Return text with LaTeX's special characters escaped."""
+    return re.sub(r"[\\~^±<>&%$#_{}]", lambda match: _SPECIAL[match[0]], text)
 
 
 def comma_separated(table: Table) -> str:
-    """Write a table as CSV at full precision; a spread is its mean and, under KEY_std, its standard deviation."""
+    """Return a table as CSV at full precision. A spread has its mean under KEY and its deviation under KEY_std."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(
@@ -146,18 +146,18 @@ def comma_separated(table: Table) -> str:
 
 
 def as_json(table: Table) -> list[dict[str, Any]]:
-    """Return a table as objects by key; a spread is its mean, standard deviation and values."""
+    """Return the rows as objects by key. A spread is an object with ``mean``, ``std`` and ``values``."""
     return [{column.key: _plain(cell) for column, cell in _pairs(table, row)} for row in table.rows]
 
 
 def on_screen(table: Table) -> ScreenTable:
-    """Draw a table for the console."""
-    drawn = ScreenTable(box=None, pad_edge=False)
+    """Return a table for the console."""
+    screen = ScreenTable(box=None, pad_edge=False)
     for number, column in enumerate(table.columns):
-        drawn.add_column(column.title, justify="right" if number else "left")
+        screen.add_column(column.title, justify="right" if number else "left")
     for row in table.rows:
-        drawn.add_row(*(column.show(cell) for column, cell in _pairs(table, row)))
-    return drawn
+        screen.add_row(*(column.show(cell) for column, cell in _pairs(table, row)))
+    return screen
 
 
 def _plain(cell: Cell) -> Any:

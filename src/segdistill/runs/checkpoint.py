@@ -1,4 +1,4 @@
-"""Checkpoints: written atomically, loaded with ``weights_only=True``."""
+"""Checkpoints, written atomically and loaded with ``weights_only=True``."""
 
 from pathlib import Path
 from typing import Any
@@ -10,25 +10,25 @@ from segdistill.errors import UserError
 
 
 def save(state: dict[str, Any], path: Path) -> None:
-    """Write ``state`` so that ``path`` always holds a whole checkpoint, the old or the new one."""
+    """Write ``state`` so that ``path`` always holds a complete checkpoint, the old or the new one."""
     with replacing(path) as file:
         try:
             torch.save(state, file)
         except RuntimeError as error:
-            if isinstance(error.__context__, OSError):  # a full disk, over which closing the archive complained
+            if isinstance(error.__context__, OSError):  # a full disk; closing the archive then failed too
                 raise error.__context__ from None
             raise
 
 
 def load(path: Path, *, peek: bool = False) -> dict[str, Any]:
-    """Read a checkpoint of this program.
+    """Return the content of a run's checkpoint.
 
     Args:
         path: The file.
-        peek: Leave the tensors on the disk until they are looked at.
+        peek: If True, read the tensors from disk only when they are used.
 
     Raises:
-        UserError: The file is no such checkpoint.
+        UserError: The file is not a checkpoint of a run.
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=peek)
@@ -42,6 +42,6 @@ def load(path: Path, *, peek: bool = False) -> dict[str, Any]:
 
 def _none(path: Path, reason: str) -> UserError:
     return UserError(
-        f"{path} is not a checkpoint of a run: {reason}; delete it and run the same command again, which does again "
-        "what it held"
+        f"{path} is not a checkpoint of a run: {reason}; delete it and run the same command again, which repeats the "
+        "lost steps"
     )

@@ -1,4 +1,4 @@
-"""Reading the JSON records of a run."""
+"""Readers of a run's JSON records."""
 
 import json
 from pathlib import Path
@@ -8,10 +8,10 @@ from segdistill.errors import UserError
 
 
 def read_json(file: Path, *keys: str) -> dict[str, Any]:
-    """Return a JSON object that has these keys.
+    """Return the JSON object in a file, which must have these keys.
 
     Raises:
-        UserError: The file is missing or damaged, or a key is.
+        UserError: The file is missing or damaged, or a key is missing.
     """
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
@@ -27,12 +27,12 @@ def read_json(file: Path, *keys: str) -> dict[str, Any]:
 
 
 def damaged(file: Path) -> UserError:
-    """Return the error for a record that is none."""
+    """Return the error for a file that is not a valid record."""
     return UserError(f"{file} is damaged; delete it and run the same command again")
 
 
 def read_environment(folder: Path) -> dict[str, Any]:
-    """Return a run's environment.json; nothing where it is missing or damaged, since no number depends on it."""
+    """Return a run's environment.json; empty if it is missing or damaged, since no result depends on it."""
     try:
         content = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):

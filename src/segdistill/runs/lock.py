@@ -1,4 +1,4 @@
-"""One process a folder: a lock that ends with the process that holds it, however it ends."""
+"""A lock that allows one process per folder. It ends with the process that holds it, even if that is killed."""
 
 import os
 import socket
@@ -11,20 +11,20 @@ from segdistill.system.processes import is_first_process
 
 try:
     import fcntl
-except ImportError:  # Windows has no such locks, and two processes in one folder are not noticed there
+except ImportError:  # Windows has no such locks, so two processes in one folder are not detected there
     fcntl = None  # type: ignore[assignment]
 
 FILE = ".lock"
 
-# What this process holds: a run's folder is asked for again by what it is made of.
+# The locks of this process: a nested call for a folder that it already holds must not wait for itself.
 _held: dict[Path, int] = {}
 
 
 def check_free(folder: Path) -> None:
-    """Look whether another process works in ``folder``.
+    """Raise if another process works in ``folder``.
 
     Raises:
-        UserError: One does; it is named.
+        UserError: Another process works there; the message names it.
     """
     file = folder / FILE
     if is_first_process() and folder.resolve() not in _held and file.exists():
@@ -38,32 +38,32 @@ def check_free(folder: Path) -> None:
 
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Hold ``folder``, which is made, for this process; of several that share a run, the first one holds it.
+    """Create ``folder`` if needed and lock it for this process. If several processes share a run, the first locks it.
 
-    Where the file system has no locks nothing is held.
+    On a file system without locks this locks nothing.
 
     Raises:
-        UserError: Another process works there; it is named.
+        UserError: Another process works there; the message names it.
     """
-    place = folder.resolve()
-    if not is_first_process() or place in _held:
+    resolved = folder.resolve()
+    if not is_first_process() or resolved in _held:
         yield
         return
     folder.mkdir(parents=True, exist_ok=True)
-    _held[place] = descriptor = _locked(folder)
+    _held[resolved] = descriptor = _locked(folder)
     try:
         os.truncate(descriptor, 0)
         os.write(descriptor, f"{os.getpid()} on {socket.gethostname()}\n".encode())
         yield
     finally:
-        del _held[place]
+        del _held[resolved]
         with suppress(OSError):
             (folder / FILE).unlink()
         os.close(descriptor)
 
 
 def _locked(folder: Path) -> int:
-    """Return the lock's file, opened and locked."""
+    """Return the descriptor of the lock file, opened and locked."""
     while True:
         descriptor = os.open(folder / FILE, os.O_RDWR | os.O_CREAT, 0o666)
         try:
@@ -74,7 +74,7 @@ def _locked(folder: Path) -> int:
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(descriptor), (folder / FILE).stat()):
                 return descriptor
-        os.close(descriptor)  # its holder has just removed it, and another process may hold a new one
+        os.close(descriptor)  # the holder has just removed this file, and another process may have locked a new one
 
 
 def _lock(descriptor: int, folder: Path) -> None:
@@ -87,12 +87,12 @@ def _lock(descriptor: int, folder: Path) -> None:
         raise UserError(
             f"{folder} is in use by process {holder}; wait until it ends, or give another --run-dir"
         ) from None
-    except OSError:  # a network's file system without locks
+    except OSError:  # a network file system without locks
         return
 
 
 def _let_go() -> None:
-    """Close what a forked worker inherits: it would hold the lock of a process that was killed."""
+    """Close the lock files in a forked worker: it would otherwise keep the lock if the main process is killed."""
     for descriptor in _held.values():
         with suppress(OSError):
             os.close(descriptor)

@@ -1,4 +1,4 @@
-"""What networks are compared by: mean IoU for segmentation, top-1 accuracy for image classification."""
+"""Metrics that compare networks: mean IoU for segmentation, top-1 accuracy for image classification."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ from segdistill.runs.json_files import damaged, read_json
 
 @dataclass(frozen=True)
 class Metric:
-    """One measure, and how a record spells it.
+    """One metric, with its keys in a record and its names in a report.
 
     Attributes:
-        key: Its key in a record; a ratio in 0..1, higher is better.
-        classes: The key of the same by class.
-        name: What people call it.
-        of_class: What they call it for one class.
+        key: The key in a record. The value is in 0..1; higher is better.
+        classes: The key of the values by class.
+        name: The name in reports.
+        of_class: The name of the value of one class.
     """
 
     key: str
@@ -33,15 +33,15 @@ METRICS: dict[Task, Metric] = {
 
 
 def metric_of(record: Mapping[str, Any]) -> Metric:
-    """Return what a run's record was scored by."""
+    """Return the metric of a run's record."""
     return METRICS["classification" if METRICS["classification"].key in record else "segmentation"]
 
 
 def read_result(path: Path, *keys: str) -> dict[str, Any]:
-    """Read a run's result.json and check that it has its metric, and these keys.
+    """Return a run's result.json, which must have the values of its metric and these keys.
 
     Raises:
-        UserError: It is damaged.
+        UserError: The file is missing or damaged.
     """
     metric = metric_of(read_json(path))
     result = read_json(path, metric.key, metric.classes, *keys)
@@ -60,7 +60,7 @@ def _is_record(record: Mapping[str, Any], metric: Metric) -> bool:
 
 
 def weak_teacher(teacher: float | None, alone: float | None, metric: Metric) -> str | None:
-    """Say that there is little to learn from a teacher below the student alone; None where it is above."""
+    """Return a warning if the teacher scores below the student trained alone; None if not, or if a score is missing."""
     if teacher is None or alone is None or teacher >= alone:
         return None
     return (

@@ -1,4 +1,4 @@
-"""The records in a run's folder: recipe.yaml, environment.json, metrics.jsonl, result.json."""
+"""Records in a run's folder: recipe.yaml, environment.json, metrics.jsonl, result.json."""
 
 import json
 import os
@@ -25,7 +25,7 @@ def write_json(path: Path, content: object) -> None:
 
 
 def environment(seed: int) -> dict[str, Any]:
-    """Return what a reader needs to judge or repeat a run."""
+    """Return the environment of a run, for readers who judge or repeat it: versions, commit, hardware, command, seed."""
     return {
         "segdistill": __version__,
         "commit": _commit(),
@@ -43,44 +43,44 @@ def environment(seed: int) -> dict[str, Any]:
 def _version(package: str) -> str | None:
     try:
         return metadata.version(package)
-    except metadata.PackageNotFoundError:  # on the path without being installed
+    except metadata.PackageNotFoundError:  # importable without being installed
         return None
 
 
 def _commit() -> str | None:
-    """Return the commit of the installed source, where it lies in a git checkout."""
+    """Return the commit of the source if it is in a git checkout; otherwise None."""
     folder = Path(__file__).parent
     command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=12"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+        process = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return done.stdout.strip() or None
+    return process.stdout.strip() or None
 
 
 class Metrics:
-    """metrics.jsonl, and TensorBoard's events beside it if asked for.
+    """A writer of metrics.jsonl and, on request, of TensorBoard's events.
 
-    A resumed run drops what was logged after its checkpoint, so that no step stands there twice.
+    A resumed run removes the lines after its checkpoint, so that no step is logged twice.
 
     Args:
         folder: The run's folder.
-        step: The checkpoint's.
-        until: The last step to keep of a split whose steps are other ones.
-        tensorboard: Whether to write its events.
+        step: The step of the checkpoint.
+        until: The last step to keep, for each split that counts its steps separately.
+        tensorboard: Whether to write TensorBoard's events.
     """
 
     def __init__(self, folder: Path, *, step: int, tensorboard: bool, until: Mapping[str, float] | None = None) -> None:
         self.path = folder / "metrics.jsonl"
-        kept = []
+        earlier = []
         if self.path.exists():
             lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
-            kept = [line for line in lines if _is_kept(line, step, until or {})]
-        write_text(self.path, "".join(kept))
+            earlier = [line for line in lines if _is_kept(line, step, until or {})]
+        write_text(self.path, "".join(earlier))
         self._tensorboard = _tensorboard(folder, step) if tensorboard else None
 
     def log(self, step: int, split: str, **values: float | None) -> None:
-        """Append one line."""
+        """Append one line; TensorBoard does not get values that are None."""
         try:
             with self.path.open("a") as file:
                 file.write(json.dumps({"step": step, "split": split, **values}) + "\n")
@@ -92,7 +92,7 @@ class Metrics:
                     self._tensorboard.add_scalar(f"{split}/{name}", value, step)
 
     def close(self) -> None:
-        """Write out what TensorBoard still holds."""
+        """Write the events that TensorBoard still buffers."""
         if self._tensorboard is not None:
             self._tensorboard.close()
 
@@ -101,7 +101,7 @@ def _is_kept(line: str, step: int, until: Mapping[str, float]) -> bool:
     try:
         entry = json.loads(line)
         return float(entry["step"]) <= until.get(entry["split"], step)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):  # half a line of a run that was killed
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):  # part of a line, from a killed run
         return False
 
 

@@ -1,4 +1,4 @@
-"""A run's folder: new, to be continued, finished, or somebody else's."""
+"""The folder of a run: new, unfinished or finished. A folder with other content is refused."""
 
 import re
 import shutil
@@ -18,15 +18,15 @@ from segdistill.runs import lock
 from segdistill.runs.inputs import Inputs, changed_inputs, resized_inputs
 from segdistill.runs.records import environment, write_json
 
-# What a run that was killed at its very beginning leaves: claim() writes recipe.yaml last.
+# Files of a run that was killed before it wrote its recipe: claim() writes recipe.yaml last.
 UNFINISHED = {"environment.json", "environment.json.tmp", "recipe.yaml.tmp", lock.FILE}
 
-# Where a recipe comes from, when it is saved, what its teacher must reach: none of it changes what is run.
+# Keys that do not change the run: description, experiment, the teacher's least score, the interval of checkpoints.
 NO_MATTER = re.compile(
     r"(recipe\.)?(description|experiment|teacher\.min_miou|(teacher\.(members\..+\.)?)?train\.save_every): "
 )
 
-# What a run may go on with in other values, if it is asked to: whatever keeps a loss finite.
+# Keys that may change when a run is resumed with --resume: those that can keep a loss finite.
 MENDING = re.compile(
     r"(teacher\.(members\..+\.)?)?train\.(learning_rate|floor|warmup|clip): |terms\.[^.]+\.weight(\.[^:]+)?: "
 )
@@ -35,18 +35,18 @@ MENDING = re.compile(
 class RunFolder:
     """A folder that holds one run; see the README for its files.
 
-    Opening only looks; :meth:`claim` writes.
+    Constructing it only reads; :meth:`claim` writes.
 
     Args:
         path: The folder.
-        recipe: The run's recipe. The same recipe goes on where it stopped; another one may take the folder over as
-            long as its student has no checkpoint.
-        must_exist: Only accept a run that is there.
-        accepts_changes: Go on with another learning rate, clipping, warm-up or weight of a term, and with other
-            inputs, and remember it.
+        recipe: The run's recipe. The same recipe resumes where it stopped. Another recipe may take over the folder
+            until a checkpoint or a result exists.
+        must_exist: If True, accept only a run that exists.
+        accepts_changes: If True, resume with another learning rate, floor, clipping, warm-up or weight of a term, and
+            with other inputs, and record the change.
 
     Attributes:
-        changes: What is accepted now that was otherwise, a line each.
+        changes: The accepted changes that are not recorded yet, one line each.
 
     Raises:
         UserError: The folder holds the run of another recipe, or other files, or (``must_exist``) no run.
@@ -56,7 +56,7 @@ class RunFolder:
         self.path, self.recipe, self.accepts_changes = path, recipe, accepts_changes
         self.changes: list[str] = []
         self._is_new = False
-        if not is_first_process():  # the first process has looked
+        if not is_first_process():  # the first process checks
             return
         if path.exists() and not path.is_dir():
             raise UserError(f"{path} is a file; give a folder with --run-dir")
@@ -71,41 +71,41 @@ class RunFolder:
 
     @property
     def has_begun(self) -> bool:
-        """True once the student, or a loss that learns before it, has a checkpoint, or there is a result."""
+        """True once there is a checkpoint of the student or of the first stage, or a result."""
         return self._last is not None or (self.path / "result.json").exists()
 
     @property
     def result(self) -> dict[str, Any] | None:
-        """The finished run's result.json; None while it is not finished."""
+        """The result.json of a finished run; None until it is finished."""
         file = self.path / "result.json"
         return read_result(file, "split", "params", "flops", "method") if file.exists() else None
 
     @property
     def recorded_changes(self) -> list[Any]:
-        """What was changed on the way since the run began."""
+        """The changes that environment.json records since the run began."""
         return list(read_environment(self.path).get("changes", []))
 
     def check_inputs(self, now: Inputs) -> list[str]:
-        """Refuse to go on from a checkpoint with other data or weights, unless changes are accepted.
+        """Raise if the data or weights differ from the checkpoint's, unless changes are accepted.
 
         Returns:
-            Changes that are no reason to stop.
+            Changes that need only a warning: files of another size.
 
         Raises:
-            UserError: Names what is different; or the checkpoint cannot be read.
+            UserError: The inputs differ, and the message names them; or the checkpoint cannot be read.
         """
-        there = {} if self._last is None else checkpoint.load(self._last, peek=True).get("inputs", {})
-        found = changed_inputs(there, now)
-        if found and not self.accepts_changes:
+        before = {} if self._last is None else checkpoint.load(self._last, peek=True).get("inputs", {})
+        changes = changed_inputs(before, now)
+        if changes and not self.accepts_changes:
             raise UserError(
-                f"{self.path} was begun with other inputs ({'; '.join(found)}); put back what was there, give "
-                "another --run-dir, or go on all the same with --resume (of distill and train)"
+                f"{self.path} was begun with other inputs ({'; '.join(changes)}); restore them, give another "
+                "--run-dir, or accept the new ones with --resume (of distill and train)"
             )
-        self.changes += found
-        return resized_inputs(there, now)
+        self.changes += changes
+        return resized_inputs(before, now)
 
     def claim(self) -> None:
-        """Write down what is run here, with what."""
+        """Write the recipe and the environment, with the accepted changes, into the folder."""
         if not is_first_process():
             return
         if self.changes and self._last is not None:
@@ -119,65 +119,65 @@ class RunFolder:
             write_text(self.path / "recipe.yaml", to_yaml(self.recipe))
 
     def abandon(self) -> None:
-        """Leave nothing behind of a new run that failed before its first step."""
+        """Delete the folder of a new run that failed before its first step."""
         steps = (file for file in self.path.rglob("metrics.jsonl") if file.stat().st_size)
         if self._is_new and not any(self.path.rglob("*.pt")) and not any(steps):
             shutil.rmtree(self.path, ignore_errors=True)
 
     @property
     def _last(self) -> Path | None:
-        """What the run goes on from."""
+        """The checkpoint to resume from; None if there is none."""
         files = (self.path / "checkpoints" / name for name in ("last.pt", "first_stage.pt"))
         return next((file for file in files if file.exists()), None)
 
     def _check_same_recipe(self) -> None:
         record = self.path / "recipe.yaml"
         try:
-            there = load(record)  # which fills in keys that are newer than the run
+            recorded = load(record)  # this fills in keys that are newer than the run
         except UserError as error:
             raise UserError(
                 f"{record} cannot be read ({error}); delete the folder, or give another --run-dir"
             ) from None
-        found = differences(there.model_dump(mode="json"), self.recipe.model_dump(mode="json"))
-        mending = all(MENDING.match(each) for each in found)
+        changes = differences(recorded.model_dump(mode="json"), self.recipe.model_dump(mode="json"))
+        mending = all(MENDING.match(change) for change in changes)
         if self.accepts_changes and mending:
-            self.changes += found
-        elif found:
-            raise _other(self.path, "run", found, "; or go on with --resume, which accepts that" if mending else "")
+            self.changes += changes
+        elif changes:
+            raise _other(self.path, "run", changes, "; or accept the change with --resume" if mending else "")
 
 
 def completed(record: dict[str, Any]) -> dict[str, Any]:
-    """Return a recipe's record with the keys that are newer than it, so that it goes on under a later version."""
+    """Return a recipe's record with the keys that are newer than it, so that a later version can resume the run."""
     try:
         return Recipe.model_validate(record).model_dump(mode="json")
     except ValidationError:
-        return record  # whatever is not as it was will be named as a difference
+        return record  # differences() will name what does not fit
 
 
 def refuse_other(path: Path, kind: str, there: dict[str, Any], now: dict[str, Any]) -> None:
-    """Raise a UserError that shows the first differences, if a folder's recipe is not this one."""
-    found = differences(there, now)
-    if found:
-        raise _other(path, kind, found)
+    """Raise a UserError with the first differences if a folder's recipe differs from this one."""
+    changes = differences(there, now)
+    if changes:
+        raise _other(path, kind, changes)
 
 
 def differences(there: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """Return in what two recipes differ that changes what is run, as ``key: old there, new now``."""
+    """Return the differences of two recipes that change the run, as ``key: old there, new now``."""
     return [each for each in _differences(there, now) if not NO_MATTER.match(each)]
 
 
-def _other(path: Path, kind: str, found: list[str], remedy: str = "") -> UserError:
-    more = f"; and {len(found) - 3} more" if len(found) > 3 else ""
+def _other(path: Path, kind: str, changes: list[str], remedy: str = "") -> UserError:
+    more = f"; and {len(changes) - 3} more" if len(changes) > 3 else ""
     return UserError(
-        f"{path} holds the {kind} of another recipe ({'; '.join(found[:3])}{more}); "
+        f"{path} holds the {kind} of another recipe ({'; '.join(changes[:3])}{more}); "
         f"give another --run-dir, or delete the folder{remedy}"
     )
 
 
 def _differences(old: Any, new: Any, prefix: str = "") -> list[str]:
     if isinstance(old, dict) and isinstance(new, dict):
-        found = []
+        changes = []
         for key in dict.fromkeys([*old, *new]):
-            found += _differences(old.get(key), new.get(key), f"{prefix}.{key}" if prefix else str(key))
-        return found
+            changes += _differences(old.get(key), new.get(key), f"{prefix}.{key}" if prefix else str(key))
+        return changes
     return [] if old == new else [f"{prefix}: {old} there, {new} now"]

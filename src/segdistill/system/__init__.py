@@ -1,1 +1,1 @@
-"""The machine: files, imports, processes and threads."""
+"""Access to the operating system: files, imports, processes and threads."""

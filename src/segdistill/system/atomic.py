@@ -1,4 +1,4 @@
-"""Files that are always whole: written beside their place, put on the disk, and only then renamed."""
+"""Atomic writes: a file is written under a temporary name, synced to disk, and then renamed."""
 
 import errno
 import os
@@ -14,9 +14,9 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """Open a file to be written in place of ``path``, whose folder is made; it takes the name once it is on the disk.
+    """Open a temporary file that replaces ``path`` once it is on disk. The folder is created if needed.
 
-    Until then, and if anything goes wrong, ``path`` stays what it was. A symbolic link there is replaced, not followed.
+    Until then, and after any error, ``path`` keeps its content. A symbolic link at ``path`` is replaced, not followed.
 
     Raises:
         UserError: The disk is full, or the folder cannot be written to.
@@ -24,7 +24,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     unfinished = path.with_name(path.name + ".tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.unlink(missing_ok=True)  # of a process that was killed; or a link, which must not be followed
+        unfinished.unlink(missing_ok=True)  # left by a killed process, or a link, which must not be followed
         try:
             with unfinished.open("xb") as file:
                 yield file
@@ -41,19 +41,19 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 def unwritable(path: Path, error: OSError) -> UserError:
     """Return the error for a file that cannot be written."""
-    remedy = "make room" if error.errno in NO_ROOM else "mend that"
+    remedy = "make room" if error.errno in NO_ROOM else "fix the cause"
     reason = error.strerror or error
-    return UserError(f"cannot write {path}: {reason}; what was there is kept; {remedy} and run the same command again")
+    return UserError(f"cannot write {path}: {reason}; any old content is kept; {remedy} and run the same command again")
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file by :func:`replacing`."""
+    """Write a text file atomically, with :func:`replacing`."""
     with replacing(path) as file:
         file.write(text.encode())
 
 
 def _sync_folder(folder: Path) -> None:
-    """Put a new name on the disk, where the system lets a folder be opened for that."""
+    """Sync a folder to disk, so that a new name in it is stored, if the system can open folders."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

@@ -1,10 +1,10 @@
-"""Which of several processes this is, before PyTorch is there to ask."""
+"""The rank of this process among several, read from the environment without importing PyTorch."""
 
 import os
 
 
 def is_first_process() -> bool:
-    """Return True for the one process that prints and writes: the only one, or rank 0 of the first machine."""
+    """Return True in the process that prints and writes: the only one, or rank 0 on the first machine."""
     if not are_several():
         return True
     rank = os.environ.get("RANK") or os.environ.get("LOCAL_RANK", "0")
@@ -12,5 +12,5 @@ def is_first_process() -> bool:
 
 
 def are_several() -> bool:
-    """Return True where a run is shared by several processes."""
+    """Return True if several processes share the run."""
     return int(os.environ.get("WORLD_SIZE", "1")) > 1

@@ -1,7 +1,8 @@
-"""How many threads to compute with: what the process may use, less what others use now. Imports no PyTorch.
+"""The number of threads to compute with: the cores that the process may use, less those that are busy now.
 
-On a machine that is shared, PyTorch's default, a thread for each core, is many times slower than fewer: the threads of
-one operation wait for each other, and each of them waits for its turn beside the other process.
+On a shared machine, PyTorch's default of one thread per core is many times slower than fewer threads: the threads of
+one operation wait for each other, and each of them competes with other processes for its core. This module does not
+import PyTorch.
 """
 
 import math
@@ -12,21 +13,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SAMPLE = 0.2
-"""Seconds over which the load is measured: the load now, not the average of the last minute."""
+"""Seconds over which the load is measured. This gives the current load, not the average of the last minute."""
 
-# Threads that wait for work soon sleep: spinning takes from whoever else has work to do. GNU's OpenMP counts turns, and
-# 10000 of them are some ten microseconds, enough for the next operation to find its threads awake: without any, two
-# threads on two idle cores are slower than one. Intel's and LLVM's counts milliseconds.
+# Waiting threads sleep soon, because spinning takes time from other processes. GNU's OpenMP counts spins: 10000 of them
+# take about ten microseconds, enough for the next operation to find its threads awake. Without any spinning, two
+# threads on two idle cores are slower than one. Intel's and LLVM's OpenMP count milliseconds.
 _SLEEPING = {"GOMP_SPINCOUNT": "10000", "KMP_BLOCKTIME": "1"}
 
 
 @dataclass(frozen=True)
 class Threads:
-    """A number of threads and why.
+    """A number of threads and the reason for it.
 
     Attributes:
-        count: At least 1.
-        reason: In words, for the first line of a run.
+        count: The number, at least 1.
+        reason: The reason in words, for the first line of a run.
     """
 
     count: int
@@ -37,20 +38,20 @@ class Threads:
 
 
 def prepare() -> None:
-    """Let waiting threads sleep; call it before PyTorch is imported. What the user has set stays."""
+    """Set the variables that make waiting threads sleep, unless they are set. Call it before importing PyTorch."""
     for name, value in _SLEEPING.items():
         os.environ.setdefault(name, value)
 
 
 def choose(root: Path = Path("/"), *, environment: Mapping[str, str] = os.environ) -> Threads:
-    """Choose the number of threads for this process.
+    """Return the number of threads for this process.
 
-    It is the number of cores that are allowed (affinity, and the quota of a container) and idle now, shared with the
-    other processes of the run on this machine. ``OMP_NUM_THREADS`` decides where it is set.
+    It is the number of cores that the process may use (by affinity and by the quota of a container) and that are idle
+    now, divided by the number of processes of the run on this machine. ``OMP_NUM_THREADS`` overrides it.
 
     Args:
-        root: Where proc/ and sys/ lie.
-        environment: The variables to read.
+        root: The folder of proc/ and sys/.
+        environment: The environment variables to read.
     """
     given = environment.get("OMP_NUM_THREADS", "").split(",")[0]
     if given.isdecimal() and int(given) > 0:
@@ -74,10 +75,10 @@ def choose(root: Path = Path("/"), *, environment: Mapping[str, str] = os.enviro
 
 
 def allowed_cores(root: Path = Path("/")) -> int:
-    """Return how many cores the process may use at a time, at least 1; busy ones count.
+    """Return how many cores the process may use at a time, at least 1, whether they are busy or not.
 
     Args:
-        root: Where proc/ and sys/ lie.
+        root: The folder of proc/ and sys/.
     """
     quota = _Quota.find(root)
     return max(1, int(min(len(_allowed_cores()), math.inf if quota is None else quota.cores)))
@@ -86,16 +87,16 @@ def allowed_cores(root: Path = Path("/")) -> int:
 def _allowed_cores() -> set[int]:
     if hasattr(os, "sched_getaffinity"):
         return set(os.sched_getaffinity(0))
-    return set(range(os.cpu_count() or 1))  # macOS and Windows have no affinity to ask for
+    return set(range(os.cpu_count() or 1))  # Python cannot read the affinity on macOS and Windows
 
 
 def _busy_ticks(root: Path, cores: set[int]) -> tuple[int, int]:
-    """Return the ticks that the cores have worked and those that have passed, since the machine started."""
+    """Return the busy ticks and all ticks of the cores since the machine started."""
     worked = passed = 0
     for line in _lines(root / "proc/stat"):
         name, *fields = line.split()
         if name.startswith("cpu") and name[3:].isdecimal() and int(name[3:]) in cores:
-            # user, nice, system, idle, iowait, irq, softirq, steal; what follows is part of user.
+            # user, nice, system, idle, iowait, irq, softirq, steal; the fields after these are part of user and nice.
             ticks = [int(field) for field in fields[:8]]
             passed += sum(ticks)
             worked += sum(ticks) - sum(ticks[3:5])
@@ -109,22 +110,22 @@ def _busy_cores(before: tuple[int, int], after: tuple[int, int], cores: int) -> 
 
 @dataclass(frozen=True)
 class _Quota:
-    """What a control group (a container) may use, in cores."""
+    """The quota of a control group, such as a container, in cores."""
 
     cores: float
     usage: Path
 
     @classmethod
     def find(cls, root: Path) -> "_Quota | None":
-        """Return the smallest quota of this process's group and those around it; None where there is none."""
-        found = []
+        """Return the smallest quota of this process's group and its parents; None if none of them has a quota."""
+        groups = []
         for line in _lines(root / "proc/self/cgroup"):
             number, controllers, group = line.split(":", 2)
             if number == "0" and not controllers:
-                found += [cls._version_2(folder) for folder in _upwards(root / "sys/fs/cgroup", group)]
+                groups += [cls._version_2(folder) for folder in _upwards(root / "sys/fs/cgroup", group)]
             elif "cpu" in controllers.split(","):
-                found += [cls._version_1(folder) for folder in _upwards(root / "sys/fs/cgroup/cpu", group)]
-        quotas = [quota for quota in found if quota is not None]
+                groups += [cls._version_1(folder) for folder in _upwards(root / "sys/fs/cgroup/cpu", group)]
+        quotas = [quota for quota in groups if quota is not None]
         return min(quotas, key=lambda quota: quota.cores, default=None)
 
     @classmethod

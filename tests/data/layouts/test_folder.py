@@ -63,7 +63,8 @@ def test_test_images_without_labels_are_for_predict(folder: Path, write, caplog:
     write(folder / "images/test/a.png", np.zeros((6, 8, 3), np.uint8))
     for _ in range(2):
         assert [split.name for split in open_layout("folder", folder).splits] == ["train", "val"]
-    assert len([line for line in caplog.messages if "has no labels: it is left to `segdistill predict`" in line]) == 1
+    hint = "has no labels: networks are scored on val; use `segdistill predict`"
+    assert len([line for line in caplog.messages if hint in line]) == 1
     write(folder / "labels/test/a.png", 0)
     open_layout.__globals__["folder"]._is_labeled.cache_clear()
     assert [split.name for split in open_layout("folder", folder).splits] == ["train", "val", "test"]
@@ -75,8 +76,8 @@ def test_further_keys_are_named_and_passed_over(folder: Path, caplog: pytest.Log
     (folder / "classes.json").write_text(json.dumps(described))
     for _ in range(2):
         assert open_layout("folder", folder).classes.names == ("a", "b", "c")
-    assert [line for line in caplog.messages if "further keys" in line] == [
-        f"'{folder / 'classes.json'}' has further keys, which are passed over: name, split, license"
+    assert [line for line in caplog.messages if "unknown keys" in line] == [
+        f"'{folder / 'classes.json'}' has unknown keys, which are ignored: name, split, license"
     ]
 
 

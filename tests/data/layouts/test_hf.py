@@ -239,9 +239,7 @@ def test_a_description_that_is_none(content: str, tmp_path: Path) -> None:
         (tmp_path / split).mkdir()
         (tmp_path / split / "state.json").write_text("{}")
         (tmp_path / split / "dataset_info.json").write_text(content)
-    with pytest.raises(
-        UserError, match=r"cannot read '.*train'.*copy it again|train' does not say what its columns are"
-    ):
+    with pytest.raises(UserError, match=r"cannot read '.*train'.*copy it again|train' does not describe its columns"):
         open_layout("hf", str(tmp_path))
 
 

@@ -1,4 +1,4 @@
-"""Datasets whose images are files."""
+"""Data sets whose images are files."""
 
 from functools import partial
 from pathlib import Path
@@ -12,7 +12,7 @@ from segdistill.data.layouts import Layout, Split
 
 
 class _Files:
-    """Items whose images are the files of a split."""
+    """Mixin for items whose images are the files of a split."""
 
     split: Split
 
@@ -52,7 +52,7 @@ class MaskFiles(_Files, SegmentationDataset):
         return image, self._read_labels(index, image.shape[:2])
 
     def read_labels(self, index: int) -> Array:
-        """Decode the mask; of the image only the header is read."""
+        """Decode the mask, and only the header of the image."""
         return self._read_labels(index, image_size(self.path(index)))
 
     def _read_labels(self, index: int, size: tuple[int, ...]) -> Array:
@@ -63,7 +63,7 @@ class MaskFiles(_Files, SegmentationDataset):
 
 
 class ClassFolders(_Files, ClassificationDataset):
-    """The images of one split of a layout in which an image lies in the folder of its class."""
+    """The images of one split of a layout with a folder for each class."""
 
     def __init__(
         self, layout: Layout, split: str, classes: Classes, *, scale: float | None = None, cache: bool = False
@@ -77,5 +77,5 @@ class ClassFolders(_Files, ClassificationDataset):
         return read_image(self.path(index))
 
     def label(self, index: int) -> int:
-        """Return the place of the image's folder among the class names."""
+        """Return the index of the image's folder among the class names."""
         return self._index[self.path(index).parent.name]

@@ -1,4 +1,4 @@
-"""Open a data set by name."""
+"""Data sets opened by name."""
 
 import logging
 from dataclasses import replace
@@ -30,7 +30,7 @@ def open_dataset(
     cache: bool = False,
     share: float | None = None,
 ) -> SegmentationDataset | ClassificationDataset:
-    """Open one split of a data set; :data:`~segdistill.data.layouts.DATASET_CARDS` lists names and layouts.
+    """Return one split of a data set; :data:`~segdistill.data.layouts.DATASET_CARDS` lists names and layouts.
 
     Without a classes.json, the classes of a ``folder``, or of masks in ``hf``, are inferred from the masks of all
     splits and logged. If a release offers alternatives (for example several lists of images), the chosen one is logged.
@@ -44,8 +44,8 @@ def open_dataset(
         share: See :func:`~segdistill.data.layouts.open_layout`.
 
     Returns:
-        A :class:`SegmentationDataset` or a :class:`~segdistill.data.datasets.base.ClassificationDataset`, as its
-        attribute ``task`` tells.
+        A :class:`SegmentationDataset` or a :class:`~segdistill.data.datasets.base.ClassificationDataset`. Its attribute
+        ``task`` tells which.
 
     Raises:
         UserError: If the files do not follow the layout. Damaged files raise when they are read.
@@ -56,10 +56,10 @@ def open_dataset(
 
 
 def with_classes(layout: Layout) -> Layout:
-    """Return the layout with its classes, which are counted in all masks where no file names them.
+    """Return the layout with its classes, inferred from the values in all masks if no file names them.
 
     Raises:
-        UserError: The values in the masks are not 0, 1, ... without a gap; or a mask is damaged.
+        UserError: If the values in the masks are not 0, 1, ... without a gap, or a mask is damaged.
     """
     if layout.name in GENERATED:
         return layout
@@ -77,26 +77,26 @@ def open_split(
     size: tuple[int, int] | None = None,
     length: int | None = None,
 ) -> SegmentationDataset | ClassificationDataset:
-    """Open one split of a layout that is already scanned; see :func:`open_dataset`.
+    """Return one split of a layout that has classes; see :func:`open_dataset`.
 
     Args:
-        layout: As :func:`with_classes` returns it.
+        layout: The result of :func:`with_classes`.
         split: "train", "val" or "test".
         scale, native_labels, cache: As for :func:`open_dataset`.
-        size, length: Of generated data: height and width of its images, and their number.
+        size, length: The height and width of generated images, and their number.
 
     Raises:
-        UserError: There is no such split.
+        UserError: If the layout has no such split.
     """
     if source := layout.split(split).source:
         _log_once(f"{layout.name} {split}: {source}")
-    drawn: dict[str, Any] = {key: value for key, value in (("size", size), ("length", length)) if value is not None}
+    options: dict[str, Any] = {key: value for key, value in (("size", size), ("length", length)) if value is not None}
     if layout.name == "shapes":
-        return Shapes(split, scale=scale, cache=cache, **drawn)
+        return Shapes(split, scale=scale, cache=cache, **options)
     if layout.name == "scenes":
-        return Scenes(split, scale=scale, native_labels=native_labels, cache=cache, **drawn)
+        return Scenes(split, scale=scale, native_labels=native_labels, cache=cache, **options)
     classes = layout.classes
-    assert classes is not None, "with_classes() comes first"
+    assert classes is not None, "call with_classes() first"
     if layout.name == "hf":
         table = SavedTable(layout, split)
         if layout.task == "classification":
@@ -109,5 +109,5 @@ def open_split(
 
 @remember
 def _log_once(line: str) -> None:
-    """Log a line, the first time."""
+    """Log a line once per process."""
     _log.info(line)

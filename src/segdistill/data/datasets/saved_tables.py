@@ -1,4 +1,4 @@
-"""Datasets whose items lie in tables of the Hugging Face library ``datasets``; memory-mapped, nothing is downloaded."""
+"""Data sets in tables of the Hugging Face library ``datasets``. Tables are memory-mapped; nothing is downloaded."""
 
 from functools import partial
 from pathlib import Path
@@ -15,11 +15,11 @@ from segdistill.errors import UserError
 
 
 class SavedTable:
-    """The items of one split, images and masks still encoded.
+    """The items of one split, with images and masks still encoded.
 
     Args:
-        layout: Of ``hf``.
-        split: One that it has.
+        layout: A layout of the data set ``hf``.
+        split: The name of one of its splits.
 
     Raises:
         UserError: If the library is not installed, or a file is damaged.
@@ -36,7 +36,7 @@ class SavedTable:
         try:
             if files[0].is_dir():
                 table = datasets.load_from_disk(str(files[0]))
-            else:  # kept as Arrow in the library's own cache
+            else:  # the library converts parquet files to Arrow, in its cache
                 table = datasets.Dataset.from_parquet([str(file) for file in files])
         except (OSError, ValueError, RuntimeError) as error:
             raise UserError(
@@ -76,7 +76,7 @@ class SavedTable:
 
 
 class _Rows:
-    """Items that are the rows of a table."""
+    """Mixin for items that are the rows of a table."""
 
     table: SavedTable
 
@@ -88,7 +88,7 @@ class _Rows:
         return self.table.name(index)
 
     def path(self, index: int) -> Path | None:
-        """Return None: the image is no file of its own."""
+        """Return None, because the image is not a separate file."""
         return None
 
 
@@ -116,7 +116,7 @@ class TableMasks(_Rows, SegmentationDataset):
         return image, self._read_labels(index, image.shape[:2])
 
     def read_labels(self, index: int) -> Array:
-        """Decode the mask; of the image only the header is read."""
+        """Decode the mask, and only the header of the image."""
         return self._read_labels(index, image_size(self.table.image(index)))
 
     def _read_labels(self, index: int, size: tuple[int, ...]) -> Array:

@@ -1,1 +1,1 @@
-"""Decode image and mask files into arrays."""
+"""Decoding of image and mask files into arrays."""

@@ -1,4 +1,4 @@
-"""Convert colors in masks to classes, and suggest a fix for unknown colors."""
+"""Masks in colors: conversion to classes, and suggestions for unknown colors."""
 
 from collections.abc import Sequence
 

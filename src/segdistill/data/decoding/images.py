@@ -1,4 +1,4 @@
-"""Decode an image file. Every problem is a UserError that names the file."""
+"""Decoding of image files. Every problem is a UserError that names the file."""
 
 import struct
 from collections.abc import Iterator

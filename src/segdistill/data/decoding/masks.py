@@ -1,4 +1,4 @@
-"""Decode a mask file into class indices. Every problem is a UserError that names the file."""
+"""Decoding of mask files into class indices. Every problem is a UserError that names the file."""
 
 from typing import Any
 
@@ -101,7 +101,7 @@ def read_mask(
 
 
 def _without(void: int, labels: Array) -> Array:
-    """Replace the class that stands for void by 255."""
+    """Replace the class that means void by 255."""
     labels[labels == void] = VOID
     return labels
 

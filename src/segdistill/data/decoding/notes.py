@@ -1,4 +1,4 @@
-"""Log a remark about the masks of a data set once, not once per file."""
+"""Remarks about the masks of a data set, logged once instead of once per file."""
 
 import logging
 from collections.abc import Callable

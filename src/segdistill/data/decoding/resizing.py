@@ -1,4 +1,4 @@
-"""Resize labels by pixel centers, as images are resized."""
+"""Resizing of labels by pixel centers, as for images."""
 
 from collections.abc import Sequence
 

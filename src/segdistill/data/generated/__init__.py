@@ -1,1 +1,1 @@
-"""Data sets that are drawn instead of read: street scenes and shapes."""
+"""Generated data sets: street scenes and shapes."""

@@ -1,4 +1,4 @@
-"""What generated datasets share: items drawn anew from (split, index), on each machine alike, without files."""
+"""Base class of generated data sets. An item depends only on (split, index), so it is the same on every machine."""
 
 import zlib
 from collections.abc import Mapping
@@ -10,12 +10,12 @@ from segdistill.errors import UserError, unknown
 
 
 class Generated:
-    """Items of a split, so many, of a size."""
+    """Mixin for a split of generated items, of a given number and size."""
 
     def _set_up(
         self, dataset: str, lengths: Mapping[str, int], split: str, length: int | None, size: tuple[int, int]
     ) -> None:
-        """Check and keep what is to be generated; without a ``length`` as many as ``lengths`` says."""
+        """Check and store the split, the size and the number of items, by default ``lengths[split]``."""
         if split not in lengths:
             raise unknown("split", split, lengths, hint=f"in dataset '{dataset}'")
         if min(size) < 16:
@@ -32,9 +32,9 @@ class Generated:
         return f"{self.split}_{index:05d}"
 
     def path(self, index: int) -> Path | None:
-        """Return None: there is no file."""
+        """Return None, because there is no file."""
         return None
 
     def _chance(self, index: int) -> np.random.Generator:
-        """Return what an item is drawn from."""
+        """Return the random generator of an item."""
         return np.random.default_rng((zlib.crc32(self.split.encode()), index))

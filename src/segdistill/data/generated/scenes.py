@@ -1,4 +1,4 @@
-"""Generated street scenes: a dataset without files, made anew from (split, index) on each machine alike."""
+"""Generated street scenes: a data set without files, the same on every machine."""
 
 from segdistill.data.datasets.base import SegmentationDataset
 from segdistill.data.decoding.images import Array
@@ -10,11 +10,11 @@ LENGTHS = {"train": 400, "val": 60, "test": 100}
 
 
 class Scenes(Generated, SegmentationDataset):
-    """Street scenes with exact labels; see :mod:`segdistill.data.generated.street` for what is in them.
+    """Street scenes with exact labels, drawn by :mod:`segdistill.data.generated.street`.
 
     Args:
         split: "train", "val" or "test"; scene ``i`` of a split is always the same.
-        length: How many; by default :data:`LENGTHS`.
+        length: The number of scenes; by default that in :data:`LENGTHS`.
         size: Height and width in pixels.
         scale, native_labels, cache: See :class:`~segdistill.data.datasets.base.SegmentationDataset`.
     """

@@ -1,4 +1,4 @@
-"""Generated pictures of one shape each: a classification set without files, learnt in seconds."""
+"""Generated pictures of one shape each: a classification data set without files, learned in seconds."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,11 +12,11 @@ LENGTHS = {"train": 600, "val": 120, "test": 120}
 
 
 class Shapes(Generated, ClassificationDataset):
-    """A shape of any size, turn and place, in colors that tell nothing, brighter than its ground, under noise.
+    """Noisy pictures of a shape on a darker ground. Size, rotation, position and colors do not depend on the class.
 
     Args:
         split: "train", "val" or "test"; picture ``i`` of a split is always the same.
-        length: How many; by default :data:`LENGTHS`. The classes take turns.
+        length: The number of pictures; by default that in :data:`LENGTHS`. The classes alternate.
         size: Height and width in pixels.
         scale, cache: See :class:`~segdistill.data.datasets.base.ImageDataset`.
     """
@@ -38,12 +38,12 @@ class Shapes(Generated, ClassificationDataset):
         return draw_shape(self._chance(index), self.classes.names[self.label(index)], self.size)
 
     def label(self, index: int) -> int:
-        """Return the class, by turns."""
+        """Return the class; the classes alternate."""
         return index % len(self.classes)
 
 
 def draw_shape(rng: np.random.Generator, shape: str, size: tuple[int, int]) -> Array:
-    """Draw one shape on a plain ground, uint8 (H, W, 3)."""
+    """Return a picture of one shape on a plain ground, as uint8 of shape (H, W, 3)."""
     height, width = size
     radius = min(size) * rng.uniform(0.3, 0.45)
     center = [rng.uniform(radius, extent - radius) for extent in size]
@@ -58,7 +58,7 @@ def draw_shape(rng: np.random.Generator, shape: str, size: tuple[int, int]) -> A
 
 
 def _inside(shape: str, u: NDArray[np.float64], v: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Tell which of the points (u, v) lie in the shape, which fills the unit circle."""
+    """Return True for the points (u, v) inside the shape, which fits the unit circle."""
     r, along, across = np.hypot(u, v), np.abs(u), np.abs(v)
     inside: NDArray[np.bool_] = {
         "disc": r < 0.9,

@@ -1,4 +1,4 @@
-"""Where the files of a dataset lie. Standard library only, so that a wrong folder is answered at once."""
+"""Layouts of data sets on disk. Only the standard library is imported, so that a wrong folder is reported at once."""
 
 from pathlib import Path
 
@@ -21,10 +21,10 @@ DATASET_CARDS = {
         generated.SHAPES_CARD,
     )
 }
-"""What there is to know about each dataset, by name."""
+"""The card of each data set, by name."""
 
 DATASETS = tuple(DATASET_CARDS)
-"""The names that :func:`open_layout` knows."""
+"""The names that :func:`open_layout` takes."""
 
 __all__ = [
     "DATASETS",
@@ -40,10 +40,10 @@ __all__ = [
 
 
 def dataset_card(name: str) -> DatasetCard:
-    """Return what there is to know about a dataset.
+    """Return the card of a data set.
 
     Raises:
-        UserError: If there is none of that name; offers the nearest.
+        UserError: If no data set has that name. The message suggests the nearest.
     """
     if name not in DATASET_CARDS:
         raise unknown("dataset", name, DATASETS)
@@ -51,16 +51,16 @@ def dataset_card(name: str) -> DatasetCard:
 
 
 def open_layout(name: str, root: str | Path | None = None, share: float | None = None) -> Layout:
-    """Find the files of a dataset, without reading any image.
+    """Return the files of a data set, without reading any image.
 
     Args:
-        name: One of :data:`DATASETS`; :attr:`DatasetCard.layout` says what must lie where.
-        root: The dataset's folder; ``~`` is expanded. None for generated data.
-        share: Of a flat ``folder``, what share of it is the training split; None for all others.
+        name: One of :data:`DATASETS`; :attr:`DatasetCard.layout` lists the files that each needs.
+        root: The data set's folder; ``~`` is expanded. None for generated data.
+        share: The share of a flat ``folder`` that is the training split; None for all other data sets.
 
     Raises:
-        UserError: For an unknown name, no or a wrong root, a wrong layout, a split without images or
-            missing, an image without mask, a mask without image, a bad classes.json.
+        UserError: For an unknown name, a missing or wrong root, a wrong layout, a missing split or one without images,
+            an image without a mask, a mask without an image, or an invalid classes.json.
     """
     card = dataset_card(name)
     if share is not None and name != "folder":
@@ -71,5 +71,5 @@ def open_layout(name: str, root: str | Path | None = None, share: float | None =
         return card.open(Path())
     if root is None:
         raise UserError(f"dataset '{name}' needs a root: set data.root to the folder that holds it")
-    where = existing_folder(Path(root).expanduser())
-    return folder.open_folder(where, share) if name == "folder" else card.open(where)
+    path = existing_folder(Path(root).expanduser())
+    return folder.open_folder(path, share) if name == "folder" else card.open(path)

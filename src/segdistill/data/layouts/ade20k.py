@@ -1,4 +1,4 @@
-"""ADE20K as the scene parsing challenge of 2016 distributes it: 150 classes."""
+"""ADE20K as released for the scene parsing challenge of 2016: 150 classes."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from segdistill.data.classes import VOID, Classes
 from segdistill.data.layouts.layout import DatasetCard, Layout
 from segdistill.data.layouts.pairing import expect, pair, present
 
-# In the order of the challenge's objectInfo150: the first of each entry's synonyms.
+# The first synonym of each entry, in the order of the challenge's objectInfo150.
 _NAMES = """
 wall, building, sky, floor, tree, ceiling, road, bed, windowpane, grass, cabinet, sidewalk, person, earth, door, table,
 mountain, plant, curtain, chair, car, water, painting, sofa, shelf, house, sea, mirror, rug, field, armchair, seat,
@@ -27,7 +27,7 @@ FOLDERS = {"training": "train", "validation": "val"}
 
 
 def open_ade20k(root: Path) -> Layout:
-    """Find the images and masks; in the files 0 is unlabeled and class ``c`` is ``c + 1``."""
+    """Return the images and masks. In the files, 0 is unlabeled and ``c + 1`` is class ``c``."""
     expect(root, "ade20k", ["images", "annotations"])
     images, labels = root / "images", root / "annotations"
     splits = (

@@ -1,4 +1,4 @@
-"""CamVid as the SegNet tutorial distributes it: 11 classes, 367 / 101 / 233 images of 480x360 pixels."""
+"""CamVid as released with the SegNet tutorial: 11 classes, 367 / 101 / 233 images of 480x360 pixels."""
 
 from pathlib import Path
 
@@ -37,7 +37,7 @@ CLASSES = Classes(
 
 
 def open_camvid(root: Path) -> Layout:
-    """Find CamVid's files; label 11 is void."""
+    """Return the images and masks. Label 11 is void."""
     expect(root, "camvid", ["train", "trainannot", "val", "valannot"])
     splits = (pair(split, root / split, root / f"{split}annot", deep=False) for split in present(root))
     return Layout("camvid", CLASSES, tuple(splits), void=11)

@@ -1,4 +1,4 @@
-"""Cityscapes with its 19 evaluation classes, as cityscapesScripts defines them."""
+"""Cityscapes with the 19 evaluation classes that cityscapesScripts defines."""
 
 from pathlib import Path
 
@@ -52,15 +52,15 @@ CLASSES = Classes(
 )
 
 EVALUATED = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
-"""The label id, of 34, of each class; the others (parking, trailer, tunnel, ...) are void."""
+"""The label id of each class. The other ones of the 34 ids (parking, trailer, tunnel, ...) are void."""
 
 _VALUES = tuple(EVALUATED.index(label) if label in EVALUATED else VOID for label in range(34))
 
 
 def open_cityscapes(root: Path) -> Layout:
-    """Find the fine annotations: ``labelIds``, which every release has, else the converted ``labelTrainIds``.
+    """Return the images and fine annotations: ``labelIds``, which every release has, or else ``labelTrainIds``.
 
-    Of the test split no labels are public (its masks are void throughout), so it is left out.
+    The test split is left out, because its labels are not public: its masks are all void.
     """
     expect(root, "cityscapes", ["leftImg8bit", "gtFine"])
     images, labels = root / "leftImg8bit", root / "gtFine"

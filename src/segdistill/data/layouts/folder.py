@@ -1,4 +1,4 @@
-"""Anyone's own images and masks, with the classes in an optional classes.json."""
+"""A user's own images and masks, with the classes in an optional classes.json."""
 
 import json
 import logging
@@ -20,11 +20,11 @@ _log = logging.getLogger(__name__)
 
 
 def open_folder(root: Path, share: float | None = None) -> Layout:
-    """Find the images and masks, and read classes.json if there is one.
+    """Return the images and masks, with the classes of classes.json if there is one.
 
     Args:
         root: The folder.
-        share: Of a flat folder, without train/ and val/: the share of its pairs to train on, the others are val.
+        share: For a flat folder, without train/ and val/: the share of the pairs to train on; the others are val.
     """
     if not _has_masks(root / "labels"):
         refuse_foreign(root)
@@ -47,7 +47,7 @@ def _has_masks(folder: Path) -> bool:
 
 
 def _split(pairs: Split, share: float | None, root: Path) -> tuple[Split, ...]:
-    """Split the pairs of a flat folder: for one share always alike, whatever a recipe's seed."""
+    """Split the pairs of a flat folder. The split depends on the share only, not on a recipe's seed."""
     if share is None:
         raise UserError(
             f"'{root}' holds images/ and labels/ without train/ and val/; give data.split=0.9 to train on nine tenths "
@@ -62,8 +62,8 @@ def _split(pairs: Split, share: float | None, root: Path) -> tuple[Split, ...]:
     return tuple(
         Split(
             name,
-            tuple(pairs.images[place] for place in chosen),
-            tuple(pairs.labels[place] for place in chosen),
+            tuple(pairs.images[index] for index in chosen),
+            tuple(pairs.labels[index] for index in chosen),
             source=f"{len(chosen)} of {count} pairs, by data.split={share:g}",
         )
         for name, chosen in (("train", sorted(order[:first])), ("val", sorted(order[first:])))
@@ -72,20 +72,20 @@ def _split(pairs: Split, share: float | None, root: Path) -> tuple[Split, ...]:
 
 @remember
 def _is_labeled(labels: Path, images: Path) -> bool:
-    """Tell whether a test split has masks; log it once if it has none."""
+    """Return True if a test split has masks; log it once if it has none."""
     if _has_masks(labels):
         return True
-    _log.info(f"'{images}' has no labels: it is left to `segdistill predict`, and results are those on val")
+    _log.info(f"'{images}' has no labels: networks are scored on val; use `segdistill predict` for these images")
     return False
 
 
 @remember
 def _say_passed_over(keys: tuple[str, ...], path: Path) -> None:
-    _log.info(f"'{path}' has further keys, which are passed over: {', '.join(keys)}")
+    _log.info(f"'{path}' has unknown keys, which are ignored: {', '.join(keys)}")
 
 
 def _check_keys(data: Mapping[str, object], path: Path) -> None:
-    """Raise for a key that was probably meant to be another; name the others once."""
+    """Raise for an unknown key that is similar to a known one; log other unknown keys once."""
     others = [key for key in data if key not in KEYS]
     for key in others:
         if nearest(key, KEYS):
@@ -95,15 +95,15 @@ def _check_keys(data: Mapping[str, object], path: Path) -> None:
 
 
 def read_classes(path: Path, splits: tuple[Split, ...] = ()) -> Layout:
-    """Read a classes.json, for instance ``{"classes": ["background", "leaf"], "ignore_index": 255}``.
+    """Return the layout that a classes.json describes, as ``{"classes": ["background", "leaf"], "ignore_index": 255}``.
 
-    ``classes`` (required) names class 0, 1, ... ``ignore_index`` is the value in the masks that means void besides
-    255; it becomes 255 on reading, and a class of that index is neither predicted nor scored. ``palette``, one
-    [red, green, blue] per class, gives the colors of pictures; if the masks are RGB it is also what turns a color
-    into its class, and one further color then means void.
+    ``classes`` (required) names class 0, 1, ... ``ignore_index`` is a value in the masks that means void, in addition
+    to 255; it is read as 255, and a class of that index is neither predicted nor scored. ``palette`` has one
+    [red, green, blue] per class, for pictures. If the masks are RGB, it also maps colors to classes, and one additional
+    color means void.
 
     Raises:
-        UserError: If the file is not that.
+        UserError: If the file has another form.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -142,8 +142,8 @@ def read_classes(path: Path, splits: tuple[Split, ...] = ()) -> Layout:
 
 @remember
 def _say_marked(path: str) -> None:
-    """Log it, the first time."""
-    _log.info(f"'{path}' begins with a byte-order mark, which is passed over")
+    """Log the byte-order mark of a file once per process."""
+    _log.info(f"'{path}' begins with a byte-order mark, which is ignored")
 
 
 def _is_color(entry: object) -> bool:

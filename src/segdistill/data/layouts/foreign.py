@@ -1,10 +1,10 @@
-"""Annotations that are no masks: whose they are, and how they become masks."""
+"""Annotations of other programs, and errors that tell how to convert them to masks."""
 
 from pathlib import Path
 
 from segdistill.errors import UserError
 
-# What a file of annotations holds near its beginning or end, whatever its size.
+# The number of bytes to read at the beginning and at the end of a file, to recognize annotations of any size.
 _PEEKED = 1 << 16
 
 
@@ -12,11 +12,11 @@ def refuse_foreign(root: Path) -> None:
     """Raise if a folder holds the annotations of another program instead of masks.
 
     Raises:
-        UserError: Names the program and says how to get masks from it.
+        UserError: If it does. The message names the program and tells how to get masks from it.
     """
-    found = _coco(root) or _cvat(root) or _labelme(root) or _yolo(root)
-    if found:
-        raise UserError(f"'{root}' holds {found}")
+    message = _coco(root) or _cvat(root) or _labelme(root) or _yolo(root)
+    if message:
+        raise UserError(f"'{root}' holds {message}")
 
 
 def _coco(root: Path) -> str | None:
@@ -49,7 +49,7 @@ def _labelme(root: Path) -> str | None:
                     "with labelme2voc.py of labelme's examples/semantic_segmentation and put its SegmentationClass "
                     "PNGs in labels/"
                 )
-            break  # one tells for all
+            break  # one file of each folder is enough
     return None
 
 
@@ -59,7 +59,7 @@ def _yolo(root: Path) -> str | None:
         return None
     return (
         f"YOLO annotations ({file.relative_to(root)}), expected one mask for each image: draw the polygon of each line "
-        "with the index of its class (PIL.ImageDraw.polygon) and save the masks as PNG in labels/; boxes are no masks"
+        "with the index of its class (PIL.ImageDraw.polygon) and save the masks as PNG in labels/; boxes cannot be used"
     )
 
 

@@ -1,4 +1,4 @@
-"""Data sets without files."""
+"""Layouts of generated data sets, which have no files."""
 
 from pathlib import Path
 
@@ -27,19 +27,19 @@ _SPLITS = tuple(Split(name) for name in SPLITS)
 
 
 def open_scenes(root: Path) -> Layout:
-    """Return the classes and splits; nothing lies anywhere."""
+    """Return the classes and splits; ``root`` is not used."""
     return Layout("scenes", SCENES, _SPLITS)
 
 
 def open_shapes(root: Path) -> Layout:
-    """Return the classes and splits; nothing lies anywhere."""
+    """Return the classes and splits; ``root`` is not used."""
     return Layout("shapes", SHAPES, _SPLITS, task="classification")
 
 
 SCENES_CARD = DatasetCard(
     name="scenes",
-    about="generated street scenes with exact labels: 10 classes, rare ones among them",
-    source="generated from (split, index), on each machine alike",
+    about="generated street scenes with exact labels: 10 classes, some of them rare",
+    source="generated from (split, index), the same on every machine",
     terms="none",
     layout="",
     open=open_scenes,
@@ -47,8 +47,8 @@ SCENES_CARD = DatasetCard(
 
 SHAPES_CARD = DatasetCard(
     name="shapes",
-    about="generated pictures of one shape each, to be classified: 6 classes",
-    source="generated from (split, index), on each machine alike",
+    about="generated pictures of one shape each, for image classification: 6 classes",
+    source="generated from (split, index), the same on every machine",
     terms="none",
     layout="",
     open=open_shapes,

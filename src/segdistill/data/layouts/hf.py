@@ -1,4 +1,4 @@
-"""Tables of the Hugging Face library ``datasets``: as ``save_to_disk`` writes them, or parquet files as on the hub."""
+"""Tables of the Hugging Face library ``datasets``, from ``save_to_disk`` or as parquet files in the form of the hub."""
 
 import json
 from collections.abc import Mapping
@@ -20,12 +20,12 @@ _LABEL_WORDS = ("label", "mask", "annotation", "segmentation")
 
 @dataclass(frozen=True)
 class Columns:
-    """Which columns hold the items.
+    """The columns of a table that hold the items.
 
     Attributes:
-        image: The images.
-        label: Their masks, images too, or their class indices.
-        classes: The names of the class indices; None for masks.
+        image: The name of the column of images.
+        label: The name of the column of masks or of class indices.
+        classes: The names of the classes; None for masks.
     """
 
     image: str
@@ -34,14 +34,14 @@ class Columns:
 
     @property
     def task(self) -> Task:
-        """What the labels are."""
+        """The kind of labels."""
         return "segmentation" if self.classes is None else "classification"
 
 
 def open_hf(root: Path) -> Layout:
-    """Find the tables of each split; the first one's features tell the columns, the task and the classes.
+    """Return the tables of each split. The features of the first table define the columns, the task and the classes.
 
-    Masks have the classes of an optional classes.json, as in dataset ``folder``.
+    An optional classes.json gives the classes of masks, as in the data set ``folder``.
     """
     tables = _saved(root) or _parquet(root)
     if not tables:
@@ -60,14 +60,14 @@ def open_hf(root: Path) -> Layout:
 
 
 def find_columns(features: Mapping[str, Any], root: Path) -> Columns:
-    """Find the image and its label by their types: two images are an image and its mask.
+    """Return the columns of the image and of its label, found by their types. Two images are an image and its mask.
 
     Args:
-        features: Each column's type, as ``datasets`` writes it.
-        root: For messages.
+        features: The type of each column, as ``datasets`` writes it.
+        root: The folder, for messages.
 
     Raises:
-        UserError: If they are not there or several could be meant.
+        UserError: If the columns are missing or ambiguous.
     """
     images = [name for name, feature in features.items() if _is_type(feature, "Image")]
     labels = [name for name, feature in features.items() if _is_type(feature, "ClassLabel")]
@@ -87,7 +87,7 @@ def _is_type(feature: object, name: str) -> bool:
 
 
 def _saved(root: Path) -> dict[str, list[Path]]:
-    """The folder of each split; ``save_to_disk`` writes dataset_info.json and state.json into each."""
+    """Return the folder of each split. ``save_to_disk`` writes dataset_info.json and state.json into each."""
     folders = (
         path.parent for path in sorted(root.glob("*/dataset_info.json")) if (path.parent / "state.json").exists()
     )
@@ -95,7 +95,7 @@ def _saved(root: Path) -> dict[str, list[Path]]:
 
 
 def _parquet(root: Path) -> dict[str, list[Path]]:
-    """The files of each split, named as in train-00000-of-00002.parquet or train/0000.parquet."""
+    """Return the files of each split, which are named as in train-00000-of-00002.parquet or train/0000.parquet."""
     tables: dict[str, list[Path]] = {}
     for path in sorted(root.rglob("*.parquet")):
         for name in (path.stem.split("-")[0], path.parent.name):
@@ -107,17 +107,17 @@ def _parquet(root: Path) -> dict[str, list[Path]]:
 
 def _features(table: Path) -> Mapping[str, Any]:
     try:
-        found = _description(table)
-    except (OSError, ValueError, RecursionError) as error:  # Arrow's own errors are ValueErrors
+        description = _description(table)
+    except (OSError, ValueError, RecursionError) as error:  # Arrow's errors are ValueErrors
         raise UserError(f"cannot read '{table}': {str(error).splitlines()[0]}; copy it again") from None
-    features = found.get("features") if isinstance(found, Mapping) else None
+    features = description.get("features") if isinstance(description, Mapping) else None
     if not isinstance(features, Mapping):
-        raise UserError(f"'{table}' does not say what its columns are; write it with datasets' save_to_disk")
+        raise UserError(f"'{table}' does not describe its columns; write it with datasets' save_to_disk")
     return features
 
 
 def _description(table: Path) -> Any:
-    """Return what datasets wrote of a table."""
+    """Return the description of a table that ``datasets`` wrote."""
     if table.is_dir():
         return json.loads((table / "dataset_info.json").read_text(encoding="utf-8"))
     try:

@@ -1,4 +1,4 @@
-"""Classification with a folder of images for each class, as ImageNet-1K is unpacked."""
+"""Image classification with a folder of images for each class, as in ImageNet-1K."""
 
 import os
 from pathlib import Path
@@ -10,7 +10,7 @@ from segdistill.errors import UserError
 
 
 def open_imagenet(root: Path) -> Layout:
-    """Find the images; the classes are the folders of the training split, sorted by name."""
+    """Return the images. The classes are the folders of the training split, sorted by name."""
     expect(root, "imagenet", ["train", "val"], inside=("*", "Data/CLS-LOC", "ILSVRC/Data/CLS-LOC"))
     folders = {split: _folders(root / split) for split in present(root, ("train", "val"))}
     names = folders["train"]
@@ -19,7 +19,7 @@ def open_imagenet(root: Path) -> Layout:
     if unknown := set(folders["val"]) - set(names):
         raise UserError(
             f"'{root / 'val'}' has class folders that '{root / 'train'}' lacks: {shown(unknown)}; "
-            "both must name their classes alike"
+            "both must have the same class names"
         )
     splits = (Split(split, _images(root / split, names)) for split, names in folders.items())
     return Layout("imagenet", Classes(names), tuple(splits), task="classification")
@@ -38,14 +38,14 @@ def _folders(folder: Path) -> tuple[str, ...]:
 
 
 def _images(folder: Path, names: tuple[str, ...]) -> tuple[Path, ...]:
-    found: list[Path] = []
+    images: list[Path] = []
     for name in names:
-        with os.scandir(folder / name) as entries:  # asks nothing of a file but its name: there are 1.28 million
+        with os.scandir(folder / name) as entries:  # reads only the names, because there are 1.28 million files
             files = sorted(entry.name for entry in entries if _is_image(entry.name))
         if not files:
             raise UserError(f"no images in '{folder / name}'; expected files {shown(IMAGE_SUFFIXES, 99)}")
-        found += [folder / name / file for file in files]
-    return tuple(found)
+        images += [folder / name / file for file in files]
+    return tuple(images)
 
 
 def _is_image(name: str) -> bool:

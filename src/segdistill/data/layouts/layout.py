@@ -1,4 +1,4 @@
-"""What a data set on disk is: its splits, its classes and how to read its masks; and what there is to know about it."""
+"""Layout of a data set on disk: its splits, its classes and how to read its masks. The card of a data set."""
 
 import os
 from collections.abc import Callable
@@ -11,21 +11,21 @@ from segdistill.data.classes import VOID, Classes, Color
 from segdistill.errors import unknown
 
 Task = Literal["segmentation", "classification"]
-"""What the labels are: a class for every pixel, or one for the image."""
+"""The kind of labels: a class for every pixel, or one class for the image."""
 
 SPLITS = ("train", "val", "test")
 
 
 @dataclass(frozen=True)
 class Split:
-    """The files of one split, in the order of their names.
+    """The files of one split, sorted by name.
 
     Attributes:
         name: "train", "val" or "test".
-        images: Empty where there are no image files: generated data, tables.
+        images: The image files; empty for generated data and for tables.
         labels: ``labels[i]`` is the mask of ``images[i]``; empty for classification.
-        source: What was chosen where a release offers a choice, for instance of lists.
-        tables: The files or folders that hold images and labels together.
+        source: The alternative that was chosen if a release offers several, for instance several lists of images.
+        tables: The files or folders of tables that hold images and labels together.
     """
 
     name: str
@@ -37,19 +37,21 @@ class Split:
 
 @dataclass(frozen=True)
 class Layout:
-    """The files of a dataset and how to read its masks.
+    """The files of a data set and how to read its masks.
 
     Attributes:
-        name: The dataset's name, one of :data:`~segdistill.data.layouts.DATASETS`.
-        classes: None where only the data itself can tell (``folder`` without a classes.json, some of ``hf``).
-        splits: Those that are there.
-        task: What the labels are.
-        void: The value in the mask files that means void, besides 255.
-        values: Where the values in the mask files are not class indices: the class of each value, 255 = void.
-        colors: Where masks may be colors: the color of each class, and of void if there is one more.
-        has_own_palette: Indexed masks come with these colors at the classes' indices; others were converted.
-        gray_is_color: Gray values are colors, too, as in masks of 0 and 255.
-        has_given_void: The data set itself says what ``void`` is, in its classes.json.
+        name: The name of the data set, one of :data:`~segdistill.data.layouts.DATASETS`.
+        classes: The classes; None if they must be inferred from the masks (``folder`` and ``hf`` without a
+            classes.json).
+        splits: The splits that exist.
+        task: The kind of labels.
+        void: The value in the mask files that means void, in addition to 255.
+        values: The class of each value in the mask files, 255 = void; None if the values are class indices.
+        colors: The color of each class and optionally one more, of void, if masks may be in colors.
+        has_own_palette: Indexed masks of the release have these colors at the indices of the classes. Masks with the
+            colors at other indices were converted.
+        gray_is_color: Gray values are read as colors too, as in masks of 0 and 255.
+        has_given_void: The classes.json of the data set gives ``void``.
     """
 
     name: str
@@ -64,12 +66,12 @@ class Layout:
     has_given_void: bool = False
 
     def void_is_given_as(self, value: int) -> bool:
-        """Tell whether the data set itself says that this value is void."""
+        """Return True if the data set's classes.json declares this value as void."""
         return self.has_given_void and self.void == value
 
     @cached_property
     def place(self) -> str:
-        """The folder or file below which all masks lie, for messages."""
+        """The folder or file that contains all masks, for messages."""
         return os.path.commonpath([path for split in self.splits for path in split.labels or split.tables])
 
     def split(self, name: str) -> Split:
@@ -86,16 +88,17 @@ class Layout:
 
 @dataclass(frozen=True)
 class DatasetCard:
-    """What there is to know about a dataset before it is on this machine.
+    """The card of a data set: what it is, where to get it, and which files it needs.
 
     Attributes:
-        name: Its name in ``data.name``.
-        about: What it is, in a line.
-        source: Where it is to be had; nothing is ever downloaded.
-        terms: Under which terms, in short; those of the source count.
-        layout: What must lie in its folder, as lines; empty for generated data.
-        open: Finds its files in a folder, without reading any image; raises a UserError if it is laid out otherwise.
-        task: What its labels are; None where each folder tells.
+        name: The name, for ``data.name``.
+        about: A description, in one line.
+        source: Where to get the data set; nothing is ever downloaded.
+        terms: A summary of its terms of use; the terms of the source apply.
+        layout: The files that its folder must have, one line each; empty for generated data.
+        open: A function that returns the layout of a folder without reading any image, and raises a UserError if the
+            folder has another layout.
+        task: The kind of labels; None if it depends on the folder.
     """
 
     name: str
@@ -108,5 +111,5 @@ class DatasetCard:
 
     @property
     def generated(self) -> bool:
-        """True where there are no files."""
+        """True for generated data, which has no files."""
         return not self.layout

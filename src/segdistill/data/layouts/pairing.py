@@ -1,4 +1,4 @@
-"""Find the files of a layout; whatever is missing is a UserError that says what lies there instead."""
+"""Files of a layout: folders, and pairs of images and masks. Errors name what is missing and what exists instead."""
 
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
@@ -10,7 +10,7 @@ from segdistill.errors import UserError
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
 LABEL_SUFFIXES = frozenset({".png", ".bmp", ".tif", ".tiff"})  # JPEG and most WebP files alter class indices
 
-# The folders by which a dataset is recognized where another one was named; the first that fits is offered.
+# The folders by which a data set is recognized if another one was named. The first match is suggested.
 _MARKS = {
     "folder": ("images", "labels"),
     "camvid": ("trainannot",),
@@ -21,10 +21,10 @@ _MARKS = {
 
 
 def existing_folder(root: Path) -> Path:
-    """Return ``root``.
+    """Return ``root`` if it is a folder.
 
     Raises:
-        UserError: If it is no folder; offers the one with the nearest name.
+        UserError: If it is not. The message suggests the folder with the nearest name.
     """
     if root.is_dir():
         return root
@@ -41,16 +41,16 @@ def existing_folder(root: Path) -> Path:
 
 
 def expect(root: Path, name: str, parts: Sequence[str], *, inside: Sequence[str] = ("*",)) -> None:
-    """Check that ``root`` holds the folders ``parts``.
+    """Raise unless ``root`` has the folders ``parts``.
 
     Args:
         root: The folder that was given.
-        name: The dataset that was named.
-        parts: What it must hold.
-        inside: Where below ``root`` the dataset may lie if it is not ``root`` itself, as glob patterns.
+        name: The name of the data set.
+        parts: The folders that it must have.
+        inside: Glob patterns of folders in ``root`` that may be the data set, if ``root`` is not.
 
     Raises:
-        UserError: If something is missing; offers the folder or the dataset that was probably meant.
+        UserError: If a folder is missing. The message suggests the folder or the data set that was probably meant.
     """
     missing = [part for part in parts if not (root / part).is_dir()]
     if not missing:
@@ -58,8 +58,8 @@ def expect(root: Path, name: str, parts: Sequence[str], *, inside: Sequence[str]
     if len(missing) < len(parts):
         raise UserError(f"'{root}' lacks {listed(missing)}; dataset '{name}' needs {listed(parts)}")
     below = (folder for pattern in inside for folder in root.glob(pattern) if _holds(folder, parts))
-    if found := next(below, None):
-        remedy = f"did you mean '{found}'?"
+    if match := next(below, None):
+        remedy = f"did you mean '{match}'?"
     elif other := next((other for other, marks in _MARKS.items() if other != name and _holds(root, marks)), None):
         remedy = f"it looks like dataset '{other}': set data.name={other}"
     else:
@@ -72,31 +72,31 @@ def _holds(folder: Path, parts: Iterable[str]) -> bool:
 
 
 def present(folder: Path, names: Sequence[str] = SPLITS) -> list[str]:
-    """Return those of ``names`` that ``folder`` holds as folders.
+    """Return the ``names`` that are folders in ``folder``.
 
     Raises:
-        UserError: If it holds none.
+        UserError: If there is none.
     """
-    found = [name for name in names if (folder / name).is_dir()]
-    if not found:
+    existing = [name for name in names if (folder / name).is_dir()]
+    if not existing:
         held = shown(entry.name for entry in folder.iterdir())
         raise UserError(f"'{folder}' holds none of {listed(names)}; it holds {held}")
-    return found
+    return existing
 
 
 def pair(
     name: str, image_folder: Path, label_folder: Path, *, deep: bool, image_tail: str = "", label_tail: str = ""
 ) -> Split:
-    """Match images with masks by their path below the two folders, up to the suffix and a tail of the name.
+    """Return a split of images and masks, paired by their paths relative to the two folders without tail and suffix.
 
     Args:
-        name: The split's name.
-        image_folder, label_folder: Where they lie.
-        deep: Also look into folders below.
-        image_tail, label_tail: What the names of images and masks end in, before the suffix.
+        name: The name of the split.
+        image_folder, label_folder: The folders of the images and of the masks.
+        deep: Whether to search subfolders.
+        image_tail, label_tail: The ends of the names of images and masks, before the suffix.
 
     Raises:
-        UserError: No images; an image without mask, or a mask without image.
+        UserError: If there are no images, an image has no mask, or a mask has no image.
     """
     images = files(image_folder, IMAGE_SUFFIXES, deep=deep, tail=image_tail)
     if not images:
@@ -121,28 +121,28 @@ def pair(
 
 
 def files(folder: Path, suffixes: frozenset[str], *, deep: bool, tail: str = "") -> dict[str, Path]:
-    """Return the files under ``folder`` by their path without suffix and tail; hidden files are not data.
+    """Return the files in ``folder`` by their relative path without tail and suffix. Hidden files are skipped.
 
     Raises:
-        UserError: If two differ only in their suffix.
+        UserError: If two files differ only in their suffix.
     """
-    found: dict[str, Path] = {}
+    by_key: dict[str, Path] = {}
     for path in folder.rglob("*") if deep else folder.glob("*"):
         name = path.stem
         if path.suffix.lower() in suffixes and name.endswith(tail) and name[0] != "." and path.is_file():
             key = path.relative_to(folder).with_name(name.removesuffix(tail) or name).as_posix()
-            if key in found:
-                raise UserError(f"'{found[key]}' and '{path}' differ only in their suffix; remove one")
-            found[key] = path
-    return found
+            if key in by_key:
+                raise UserError(f"'{by_key[key]}' and '{path}' differ only in their suffix; remove one")
+            by_key[key] = path
+    return by_key
 
 
 def listed(parts: Iterable[str]) -> str:
-    """Return folders as they are shown in a message."""
+    """Return the names of folders as text for a message."""
     return ", ".join(f"{part}/" for part in parts)
 
 
 def shown(names: Iterable[str], limit: int = 4) -> str:
-    """Return the first names as they are shown in a message."""
+    """Return the first names as text for a message."""
     names = sorted(names)
     return (", ".join(names[:limit]) or "nothing") + (", ..." if len(names) > limit else "")

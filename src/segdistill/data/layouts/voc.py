@@ -1,4 +1,4 @@
-"""Pascal VOC 2012, with the augmented training set of SBD where the release has it."""
+"""Pascal VOC 2012, with the augmented training set of SBD if the folder has it."""
 
 from pathlib import Path
 
@@ -33,16 +33,16 @@ CLASSES = Classes(
     )
 )
 
-# The augmented list as CIRKD's and as DeepLab's and mmsegmentation's releases call it, else the original one.
+# The names of the augmented list in CIRKD's release and in those of DeepLab and mmsegmentation, then the original list.
 LISTS = {"train": ("train_aug", "trainaug", "train"), "val": ("val",)}
 
 
 def open_voc(root: Path) -> Layout:
-    """Find the images of each list and their masks; :attr:`Split.source` says which list was there.
+    """Return the images of each list and their masks. :attr:`Split.source` names the list.
 
-    An augmented list goes with the masks in SegmentationClassAug, if that folder is there; ``train`` and ``val``
-    with the original ones in SegmentationClass, as the CIRKD code base has it. The masks' palette is the color map
-    of VOC, so masks that were converted to RGB are read by those colors.
+    The masks of an augmented list are those in SegmentationClassAug, if that folder exists. The masks of ``train`` and
+    ``val`` are the original ones in SegmentationClass, as in the CIRKD code base. The palette of the masks is VOC's
+    color map, so masks that were converted to RGB are read by these colors.
     """
     expect(root, "voc", ["JPEGImages", "SegmentationClass", "ImageSets/Segmentation"], inside=("*", "VOCdevkit/*"))
     splits = [_split(root, name, path) for name, path in _lists(root / "ImageSets/Segmentation")]
@@ -51,8 +51,8 @@ def open_voc(root: Path) -> Layout:
 
 def _lists(folder: Path) -> list[tuple[str, Path]]:
     paths = {split: [folder / f"{name}.txt" for name in names] for split, names in LISTS.items()}
-    found = [(split, next((path for path in of if path.is_file()), None)) for split, of in paths.items()]
-    lists = [(split, path) for split, path in found if path is not None]
+    candidates = [(split, next((path for path in of if path.is_file()), None)) for split, of in paths.items()]
+    lists = [(split, path) for split, path in candidates if path is not None]
     if not lists:
         held = shown(path.name for path in folder.iterdir())
         raise UserError(f"'{folder}' holds no list train_aug.txt, trainaug.txt, train.txt or val.txt; it holds {held}")
@@ -68,7 +68,7 @@ def _split(root: Path, name: str, path: Path) -> Split:
         {Path(line.split()[0]).stem for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()}
     )
     if not stems:
-        raise UserError(f"'{path}' is empty; expected one image's name a line")
+        raise UserError(f"'{path}' is empty; expected one image name per line")
     images = tuple(root / "JPEGImages" / f"{stem}.jpg" for stem in stems)
     labels = tuple(masks / f"{stem}.png" for stem in stems)
     _check_files(path, "image", images)
@@ -76,19 +76,19 @@ def _split(root: Path, name: str, path: Path) -> Split:
     return Split(name, images, labels, source=f"{path.name} with the masks in {masks.name}")
 
 
-def _check_files(path: Path, kind: str, wanted: tuple[Path, ...]) -> None:
-    folder = wanted[0].parent
-    there = {file.name for file in folder.iterdir()}
-    if missing := [file.name for file in wanted if file.name not in there]:
+def _check_files(path: Path, kind: str, files: tuple[Path, ...]) -> None:
+    folder = files[0].parent
+    existing = {file.name for file in folder.iterdir()}
+    if missing := [file.name for file in files if file.name not in existing]:
         remedy = "; its masks belong in SegmentationClassAug" if kind == "mask" and "aug" in path.stem else ""
         raise UserError(
-            f"{len(missing)} of {len(wanted)} names in '{path}' have no {kind} in '{folder}': {shown(missing)}{remedy}"
+            f"{len(missing)} of {len(files)} names in '{path}' have no {kind} in '{folder}': {shown(missing)}{remedy}"
         )
 
 
 CARD = DatasetCard(
     name="voc",
-    about="photographs: 20 kinds of objects and background, 1464 train (10582 with SBD's) and 1449 val images",
+    about="photographs: 20 object classes and background, 1464 train (10582 with SBD's) and 1449 val images",
     source="host.robots.ox.ac.uk/pascal/VOC/voc2012 (VOCtrainval); the augmented masks and list are SBD's "
     "(Hariharan et al., 2011), as repackaged for DeepLab",
     terms="the photographs are flickr's, under its terms of use",
@@ -96,6 +96,6 @@ CARD = DatasetCard(
 JPEGImages/*.jpg
 SegmentationClass/*.png                       class indices 0..20, 255 = void, or VOC's colors
 SegmentationClassAug/*.png                    optional, the masks of the augmented list
-ImageSets/Segmentation/train.txt, val.txt     names; train_aug.txt or trainaug.txt goes before train.txt""",
+ImageSets/Segmentation/train.txt, val.txt     names; train_aug.txt or trainaug.txt has precedence over train.txt""",
     open=open_voc,
 )

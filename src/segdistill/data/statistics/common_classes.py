@@ -1,4 +1,4 @@
-"""Common and rare classes. Imports no PyTorch, so that tables can be written without it."""
+"""Common and rare classes. This module does not import PyTorch, so that tables can be written without it."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""Infer the classes of a data set from its masks."""
+"""Classes of a data set, inferred from its masks."""
 
 import logging
 from collections.abc import Callable

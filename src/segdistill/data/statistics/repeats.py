@@ -1,4 +1,4 @@
-"""Find images that occur in two splits."""
+"""Images that occur in two splits."""
 
 import hashlib
 from collections import defaultdict

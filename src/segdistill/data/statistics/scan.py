@@ -1,4 +1,4 @@
-"""Scan the masks of a data set: count classes and collect unusable files."""
+"""A scan of the masks of a data set, which counts classes and collects unusable files."""
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -78,7 +78,7 @@ def check_images(
 def absent_classes(
     dataset: SegmentationDataset | ClassificationDataset, found: LabelReport | None = None, looked: Iterable[int] = ()
 ) -> tuple[str, ...]:
-    """Return the classes that occur in no label of a data set. Classes that stand for void are exempt.
+    """Return the classes that occur in no label of a data set. Classes that mean void are exempt.
 
     Masks are read until every class has been seen.
 

@@ -1,7 +1,7 @@
-"""Draw a street scene and its labels: where things stand.
+"""Street scenes with labels: the positions of the things in a scene.
 
-Color alone does not tell a class: walls, cars and clothes share paints; a sky can be as white as a wall, a
-pavement as gray as a road; drainpipes and shop signs belong to buildings, lane marks and shadows to the road.
+Color alone does not identify a class. Walls, cars and clothes share colors; a sky can be as white as a wall, a pavement
+as gray as a road. Drainpipes and shop signs belong to buildings, lane markings and shadows to the road.
 """
 
 from collections.abc import Callable
@@ -27,7 +27,7 @@ __all__ = ["draw_street"]
 
 
 def draw_street(rng: np.random.Generator, height: int, width: int) -> tuple[Array, Array]:
-    """Return an RGB image (H, W, 3) and its labels (H, W), both uint8; all randomness comes from ``rng``."""
+    """Return an RGB image of shape (H, W, 3) and labels of shape (H, W), both uint8, drawn at random with ``rng``."""
     camera = Camera(rng, height, width)
     kerbs = -rng.uniform(2.5, 6.5), rng.uniform(2.5, 6.5)
     walls = kerbs[0] - rng.uniform(2.2, 5.5), kerbs[1] + rng.uniform(2.2, 5.5)
@@ -41,7 +41,7 @@ def draw_street(rng: np.random.Generator, height: int, width: int) -> tuple[Arra
 
 
 def _sky(camera: Camera) -> None:
-    """A gradient with a few clouds."""
+    """Draw the sky: a gradient with a few clouds."""
     rng, top = camera.rng, camera.pick(SKIES)
     for row in range(round(camera.horizon) + 1):
         camera.paint.line([(0, row), (camera.width, row)], fill=camera.mixed(top, row / camera.horizon))
@@ -52,7 +52,7 @@ def _sky(camera: Camera) -> None:
 
 
 def _ground(camera: Camera, kerbs: tuple[float, float], walls: tuple[float, float]) -> None:
-    """Pavement everywhere, the road on it, kerbs, marks, repairs and shadows."""
+    """Draw the ground: pavement, the road on it, curbs, markings, repairs and shadows."""
     rng, white = camera.rng, camera.pick(((206, 206, 200),))
     road, pavement = _gray(rng.uniform(70, 130), rng), _gray(rng.uniform(80, 160), rng)
     box = [0, camera.horizon, camera.width, camera.height]
@@ -79,12 +79,12 @@ def _ground(camera: Camera, kerbs: tuple[float, float], walls: tuple[float, floa
 def _stand(
     camera: Camera, kerbs: tuple[float, float], walls: tuple[float, float]
 ) -> list[tuple[float, Callable[[], None]]]:
-    """Return everything that stands on the ground as (distance, how to draw it)."""
+    """Return (distance, function that draws it) for everything on the ground."""
     rng = camera.rng
-    found: list[tuple[float, Callable[[], None]]] = []
+    scene: list[tuple[float, Callable[[], None]]] = []
 
     def add(draw: Callable[..., None], x: float, z: float, *more: float) -> None:
-        found.append((z, lambda: draw(camera, x, z, *more)))
+        scene.append((z, lambda: draw(camera, x, z, *more)))
 
     for side, kerb, wall in zip((-1, 1), kerbs, walls, strict=True):
         add(_backdrop, 0.0, 130, side)
@@ -113,11 +113,11 @@ def _stand(
     ):
         for _ in range(rng.poisson(expected)):
             add(draw, rng.uniform(kerbs[0] + 0.5, kerbs[1] - 0.5), rng.uniform(near, far))
-    return found
+    return scene
 
 
 def _backdrop(camera: Camera, x: float, z: float, side: int) -> None:
-    """What closes the street far away: roofs and crowns."""
+    """Draw the far end of the street: buildings and trees."""
     while abs(x) < z * camera.width / camera.focal:
         width, height = camera.rng.uniform(6, 20), camera.rng.uniform(4, 14)
         if camera.rng.random() < 0.5:
@@ -128,7 +128,7 @@ def _backdrop(camera: Camera, x: float, z: float, side: int) -> None:
 
 
 def _bonnet(camera: Camera) -> None:
-    """The front of the camera's own car, void."""
+    """Draw the hood of the car that carries the camera, labeled void."""
     top = camera.height * camera.rng.uniform(0.9, 0.97)
     edge = camera.width * camera.rng.uniform(0.0, 0.2)
     points = [(edge, top), (camera.width - edge, top), (camera.width, camera.height), (0, camera.height)]

@@ -1,6 +1,7 @@
-"""The camera: projects meters to pixels, paints the image and the labels together, and spoils the picture.
+"""The camera of street scenes: projects meters to pixels, draws image and labels, and adds blur, texture and noise.
 
-A pinhole camera looks along a straight street: x right, y up, z forward, in meters; y = 0 is the ground.
+It is a pinhole camera that looks along a straight street. The axes are x right, y up and z forward, in meters; y = 0 is
+the ground.
 """
 
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ Span = tuple[float, float]
 
 SKY, BUILDING, ROAD, PAVEMENT, TREE, CAR, POLE, SIGN, PERSON, BICYCLIST = range(len(SCENES))
 
-# What walls, cars and clothes are painted in.
+# The colors of walls, cars and clothes.
 PAINTS: tuple[Color, ...] = (
     (170, 66, 56),
     (66, 92, 146),
@@ -46,7 +47,7 @@ _DARKER = [int(0.7 * value) for value in range(256)] * 3
 
 
 class Camera:
-    """An image and its labels in the making; whatever is painted later hides what was painted before."""
+    """An image and its labels, drawn from far to near: later things hide earlier ones."""
 
     def __init__(self, rng: np.random.Generator, height: int, width: int) -> None:
         self.rng = rng
@@ -55,7 +56,7 @@ class Camera:
         self.horizon = height * rng.uniform(0.36, 0.54)
         self.focal = width * rng.uniform(0.75, 1.05)  # pixels
         self.above = rng.uniform(1.2, 2.0)  # meters above the ground
-        self.sight = rng.uniform(60, 400)  # meters until things fade into the haze
+        self.sight = rng.uniform(60, 400)  # meters over which colors fade into the haze
         self.haze = self.pick(SKIES)
         self.image = Image.new("RGB", (width, height), self.haze)
         self.labels = Image.new("L", (width, height), SKY)
@@ -63,13 +64,13 @@ class Camera:
         self.mark = ImageDraw.Draw(self.labels)
 
     def pick(self, paints: Sequence[Color]) -> Color:
-        """Return one of the paints, slightly changed."""
+        """Return a random one of the paints, slightly changed."""
         base = paints[int(self.rng.integers(len(paints)))]
         red, green, blue = (self.rng.normal(0, 14, 3) + base).clip(0, 255).astype(int).tolist()
         return red, green, blue
 
     def mixed(self, color: Color, part: float) -> Color:
-        """Return a color with that part of haze."""
+        """Return a color mixed with the given part of haze."""
         red, green, blue = (int(c + (h - c) * part) for c, h in zip(color, self.haze, strict=True))
         return red, green, blue
 
@@ -81,7 +82,7 @@ class Camera:
         """Project a point to pixels."""
         return self.center + self.focal * x / z, self.horizon + self.focal * (self.above - y) / z
 
-    # Each of these fills a shape with a color; without a label it is a detail of what lies under it.
+    # Each of these methods fills a shape with a color. Without a label, the shape is a detail of the thing under it.
 
     def face(self, corners: Sequence[tuple[float, float, float]], color: Color, label: int | None = None) -> None:
         """Fill a polygon."""
@@ -126,7 +127,7 @@ class Camera:
         self.mark.ellipse(box, outline=label, width=thick)
 
     def shadow(self, x: float, z: float, radius: float) -> None:
-        """Darken the ground under a thing, whatever it is made of."""
+        """Darken the image under a thing, without changing the labels."""
         left, top = self.at(x - radius, 0, z + radius / 2)
         right, bottom = self.at(x + radius, 0, max(1.0, z - radius / 2))
         box = (
@@ -139,7 +140,7 @@ class Camera:
             self.image.paste(self.image.crop(box).point(_DARKER), box)
 
     def photograph(self) -> tuple[Array, Array]:
-        """Add blur, texture, light and sensor noise; return the image (H, W, 3) and the labels (H, W)."""
+        """Return the image (H, W, 3), with blur, texture, light and sensor noise added, and the labels (H, W)."""
         rng, shape = self.rng, (self.height, self.width)
         image = self.image
         if rng.random() < 0.3:
@@ -154,13 +155,13 @@ class Camera:
         return pixels.clip(0, 255).astype(np.uint8), labels
 
     def _patches(self, size: int) -> NDArray[np.float32]:
-        """Smooth noise (H, W): unit deviation at its nodes, which are about ``size`` pixels apart."""
+        """Return smooth noise of shape (H, W), with unit deviation at nodes that are about ``size`` pixels apart."""
         nodes = self.rng.standard_normal((self.height // size + 2, self.width // size + 2), dtype=np.float32)
         smooth = Image.fromarray(nodes).resize((self.width, self.height), Image.Resampling.BICUBIC)
         return np.asarray(smooth, dtype=np.float32)
 
 
 def shaded(color: Color, factor: float) -> Color:
-    """Return a color, darker or brighter by a factor."""
+    """Return a color whose brightness is multiplied by a factor."""
     red, green, blue = (min(255, int(value * factor)) for value in color)
     return red, green, blue

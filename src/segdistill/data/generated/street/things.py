@@ -1,4 +1,4 @@
-"""What stands in a street: each function draws one thing at ``x`` meters to the right and ``z`` ahead."""
+"""Things in a street. Each function draws one thing, ``x`` meters to the right and ``z`` meters ahead."""
 
 import numpy as np
 
@@ -24,7 +24,7 @@ WHITE: Color = (226, 226, 222)
 
 
 def building(camera: Camera, x: float, z: float, side: int, length: float) -> None:
-    """A front along the street with windows, and the end wall that faces the camera."""
+    """Draw a front with windows along the street, and the end wall that faces the camera."""
     rng, end = camera.rng, z + length
     floors = int(rng.integers(1, 5))
     height = 3.0 * floors + rng.uniform(0.5, 2.5)
@@ -45,12 +45,12 @@ def building(camera: Camera, x: float, z: float, side: int, length: float) -> No
         camera.flank(x, (2.5, 3.1), (z + 0.4, end - 0.4), camera.pick(SIGNALS))
         camera.flank(x, (0.4, 2.3), (z + 0.6, end - 0.6), glass)
     for floor_number in range(int(shop), floors):
-        for place in np.arange(z + 0.6, end - 1.2, pitch).tolist():
+        for start in np.arange(z + 0.6, end - 1.2, pitch).tolist():
             door = floor_number == 0 and rng.random() < 0.25
             low, high = 0.0 if door else 3.0 * floor_number + 0.9, 3.0 * floor_number + 0.9 + tall
             if z < 20:
-                camera.flank(x, (max(0, low - 0.1), high + 0.1), (place - 0.1, place + 1.2), frame)
-            camera.flank(x, (low, high), (place, place + 1.1), camera.pick(PAINTS) if door else glass)
+                camera.flank(x, (max(0, low - 0.1), high + 0.1), (start - 0.1, start + 1.2), frame)
+            camera.flank(x, (low, high), (start, start + 1.1), camera.pick(PAINTS) if door else glass)
     if rng.random() < 0.5:  # a drainpipe is thin and upright like a pole, but part of the wall
         pipe = camera.pick(((70, 70, 72), (150, 150, 150)))
         camera.flank(x, (0, height), (end - 0.35, end - 0.1), pipe)
@@ -58,7 +58,7 @@ def building(camera: Camera, x: float, z: float, side: int, length: float) -> No
 
 
 def tree(camera: Camera, x: float, z: float) -> None:
-    """A trunk and a crown of many discs."""
+    """Draw a trunk and a crown of many discs."""
     rng = camera.rng
     trunk, radius = rng.uniform(1.4, 2.8), rng.uniform(1.0, 2.2)
     camera.shadow(x, z, radius)
@@ -72,7 +72,7 @@ def tree(camera: Camera, x: float, z: float) -> None:
 
 
 def car(camera: Camera, x: float, z: float) -> None:
-    """A body and a cabin, seen from behind or in front and from the side that faces the camera."""
+    """Draw a body and a cabin, seen from behind or in front and from the side that faces the camera."""
     rng, color = camera.rng, camera.pick(PAINTS)
     half, length = rng.uniform(0.8, 0.95), rng.uniform(3.4, 4.8)
     waist, roof = rng.uniform(0.85, 1.1), rng.uniform(1.4, 1.9)
@@ -100,7 +100,7 @@ def car(camera: Camera, x: float, z: float) -> None:
 
 
 def lamp(camera: Camera, x: float, z: float, toward: int) -> None:
-    """A lamp post, its arm over the road."""
+    """Draw a lamp post with its arm over the road."""
     height, thick = camera.rng.uniform(4.5, 8), camera.rng.uniform(0.04, 0.08)
     color = camera.pick(((84, 86, 88), (140, 142, 140), (60, 70, 62)))
     camera.board((x - thick, x + thick), (0, height), z, color, POLE)
@@ -109,7 +109,7 @@ def lamp(camera: Camera, x: float, z: float, toward: int) -> None:
 
 
 def sign(camera: Camera, x: float, z: float) -> None:
-    """A traffic sign or a traffic light on a thin pole."""
+    """Draw a traffic sign or a traffic light on a thin pole."""
     rng = camera.rng
     y, size = rng.uniform(2.0, 2.8), rng.uniform(0.32, 0.5)
     camera.board((x - 0.05, x + 0.05), (0, y), z, camera.pick(((120, 122, 122),)), POLE)
@@ -132,7 +132,7 @@ def sign(camera: Camera, x: float, z: float) -> None:
 
 
 def person(camera: Camera, x: float, z: float) -> None:
-    """Legs, a coat and a head."""
+    """Draw legs, a coat and a head."""
     rng = camera.rng
     height = rng.uniform(1.2, 1.9)
     coat, trousers = camera.pick(PAINTS), camera.pick(PAINTS)
@@ -148,7 +148,7 @@ def person(camera: Camera, x: float, z: float) -> None:
 
 
 def bicyclist(camera: Camera, x: float, z: float) -> None:
-    """A rider on two wheels, from the side or from behind; the bicycle is part of it."""
+    """Draw a rider on a bicycle, from the side or from behind; the bicycle has the same label."""
     rng = camera.rng
     coat, trousers = camera.pick(PAINTS), camera.pick(PAINTS)
     way = int(rng.choice((-1, 1))) if rng.random() < 0.6 else 0  # 0: along the street
