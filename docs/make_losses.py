@@ -17,22 +17,22 @@ RECORD = ROOT / "benchmarks" / "losses.json"
 
 HEAD = """# Losses
 
-Every loss compares one thing of the student with the same thing of the teacher; `Term` says which, `weight` how much.
-This page is written by `make docs` from the cards in `src/segdistill/catalogue.py` and the measurements in
-`benchmarks/losses.json`; `segdistill losses` shows the same in a terminal, and a docstring says more of each, with the
-places where released code departs from its paper.
+Every loss compares features or logits of the student with those of the teacher. A `Term` states which ones, and with
+what `weight`. `make docs` writes this page from `src/segdistill/catalogue/cards.py` and `benchmarks/losses.json`.
+`segdistill losses` prints the same in a terminal. The docstring of a loss tells more, and lists where the released
+code departs from the paper.
 
-In the equations S and T are student and teacher, softmax_c runs over classes or channels, softmax_hw over positions,
-mean_i over pixels; N images, d channels, C classes, h x w positions.
+In the equations, S is the student and T the teacher; softmax_c is over classes or channels, softmax_hw over
+positions; mean_i is over pixels; there are N images, d channels, C classes and h x w positions.
 """
 
 MEASURED = """
-## What they cost
+## Cost
 
-Time, forward and backward, relative to a training step of the student alone, and memory at the peak beyond the inputs,
-as a term of a Distiller (with its adapter, and with what its own parts learn): maps of ({batch}, 128, 64, 128) in the
-student and ({batch}, 256, 64, 128) in the teacher, 19 classes, labels of 512x1024. The step is that of
-`deeplabv3_resnet18` on {batch} crops of 512x1024, {step_seconds:.1f} s on {threads} cores without an accelerator
+Time of the forward and backward pass, relative to a training step of the student alone, and peak memory beyond the
+inputs. Each loss is a term of a Distiller, with its adapter and its inner model. Features: ({batch}, 128, 64, 128) of
+the student, ({batch}, 256, 64, 128) of the teacher; 19 classes; labels of 512x1024. The step trains
+`deeplabv3_resnet18` on {batch} crops of 512x1024: {step_seconds:.1f} s on {threads} cores without an accelerator
 (`python benchmarks/losses.py`, PyTorch {torch}, commit {commit}).
 
 | loss | time | memory | grows as |
@@ -40,10 +40,10 @@ student and ({batch}, 256, 64, 128) in the teacher, 19 classes, labels of 512x10
 """
 
 _PARTS = {
-    "pixels": "a mean over pixels: the parts of a step weigh what each has of them",
-    "images": "a mean over images: the parts of a step weigh what each has of them",
-    "batch": "compares within the whole batch, or adds up several means: the parts of a step count alike, and are not "
-    "quite the whole batch",
+    "pixels": "a mean over pixels: the parts of an accumulated step are weighted by their pixels",
+    "images": "a mean over images: the parts of an accumulated step are weighted by their images",
+    "batch": "compares within the whole batch, or adds several means: the parts of an accumulated step have equal "
+    "weights, which differs from the step on the whole batch",
 }
 
 
@@ -53,22 +53,24 @@ def main() -> None:
 
 
 def page() -> str:
-    """Return the page as it should be."""
+    """Return the text of the page."""
     record = json.loads(RECORD.read_text(encoding="utf-8"))
     parts = [HEAD, *(section(card) for card in LOSS_CARDS), _costs(record), _methods()]
     return "\n".join(part.strip("\n") + "\n" for part in parts)
 
 
 def section(card: LossCard) -> str:
-    """Return what the page says of one loss."""
+    """Return the section of one loss."""
     on = card.on if isinstance(card.on, str) else ", ".join(card.on)
-    labels = "required" if card.labels == "required" else "optional (void pixels are left out)"
+    labels = "required" if card.labels == "required" else "optional (void pixels do not count)"
     if not card.teacher:
         widths = "student alone"
     elif not card.equal_channels:
         widths = "channels may differ"
     else:
-        widths = "classes equal" if card.needs == ("logits",) else "channels equal; a 1x1 convolution makes them so"
+        widths = (
+            "equal classes" if card.needs == ("logits",) else "equal channels, by a 1x1 convolution where they differ"
+        )
     defaults = ", ".join(
         f"`{key}={value}`" if value is not None else f"`{key}`" for key, value in card.hyperparameters.items()
     )
@@ -81,7 +83,7 @@ def section(card: LossCard) -> str:
         f"    {card.equation}",
         "",
         f"* compares {' or '.join(card.needs)}, by default on `{on}`; {widths}; labels {labels}",
-        *([f"* hyper-parameters: {defaults}"] if defaults else []),
+        *([f"* hyperparameters: {defaults}"] if defaults else []),
         f"* {_PARTS[card.mean_over]}",
         f"* weight {card.weight:g}: {card.weight_source}",
         f"* checked against: {card.evidence}",
@@ -107,7 +109,7 @@ def _methods() -> str:
     lines = [
         "## Methods",
         "",
-        "`method=NAME` in a recipe; each beside the task loss, with the weights of its paper or its authors' code.",
+        "`method=NAME` in a recipe. Each is added to the task loss, with the weights of its paper or its authors.",
         "",
         "| method | terms: weight x loss |",
         "|---|---|",

@@ -556,3 +556,16 @@ def test_a_loss_with_a_teacher_is_no_task(batch, loss) -> None:
     with pytest.raises(UserError, match="term 'task': the task has no teacher.*give its term another name"):
         distiller(task=Term(loss))
     assert distiller(other=Term(loss))(*batch).terms.keys() == {"task", "other"}
+
+
+def test_an_error_inside_a_loss_names_its_term(batch) -> None:
+    def mismatched(student, teacher, labels=None):
+        return (student[:, :, 1:] - teacher).square().mean()
+
+    def without_memory(student, teacher, labels=None):
+        raise torch.OutOfMemoryError("out of memory")
+
+    with pytest.raises(UserError, match="^term 'mine': The size of tensor a"):
+        distiller(mine=Term(mismatched, on="logits"))(*batch)
+    with pytest.raises(torch.OutOfMemoryError):  # a loop of the user may lower its batch size
+        distiller(mine=Term(without_memory, on="logits"))(*batch)

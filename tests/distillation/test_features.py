@@ -248,3 +248,18 @@ def test_describe_names_channels_last_as_they_can_be_tapped() -> None:
         FeatureReader(nn.Sequential(ChannelsLast()), [name], PROBE)
     roles = {name: shape for name, kind, shape in describe(ChannelsLast(), PROBE) if kind == "role"}
     assert roles == dict.fromkeys(("stage1:nhwc", "stage2", "head:nhwc"), (1, 6, 8, 8)) | {"logits": (1, 4, 8, 8)}
+
+
+def test_the_classifier_is_in_a_module_whose_name_starts_with_the_role_of_the_auxiliary_head() -> None:
+    class Named(nn.Module):
+        roles = {"aux": "side"}  # noqa: RUF012
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.sideways = nn.Conv2d(3, 4, 1)
+            self.side = nn.Conv2d(3, 4, 1)
+
+        def forward(self, images: Tensor) -> dict[str, Tensor]:
+            return {"out": self.sideways(images), "aux": self.side(images)}
+
+    assert classifier_path(Named(), PROBE) == "sideways"

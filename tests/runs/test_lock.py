@@ -52,7 +52,9 @@ def run_sweep(folder: Path, console: Console) -> None:
 
 COMMANDS: dict[str, Callable[[Path, Console], object]] = {
     "distill": lambda folder, console: distill(tiny(), folder, console=console),
-    "train_network": lambda folder, console: train_network(Session(alone_recipe(tiny())), folder, console=console, label="alone"),
+    "train_network": lambda folder, console: train_network(
+        Session(alone_recipe(tiny())), folder, console=console, label="alone"
+    ),
     "compare": lambda folder, console: compare(plan("quickstart", TINY, "kd", "0"), folder, console=console),
     "sweep": run_sweep,
 }

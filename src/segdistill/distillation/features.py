@@ -236,9 +236,11 @@ def classifier_path(network: nn.Module, probe: Tensor) -> str:
             output = run(network, probe.clone())
     finally:
         _remove(handles)
-    aux = roles(network).get("aux", "aux")
+    aux = roles(network).get("aux")
     for path, channels in reversed(called):
-        if channels == output.logits.shape[1] and not path.startswith(aux):
+        # Without a published role, a module whose name starts with "aux" is taken for the auxiliary head.
+        is_aux = path.startswith("aux") if aux is None else f"{path}.".startswith(f"{aux}.")
+        if channels == output.logits.shape[1] and not is_aux:
             return path
     raise UserError(
         f"cannot tell which layer of {type(unwrap(network)).__name__} is the classifier; "

@@ -8,16 +8,18 @@ import torch
 from torch import Tensor
 
 from segdistill.distillation.running import version
-from segdistill.errors import UserError
+from segdistill.errors import UserError, first_line
 
 
 @contextmanager
 def named(term: str) -> Iterator[None]:
-    """Turn a TypeError, ValueError or AttributeError into a UserError that names the term."""
+    """Turn an error of a loss into a UserError that names the term, except a lack of memory."""
     try:
         yield
-    except (TypeError, ValueError, AttributeError) as error:
-        raise UserError(f"term '{term}': {error}") from error
+    except torch.OutOfMemoryError:
+        raise  # callers catch it and lower the batch size
+    except (TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
+        raise UserError(f"term '{term}': {first_line(error)}") from error
 
 
 @contextmanager

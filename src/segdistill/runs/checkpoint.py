@@ -5,8 +5,8 @@ from typing import Any
 
 import torch
 
-from segdistill.system.atomic import replacing
 from segdistill.errors import UserError
+from segdistill.system.atomic import replacing
 
 
 def save(state: dict[str, Any], path: Path) -> None:

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 
 from segdistill import __version__
-from segdistill.system.atomic import unwritable, write_text
 from segdistill.errors import UserError
+from segdistill.system.atomic import unwritable, write_text
 
 PACKAGES = ("torch", "torchvision", "lightning-fabric", "timm", "segmentation-models-pytorch", "numpy")
 
@@ -25,7 +25,7 @@ def write_json(path: Path, content: object) -> None:
 
 
 def environment(seed: int) -> dict[str, Any]:
-    """Return the environment of a run, for readers who judge or repeat it: versions, commit, hardware, command, seed."""
+    """Return the environment of a run, for those who judge or repeat it: versions, commit, hardware, command, seed."""
     return {
         "segdistill": __version__,
         "commit": _commit(),
@@ -109,7 +109,5 @@ def _tensorboard(folder: Path, step: int) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
-        raise UserError(
-            'train.tensorboard needs the package tensorboard: pip install "segdistill[all]"'
-        ) from None
+        raise UserError('train.tensorboard needs the package tensorboard: pip install "segdistill[all]"') from None
     return SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)

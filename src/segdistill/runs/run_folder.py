@@ -7,16 +7,15 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from segdistill.system.atomic import write_text
 from segdistill.errors import UserError
-from segdistill.system.processes import is_first_process
 from segdistill.recipes import Recipe, load, to_yaml
+from segdistill.runs import checkpoint, lock
+from segdistill.runs.inputs import Inputs, changed_inputs, resized_inputs
 from segdistill.runs.json_files import read_environment
 from segdistill.runs.metric import read_result
-from segdistill.runs import checkpoint
-from segdistill.runs import lock
-from segdistill.runs.inputs import Inputs, changed_inputs, resized_inputs
 from segdistill.runs.records import environment, write_json
+from segdistill.system.atomic import write_text
+from segdistill.system.processes import is_first_process
 
 # Files of a run that was killed before it wrote its recipe: claim() writes recipe.yaml last.
 UNFINISHED = {"environment.json", "environment.json.tmp", "recipe.yaml.tmp", lock.FILE}
