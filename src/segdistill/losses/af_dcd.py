@@ -54,6 +54,15 @@ class AfDCD(nn.Module):
     Raises:
         ValueError: For a hyper-parameter out of range.
 
+    Example:
+        >>> import torch
+        >>> from segdistill.losses import AfDCD
+        >>> _ = torch.manual_seed(0)
+        >>> loss = AfDCD(student_channels=4, teacher_channels=8, groups=2)
+        >>> student, teacher = torch.randn(2, 4, 16, 16), torch.randn(2, 8, 16, 16)
+        >>> round(loss(student, teacher).item(), 2)
+        0.24
+
     Reference: Fan et al., Af-DCD, NeurIPS 2023, https://arxiv.org/abs/2312.04168, by its released code, whose weights
     for Cityscapes are the default (1e-6 and 5e-3 for VOC, 8e-6 and 1e-2 for CamVid, 1e-6 and 4e-2 for ADE20K). That
     code fails where student and teacher are equally wide. Its larger projector is left out.

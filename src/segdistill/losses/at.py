@@ -32,6 +32,14 @@ def at(
     Raises:
         ValueError: If N, H or W differ.
 
+    Example:
+        >>> import torch
+        >>> from segdistill.losses import at
+        >>> student = torch.tensor([[[[3.0, 0.0], [0.0, 0.0]]]])  # strong at the top left
+        >>> teacher = torch.tensor([[[[0.0, 0.0], [0.0, 2.0]]]])  # strong at the bottom right
+        >>> round(at(student, teacher).item(), 4)
+        0.5
+
     Reference: Zagoruyko and Komodakis, 2017, https://arxiv.org/abs/1612.03928, with the mean of squares of
     the released code in place of the norm: the published weights belong to it. That code counts void positions.
     """

@@ -25,6 +25,14 @@ def channel_distillation(
     Raises:
         ValueError: If the shapes differ or have no positions.
 
+    Example:
+        >>> import torch
+        >>> from segdistill.losses import channel_distillation
+        >>> student = torch.zeros(1, 2, 4, 4)
+        >>> teacher = torch.tensor([1.0, 3.0]).view(1, 2, 1, 1).expand(1, 2, 4, 4)  # channel means 1 and 3
+        >>> round(channel_distillation(student, teacher).item(), 4)
+        5.0
+
     Reference: Zhou et al., 2020, https://arxiv.org/abs/2006.01683. The value is that of the released code behind
     its connector (1x1 convolution, batch norm, ReLU; also where the channels are equal), for one of the four stages
     that it sums. The paper's guided distillation is :func:`~segdistill.losses.kd` on ``labels="teacher_correct"``;

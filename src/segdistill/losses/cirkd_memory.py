@@ -52,6 +52,15 @@ class CIRKDMemory(nn.Module):
     Raises:
         ValueError: For a hyper-parameter out of range.
 
+    Example:
+        >>> import torch
+        >>> from segdistill.losses import CIRKDMemory
+        >>> _ = torch.manual_seed(0)
+        >>> loss = CIRKDMemory(num_classes=3, channels=4)
+        >>> student, teacher, labels = torch.randn(2, 4, 8, 8), torch.randn(2, 4, 8, 8), torch.randint(3, (2, 8, 8))
+        >>> round(loss(student, teacher, labels).item(), 2)
+        18.01
+
     Reference: Yang et al., CVPR 2022, https://arxiv.org/abs/2204.06986. In the released code a class's pixels are drawn
     from the top of the image whatever their class is, and a full queue starts over from its last entries; here they
     are of the class, and the queue is a ring. That code always has the projector.

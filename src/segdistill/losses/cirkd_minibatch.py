@@ -39,6 +39,13 @@ def cirkd_minibatch(
     Raises:
         ValueError: If N, H or W differ.
 
+    Example:
+        >>> import torch
+        >>> from segdistill.losses import cirkd_minibatch
+        >>> student, teacher = torch.eye(4).view(1, 4, 2, 2), torch.ones(1, 4, 2, 2)  # positions orthogonal; all alike
+        >>> round(cirkd_minibatch(student, teacher, temperature=1.0).item(), 4)
+        0.1074
+
     Reference: Yang et al., CVPR 2022, https://arxiv.org/abs/2204.06986. The released code holds the maps of
     all pairs and counts void positions; it pools by 2 for SegFormer, later by 4 for maps from 256 x 256. The batch is
     that of one process, as there.

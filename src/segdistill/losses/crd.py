@@ -54,6 +54,15 @@ class CRD(nn.Module):
     Raises:
         ValueError: For a hyper-parameter out of range.
 
+    Example:
+        >>> import torch
+        >>> from segdistill.losses import CRD
+        >>> _ = torch.manual_seed(0)
+        >>> loss = CRD(student_channels=8, teacher_channels=16, size=64, negatives=32)
+        >>> student, teacher = torch.randn(4, 8), torch.randn(4, 16)  # four images
+        >>> round(loss(student, teacher).item(), 2)
+        11.53
+
     Reference: Tian et al., ICLR 2020, https://arxiv.org/abs/1910.10699, whose value is that of RepDistiller's code with
     a 1e-7 in each denominator. The queue is this package's: that code needs the sample's number, and draws its 16384
     negatives from other classes. How many there are hardly changes the value's size.

@@ -26,6 +26,13 @@ def csc(student: Tensor, teacher: Tensor, labels: Tensor | None = None, *, ignor
     Raises:
         ValueError: If the shapes differ or have no positions.
 
+    Example:
+        >>> import torch
+        >>> from segdistill.losses import csc
+        >>> x = torch.tensor([[[[1.0, 2.0], [3.0, 4.0]], [[4.0, 3.0], [2.0, 1.0]]]])  # (1, 2, 2, 2)
+        >>> round(csc(x, x.flip(1)).item(), 4)
+        62.5
+
     Reference: Park and Heo, 2020, https://doi.org/10.3390/s20164616, as Table I and section II of AICSD tell it ("set
     of channel correlations", the products f_c(i, j) of each channel, compared by L2): neither the paper's own
     equations nor any code were at hand. That features are not normalised and that the mean is taken over all entries

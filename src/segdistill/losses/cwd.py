@@ -31,6 +31,13 @@ def cwd(
     Raises:
         ValueError: If the shapes differ or have no positions.
 
+    Example:
+        >>> import torch
+        >>> from segdistill.losses import cwd
+        >>> x = torch.tensor([[[[1.0, 2.0], [3.0, 4.0]], [[4.0, 3.0], [2.0, 1.0]]]])  # (1, 2, 2, 2)
+        >>> round(cwd(x, x.flip(1)).item(), 4)
+        2.4568
+
     Reference: Shu et al., 2021, https://arxiv.org/abs/2011.13256. The released code counts void positions, is
     NaN for sharp inputs (it takes the logarithm of a softmax) and divides features by the channels that the
     student had before its 1x1 convolution: with 128 -> 256 its value is twice this mean over the compared

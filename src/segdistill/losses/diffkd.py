@@ -44,6 +44,15 @@ class DiffKD(SelfTaught):
     Raises:
         ValueError: For a hyper-parameter out of range.
 
+    Example:
+        >>> import torch
+        >>> from segdistill.losses import DiffKD
+        >>> _ = torch.manual_seed(0)
+        >>> loss = DiffKD(student_channels=4, teacher_channels=8)
+        >>> student, teacher = torch.randn(2, 4, 8, 8), torch.randn(2, 8, 8, 8)
+        >>> round(loss(student, teacher).item(), 2)
+        1.93
+
     Reference: Huang et al., NeurIPS 2023, https://arxiv.org/abs/2305.15712, as its code for image classification has
     it; none was released for segmentation. That code mixes features and noise linearly too, where diffusion would take
     :math:`\sqrt\gamma` and :math:`\sqrt{1 - \gamma}`. It trains everything with the student's optimiser on the sum of

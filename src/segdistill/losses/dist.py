@@ -39,6 +39,13 @@ def dist(
     Raises:
         ValueError: If the shapes differ.
 
+    Example:
+        >>> import torch
+        >>> from segdistill.losses import dist
+        >>> x = torch.tensor([[[[1.0, 2.0], [3.0, 4.0]], [[4.0, 3.0], [2.0, 1.0]]]])  # (1, 2, 2, 2)
+        >>> round(dist(x, x.flip(1)).item(), 4)
+        4.0
+
     Reference: Huang et al., 2022, https://arxiv.org/abs/2205.10536. The released segmentation code counts
     void pixels too.
     """

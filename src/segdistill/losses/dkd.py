@@ -40,6 +40,14 @@ def dkd(
     Raises:
         ValueError: If the shapes differ, or without labels.
 
+    Example:
+        >>> import torch
+        >>> from segdistill.losses import dkd
+        >>> x = torch.tensor([[[[1.0, 2.0], [3.0, 4.0]], [[4.0, 3.0], [2.0, 1.0]]]])  # (1, 2, 2, 2)
+        >>> labels = torch.tensor([[[1, 1], [0, 255]]])  # 255: void
+        >>> round(dkd(x, x.flip(1), labels).item(), 4)
+        1.2132
+
     Reference: Zhao et al., CVPR 2022, https://arxiv.org/abs/2203.08679, Eq. 7; the paper classifies images, and every
     pixel is an image here. The released code hides the true class by subtracting 1000 from its logit, which
     logits of that size undo; here it is left out.

@@ -39,6 +39,14 @@ def dsd_category(
     Raises:
         ValueError: If the shapes differ or have no positions.
 
+    Example:
+        >>> import torch
+        >>> from segdistill.losses import dsd_category
+        >>> student = 100 * torch.eye(4).view(1, 4, 2, 2)  # every class at another position
+        >>> teacher = torch.zeros(1, 4, 2, 2)  # every class at all four positions
+        >>> round(dsd_category(student, teacher, pool=1).item(), 4)
+        0.1875
+
     Reference: Feng et al., 2021, https://arxiv.org/abs/2107.08591, as CIRKD's code has it, the only one released, which
     counts void positions.
     """

@@ -42,6 +42,13 @@ def dsd_pixel(
     Raises:
         ValueError: If the numbers of maps, N, H or W differ, or there are fewer than two maps.
 
+    Example:
+        >>> import torch
+        >>> from segdistill.losses import dsd_pixel
+        >>> a, b = torch.eye(4)[:2].view(2, 1, 1, 2, 2)  # strong at the first position; at the second
+        >>> round(dsd_pixel((a, b), (b, a)).item(), 4)
+        1.0
+
     Reference: Feng et al., 2021, https://arxiv.org/abs/2107.08591, as CIRKD's code has it, the only one released. That
     code counts void positions, and where two maps coincide divides by a norm of 0: a gradient of 1e24 with both signs
     wipes every other one out.

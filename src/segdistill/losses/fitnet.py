@@ -27,6 +27,13 @@ def fitnet(
     Raises:
         ValueError: If the shapes differ.
 
+    Example:
+        >>> import torch
+        >>> from segdistill.losses import fitnet
+        >>> x = torch.tensor([[[[1.0, 2.0], [3.0, 4.0]], [[4.0, 3.0], [2.0, 1.0]]]])  # (1, 2, 2, 2)
+        >>> round(fitnet(x, x.flip(1)).item(), 4)
+        5.0
+
     Reference: Romero et al., 2015, https://arxiv.org/abs/1412.6550, with a mean in place of half the sum:
     the published weight for segmentation belongs to it (CIRKD's code, which counts void positions and passes the
     student through a 1x1 convolution even where the widths agree).

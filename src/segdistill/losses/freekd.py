@@ -36,6 +36,15 @@ class FreeKD(MaskTokens):
     Raises:
         ValueError: For a hyper-parameter out of range.
 
+    Example:
+        >>> import torch
+        >>> from segdistill.losses import FreeKD
+        >>> x = torch.tensor([[[[1.0, 2.0], [3.0, 4.0]], [[4.0, 3.0], [2.0, 1.0]]]])  # (1, 2, 2, 2)
+        >>> loss = FreeKD(channels=2, num_classes=2, levels=1)
+        >>> labels = torch.zeros(1, 2, 2, dtype=torch.long)
+        >>> round(loss(x, x.flip(1), labels).item(), 1)  # new masks are about 0.5 everywhere
+        1.0
+
     Reference: Zhang et al., CVPR 2024, https://arxiv.org/abs/2311.12079, as in the code released for detection; none is
     for segmentation. The paper also weighs positions and channels (its position-aware relational frequency loss); the
     code does not, and what it names horizontal, vertical and diagonal are three levels with all orientations each. In

@@ -35,6 +35,13 @@ def fsp(
     Raises:
         ValueError: If these are no tuples of at least two maps and as many, or the shapes differ.
 
+    Example:
+        >>> import torch
+        >>> from segdistill.losses import fsp
+        >>> x = torch.tensor([[[[1.0, 2.0], [3.0, 4.0]], [[4.0, 3.0], [2.0, 1.0]]]])  # (1, 2, 2, 2)
+        >>> round(fsp((x, x), (x, x.flip(1))).item(), 4)
+        6.25
+
     Reference: Yim et al., CVPR 2017,
     https://openaccess.thecvf.com/content_cvpr_2017/html/Yim_A_Gift_From_CVPR_2017_paper.html.
     The value is that of RepDistiller's code, which pools to square maps whatever their shape, and trains with this

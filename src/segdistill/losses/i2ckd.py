@@ -39,6 +39,15 @@ def i2ckd(
     Raises:
         ValueError: If the shapes differ or labels are missing.
 
+    Example:
+        >>> import torch
+        >>> from segdistill.losses import i2ckd
+        >>> student = torch.tensor([[[[0.0, 1.0]]]])  # prototypes 0 and 1
+        >>> teacher = torch.tensor([[[[0.0, 3.0]]]])  # prototypes 0 and 3
+        >>> labels = torch.tensor([[[0, 1]]])
+        >>> round(i2ckd(student, teacher, labels).item(), 4)
+        1.0
+
     Reference: Karine et al., I2CKD, Eq. 1-3, https://arxiv.org/abs/2403.18490. No code was released. The
     paper gives no margin, no layer and no rule for absent classes: prototypes per batch, labels at the
     features' resolution and present classes only are choices made here. Fewer than two classes give zero.

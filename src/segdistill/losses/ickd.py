@@ -23,6 +23,13 @@ def ickd(student: Tensor, teacher: Tensor, labels: Tensor | None = None, *, igno
     Raises:
         ValueError: If the shapes differ or have no positions.
 
+    Example:
+        >>> import torch
+        >>> from segdistill.losses import ickd
+        >>> student, teacher = torch.eye(4).view(1, 4, 2, 2), torch.ones(1, 4, 2, 2)  # channels orthogonal; all alike
+        >>> round(ickd(student, teacher).item(), 4)
+        1.0
+
     Reference: Liu et al., 2021, https://arxiv.org/abs/2202.03680. This is the value of the
     authors' CIFAR code, behind its embedding of the student (a 1x1 convolution with batch norm), and of AICSD's on
     logits. Their ImageNet code divides by N once more, so a weight from there is times 1 / N here. Their

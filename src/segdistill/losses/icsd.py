@@ -44,6 +44,13 @@ def icsd(
     Raises:
         ValueError: If the shapes differ or have no positions.
 
+    Example:
+        >>> import torch
+        >>> from segdistill.losses import icsd
+        >>> x = torch.tensor([[[[1.0, 2.0], [3.0, 4.0]], [[4.0, 3.0], [2.0, 1.0]]]])  # (1, 2, 2, 2)
+        >>> round(icsd(x, x[:, [0, 0]]).item(), 4)
+        1.9707
+
     Reference: Mansourian et al., AICSD, Eq. 2-4, https://arxiv.org/abs/2308.04243. The released code compares
     logits upsampled to the input; resize them before the call for that.
     """

@@ -36,6 +36,14 @@ def ifvd(
     Raises:
         ValueError: If N, H or W differ, or labels are missing.
 
+    Example:
+        >>> import torch
+        >>> from segdistill.losses import ifvd
+        >>> student, teacher = torch.eye(4).view(1, 4, 2, 2), torch.ones(1, 4, 2, 2)  # positions orthogonal; all alike
+        >>> labels = torch.zeros(1, 2, 2, dtype=torch.long)  # one class: cosine 1/2 to its center, and 1
+        >>> round(ifvd(student, teacher, labels).item(), 4)
+        0.25
+
     Reference: Wang et al., ECCV 2020,
     https://www.ecva.net/papers/eccv_2020/papers_ECCV/html/230_ECCV_2020_paper.php. The released code adds nothing at
     void positions but divides by all positions: its value is this one times the share of valid positions.

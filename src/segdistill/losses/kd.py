@@ -31,6 +31,13 @@ def kd(
     Raises:
         ValueError: If the shapes differ.
 
+    Example:
+        >>> import torch
+        >>> from segdistill.losses import kd
+        >>> x = torch.tensor([[[[1.0, 2.0], [3.0, 4.0]], [[4.0, 3.0], [2.0, 1.0]]]])  # (1, 2, 2, 2)
+        >>> round(kd(x, x.flip(1)).item(), 4)
+        1.5888
+
     Reference: Hinton et al., 2015, https://arxiv.org/abs/1503.02531, at every pixel; Eq. 1 of AICSD, Eq. 2 of
     GSKD. Released segmentation code counts void pixels too; AICSD's averages over the C classes as well, so
     its weight 10 is 10 / C here.

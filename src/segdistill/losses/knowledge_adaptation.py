@@ -46,6 +46,15 @@ class KnowledgeAdaptation(SelfTaught):
     Raises:
         ValueError: For a hyper-parameter out of range.
 
+    Example:
+        >>> import torch
+        >>> from segdistill.losses import KnowledgeAdaptation
+        >>> _ = torch.manual_seed(0)
+        >>> loss = KnowledgeAdaptation(student_channels=4, teacher_channels=8)
+        >>> student, teacher = torch.randn(2, 4, 16, 16), torch.randn(2, 8, 16, 16)
+        >>> round(loss(student, teacher).item(), 1)
+        89.7
+
     Reference: He et al., CVPR 2019, https://arxiv.org/abs/1903.04688, for which no code was released. Norms, batch
     normalisation between the autoencoder's layers and its width are those of torchdistill's version; the paper's own
     norms could not be confirmed. That version takes the whole map as one vector in the adaptation, a map of affinities

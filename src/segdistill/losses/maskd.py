@@ -30,6 +30,15 @@ class MasKD(MaskTokens):
     Raises:
         ValueError: For a hyper-parameter out of range.
 
+    Example:
+        >>> import torch
+        >>> from segdistill.losses import MasKD
+        >>> x = torch.tensor([[[[1.0, 2.0], [3.0, 4.0]], [[4.0, 3.0], [2.0, 1.0]]]])  # (1, 2, 2, 2)
+        >>> loss = MasKD(channels=2)
+        >>> labels = torch.zeros(1, 2, 2, dtype=torch.long)
+        >>> round(loss(x, x + 2, labels).item(), 1)  # new masks are about 0.5 everywhere
+        1.0
+
     Reference: Huang et al., ICLR 2023, https://arxiv.org/abs/2205.14589, as in the code released for segmentation, on
     class scores: 10k steps for the tokens, then 40k. That code counts void positions, upsamples the masked scores to
     the labels, and has the teacher in training mode meanwhile. Its first stage for features (detection) runs

@@ -42,6 +42,13 @@ def md(
     Raises:
         ValueError: If the shapes differ or have no positions.
 
+    Example:
+        >>> import torch
+        >>> from segdistill.losses import md
+        >>> x = torch.tensor([[[[1.0, 2.0], [3.0, 4.0]], [[4.0, 3.0], [2.0, 1.0]]]])  # (1, 2, 2, 2)
+        >>> round(md(x, x.flip(1)).item(), 4)
+        1.0328
+
     Reference: Xie et al., 2018, https://arxiv.org/abs/1810.08476, as two later papers tell it, in Table I and
     section II of AICSD and in the related work of I2CKD: neither the paper's own equations nor any code were at
     hand. That the distances are those of softmax maps, squared and averaged, and both weights are choices made here.

@@ -37,6 +37,15 @@ class OFD(nn.Module):
     Raises:
         ValueError: If the numbers of maps differ, or a margin has not the teacher's channels.
 
+    Example:
+        >>> import torch
+        >>> from segdistill.losses import OFD
+        >>> _ = torch.manual_seed(0)
+        >>> loss = OFD(student_channels=[1], teacher_channels=[1])
+        >>> student = (torch.tensor([[[[-1.0, 1.0], [-1.0, 1.0]]]]),)
+        >>> round(loss(student, (torch.zeros(1, 1, 2, 2),)).item(), 2)  # two positions where only the student is active
+        2.0
+
     Reference: Heo et al., ICCV 2019, https://arxiv.org/abs/1904.01866. The divisors 8, 4, 2, 1 of four maps are the
     released code's for the four stages in segmentation, and the same rule its for classification; its 1 and 16 for
     DeepLab's head and decoder are left out. That code counts void positions, sets its teacher to batch statistics,

@@ -41,6 +41,16 @@ class ReviewKD(nn.Module):
     Raises:
         ValueError: If the numbers of maps differ.
 
+    Example:
+        >>> import torch
+        >>> from segdistill.losses import ReviewKD
+        >>> _ = torch.manual_seed(0)
+        >>> loss = ReviewKD(student_channels=[4, 8], teacher_channels=[8, 16])
+        >>> student = (torch.randn(2, 4, 8, 8), torch.randn(2, 8, 4, 4))
+        >>> teacher = (torch.randn(2, 8, 8, 8), torch.randn(2, 16, 4, 4))
+        >>> round(loss(student, teacher).item(), 2)
+        2.56
+
     Reference: Chen et al., CVPR 2021, https://arxiv.org/abs/2104.09044. The released code takes maps for square, and
     leaves out a pooling by the height alone; its factor min(1, epoch / 20) is a schedule.
     """

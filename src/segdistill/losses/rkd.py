@@ -42,6 +42,14 @@ def rkd(
     Raises:
         ValueError: If N, H or W differ.
 
+    Example:
+        >>> import torch
+        >>> from segdistill.losses import rkd
+        >>> student = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])  # three images: a right angle
+        >>> teacher = torch.tensor([[0.0], [1.0], [2.0]])  # on a line
+        >>> round(rkd(student, teacher).item(), 4)
+        8.274
+
     Reference: Park et al., 2019, https://arxiv.org/abs/1904.05068. The weights 25 and 50 are RepDistiller's, whose
     value this is; the authors' for metric learning are 1 and 2. In several processes N is the batch of one.
     """

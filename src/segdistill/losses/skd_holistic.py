@@ -44,6 +44,15 @@ class SKDHolistic(SelfTaught):
     Raises:
         ValueError: If num_classes is not > 0.
 
+    Example:
+        >>> import torch
+        >>> from segdistill.losses import SKDHolistic
+        >>> _ = torch.manual_seed(0)
+        >>> loss = SKDHolistic(num_classes=2)
+        >>> student, teacher = torch.randn(2, 2, 64, 64), torch.randn(2, 2, 64, 64)
+        >>> round(loss.inner_objective(student, teacher).item(), 2)  # 2 if the discriminator cannot tell them apart
+        2.01
+
     Reference: Liu et al., SKD, CVPR 2019, https://arxiv.org/abs/1903.04197, as in the CIRKD code base: D sees the
     logits alone, not the image beside them, and there is no gradient penalty. That code multiplies the discriminator's
     objective by 0.1; with Adam that only enlarges epsilon, so it is left out.

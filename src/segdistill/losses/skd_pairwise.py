@@ -34,6 +34,13 @@ def skd_pairwise(
     Raises:
         ValueError: If N, H or W differ.
 
+    Example:
+        >>> import torch
+        >>> from segdistill.losses import skd_pairwise
+        >>> student, teacher = torch.eye(4).view(1, 4, 2, 2), torch.ones(1, 4, 2, 2)  # positions orthogonal; all alike
+        >>> round(skd_pairwise(student, teacher, pool=1).item(), 4)
+        0.75
+
     Reference: Liu et al., 2019, https://arxiv.org/abs/1903.04197; Eq. 3-4 of GSKD, which writes no pooling
     (``pool=1``). The default is CIRKD's released code, which counts void positions.
     """

@@ -27,6 +27,14 @@ def sp(student: Tensor, teacher: Tensor, labels: Tensor | None = None, *, ignore
     Raises:
         ValueError: If N, H or W differ.
 
+    Example:
+        >>> import torch
+        >>> from segdistill.losses import sp
+        >>> student = torch.eye(4)  # four images: all different
+        >>> teacher = torch.ones(4, 2)  # all alike
+        >>> round(sp(student, teacher).item(), 4)
+        0.25
+
     Reference: Tung and Mori, 2019, https://arxiv.org/abs/1907.09682. The value is that of RepDistiller's code,
     which also takes maps of different sizes. In several processes N is the batch of one.
     """

@@ -31,6 +31,15 @@ class SRRL(nn.Module):
     Raises:
         ValueError: For another kind of classifier.
 
+    Example:
+        >>> import torch
+        >>> from segdistill.losses import SRRL
+        >>> _ = torch.manual_seed(0)
+        >>> loss = SRRL(student_channels=4, classifier=torch.nn.Conv2d(8, 19, 1))
+        >>> student, teacher = torch.randn(2, 4, 8, 8), torch.randn(2, 8, 8, 8)
+        >>> round(loss(student, teacher).item(), 2)
+        2.02
+
     Reference: Yang et al., ICLR 2021, https://openreview.net/forum?id=ZzwDy_wiWv. The paper's first term is a squared
     norm, d times this one; the released code, to which the weight belongs, takes the mean.
     """
