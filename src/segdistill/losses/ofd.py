@@ -27,8 +27,8 @@ class OFD(nn.Module):
     normalization excludes void positions.
 
     The margin of a channel is the mean of its negative responses. A given margin does not change. Otherwise it is
-    measured: the mean over all negative responses of the teacher in training mode so far, in all processes, and 0 for a
-    channel that was never negative.
+    measured: the mean over all negative responses that the loss has seen in training mode, in all processes, and 0 for
+    a channel that was never negative.
 
     Args:
         student_channels: Number of channels of each of the student's maps, shallow to deep.
