@@ -204,7 +204,7 @@ def test_hyperparameters(wrong: dict[str, float], message: str) -> None:
 
 
 def test_numbers_come_together() -> None:
-    with pytest.raises(ValueError, match="indices and contrast come together"):
+    with pytest.raises(ValueError, match="indices and contrast must be given together"):
         small()(*torch.ones(2, 2, 3), indices=torch.tensor([0, 1]))
     with pytest.raises(ValueError, match=r"teacher_channels=3, got .* teacher \(2, 4\)"):
         small()(torch.ones(2, 3), torch.ones(2, 4))

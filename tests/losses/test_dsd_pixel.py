@@ -119,11 +119,11 @@ def test_order_of_the_maps_does_not_matter_as_long_as_it_is_the_same(maps: tuple
 
 def test_only_tuples_of_two_or_more(maps: tuple[Maps, Maps]) -> None:
     student, teacher = maps
-    with pytest.raises(ValueError, match="student must be a tuple of two maps or more, got a tuple of 1"):
+    with pytest.raises(ValueError, match="student must be a tuple of two or more maps, got a tuple of 1"):
         dsd_pixel(student[:1], teacher[:1])
     with pytest.raises(ValueError, match="teacher must be a tuple .* got a Tensor; give the Term a list of features"):
         dsd_pixel(student, teacher[0])
-    with pytest.raises(ValueError, match="as many maps, got 3 and 2"):
+    with pytest.raises(ValueError, match="equally many maps, got 3 and 2"):
         dsd_pixel(student, teacher[:2])
 
 

@@ -138,7 +138,7 @@ X = torch.zeros(2, 3, 4, 4)
         ([X, X], (X, X), "student must be a tuple .* got a list"),
         ((X,), (X, X), "student must be a tuple .* got a tuple of 1"),
         ((X, X), X, "teacher must be a tuple .* got a Tensor"),
-        ((X, X), (X, X, X), "as many maps, got 2 and 3"),
+        ((X, X), (X, X, X), "equally many maps, got 2 and 3"),
         ((X, X), (X, X[..., :2]), r"student \(2, 3, 4, 4\) and teacher \(2, 3, 4, 2\)"),
         ((X, X[:1]), (X, X[:1]), r"the same N, got \[\(2, 3, 4, 4\), \(1, 3, 4, 4\)\]"),
     ],

@@ -206,9 +206,9 @@ def test_a_single_position_is_normalised_as_those_before_it(rng: torch.Generator
 
 
 def test_errors(rng: torch.Generator) -> None:
-    with pytest.raises(ValueError, match="one entry a map, as many of each"):
+    with pytest.raises(ValueError, match="one entry per map, equally many"):
         OFD(student_channels=(3, 3), teacher_channels=(3,))
-    with pytest.raises(ValueError, match="one entry a map"):
+    with pytest.raises(ValueError, match="one entry per map"):
         OFD(student_channels=(3,), teacher_channels=(3,), margin=[])
     with pytest.raises(ValueError, match=r"margin must have shape \(3,\), the teacher's, got \(2,\)"):
         one_map(margin=[torch.zeros(2)])

@@ -178,7 +178,7 @@ def test_everything_learns(rng: torch.Generator) -> None:
 
 
 def test_errors() -> None:
-    with pytest.raises(ValueError, match="one entry a map, got 2 and 1"):
+    with pytest.raises(ValueError, match="one entry per map, got 2 and 1"):
         ReviewKD(student_channels=(3, 4), teacher_channels=(3,))
     loss = ReviewKD(student_channels=(3, 4), teacher_channels=(3, 4))
     maps = tuple(torch.ones(2, c, 4, 4) for c in (3, 4))

@@ -217,7 +217,7 @@ def test_the_objective_is_in_the_precision_of_the_discriminator(dtype: torch.dty
 
 def test_learns_beside_the_student() -> None:
     assert SKDHolistic.first_stage == 0
-    with pytest.raises(ValueError, match="needs its logits, got None"):
+    with pytest.raises(ValueError, match="needs the student's logits, got None"):
         small().inner_objective(None, maps()[1])
 
 

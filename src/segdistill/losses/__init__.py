@@ -1,8 +1,9 @@
-"""The losses: tensors in, a scalar out. A function, and under the same words in CamelCase a module.
+"""Distillation losses: tensors in, a scalar out.
 
-All are called ``loss(student, teacher, labels=None)``, return an unweighted scalar, pass no gradient to the
-teacher, leave out void pixels (label 255) and compute in float32 at least. Labels are (N, H, W) at any resolution; of
-image classification (N,), and then every position of a map has its image's.
+Each loss is a function and, with the same name in CamelCase, a module. A loss with parameters or a memory is a module
+only. All are called ``loss(student, teacher, labels=None)``. They return an unweighted scalar, pass no gradient to the
+teacher, ignore void pixels (label 255) and compute in at least float32. Labels have shape (N, H, W), at any resolution.
+Labels of image classification have shape (N,) and apply to every position of their image.
 """
 
 from segdistill.losses.af_dcd import AfDCD

@@ -1,4 +1,4 @@
-"""Hyper-parameters: the annotation says what one may be, and is checked once, for function and module alike."""
+"""Checks of hyper-parameters, derived from their annotations and shared by the function and the module."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -13,12 +13,12 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 Check = Callable[[object], str | None]
-"""Says what was expected of a value, or None where the value is that."""
+"""Return what was expected of a value, or None if the value is valid."""
 
 
 @dataclass(frozen=True)
 class Range:
-    """The numbers from ``low`` to ``high``, as words and as a test."""
+    """A range of numbers from ``low`` to ``high``, and its text for error messages."""
 
     text: str
     low: float = -math.inf
@@ -41,20 +41,20 @@ CountOrZero = Annotated[int, Range(">= 0", low=0)]
 
 
 def checks_of(function: Callable[..., Any]) -> dict[str, Check]:
-    """Return the check of every keyword-only parameter, by its annotation; of a module form, its function's."""
+    """Return the check of every keyword-only parameter by its annotation; for a module form, those of its function."""
     if isinstance(function, type) and hasattr(function, "_checks"):
         inherited: dict[str, Check] = function._checks
         return inherited
-    found = {
+    checks = {
         name: _check(parameter.annotation)
         for name, parameter in signature(function).parameters.items()
         if parameter.kind is Parameter.KEYWORD_ONLY
     }
-    return {name: check for name, check in found.items() if check is not None}
+    return {name: check for name, check in checks.items() if check is not None}
 
 
 def check_all(checks: Mapping[str, Check], values: Mapping[str, object]) -> None:
-    """Raise a ValueError for the first hyper-parameter that is not what its annotation says."""
+    """Raise a ValueError for the first hyper-parameter that does not match its annotation."""
     for name, check in checks.items():
         if name in values:
             expected = check(values[name])
@@ -63,12 +63,12 @@ def check_all(checks: Mapping[str, Check], values: Mapping[str, object]) -> None
 
 
 def checked(constructor: Callable[P, R]) -> Callable[P, R]:
-    """Make a constructor refuse hyper-parameters that are not what its annotations say."""
+    """Make a constructor reject hyper-parameters that do not match its annotations."""
     return checked_by(checks_of(constructor), constructor)
 
 
 def checked_by(checks: Mapping[str, Check], constructor: Callable[P, R]) -> Callable[P, R]:
-    """Make a constructor refuse hyper-parameters that do not pass ``checks``."""
+    """Make a constructor reject hyper-parameters that fail ``checks``."""
 
     @wraps(constructor)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -79,7 +79,7 @@ def checked_by(checks: Mapping[str, Check], constructor: Callable[P, R]) -> Call
 
 
 def _check(annotation: Any) -> Check | None:
-    """Return the check of an annotation; None where it names something else than numbers and words."""
+    """Return the check of an annotation of numbers, bools or words, or of a list of these; None for any other."""
     origin, args = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return _number(args[0], args[1])
@@ -130,7 +130,7 @@ def _each(of_one: Check | None) -> Check | None:
     def check(value: object) -> str | None:
         if not isinstance(value, list | tuple):
             return "a list"
-        found = [expected for expected in map(of_one, value) if expected is not None]
-        return f"a list, each entry {found[0]}" if found else None
+        errors = [expected for expected in map(of_one, value) if expected is not None]
+        return f"a list, each entry {errors[0]}" if errors else None
 
     return check

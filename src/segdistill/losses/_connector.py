@@ -1,17 +1,17 @@
-"""The connector from a student's features to its teacher's, which learns from a loss's value as the student does."""
+"""Connector from the student's features to the teacher's, trained with the student by the value of the loss."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 
 class Connector(nn.Module):
-    """A 1x1 convolution without bias and batch normalisation, of vectors instead of maps.
+    """A 1x1 convolution without bias, followed by batch normalization, on vectors instead of maps.
 
-    Given the valid positions of a map as rows, it lets void ones into neither the result nor the statistics.
+    The input rows are the valid positions of a map, so void positions affect neither the result nor the statistics.
 
     Args:
-        student_channels: Channels in.
-        teacher_channels: Channels out.
+        student_channels: Number of input channels.
+        teacher_channels: Number of output channels.
     """
 
     def __init__(self, student_channels: int, teacher_channels: int) -> None:
@@ -24,8 +24,8 @@ class Connector(nn.Module):
         """Return shape (rows, teacher_channels) for ``rows`` of shape (rows, student_channels)."""
         rows = self.linear(rows)
         if len(rows) > 1:
-            normalised: Tensor = self.norm(rows)
-            return normalised
-        # One vector or none has no variance: the statistics so far.
+            normalized: Tensor = self.norm(rows)
+            return normalized
+        # One row or none has no variance: use the running statistics.
         norm = self.norm
         return F.batch_norm(rows, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)

@@ -1,4 +1,4 @@
-"""Declare a loss: its traits and the checks of its hyper-parameters, once, on the function or its module."""
+"""Decorators that declare a loss: its traits and the checks of its hyper-parameters."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -41,7 +41,7 @@ def loss_function(
     reads_classes: bool = Loss.reads_classes,
     mean_over: MeanOver = Loss.mean_over,
 ) -> Any:
-    """Make ``function(student, teacher, ...)`` a loss: with traits, checks, no gradient to the teacher, in float32.
+    """Make ``function(student, teacher, ...)`` a loss: declare its traits, check its arguments, detach the teacher.
 
     The traits become attributes of the function; see :class:`segdistill.losses.Loss` for their meaning and defaults. A
     hyper-parameter that does not match its annotation raises a ValueError. No gradient reaches the teacher (the second
@@ -66,7 +66,7 @@ def loss_function(
 
 
 def module_of(function: Callable[..., Tensor]) -> Callable[[type[M]], type[M]]:
-    """Make a class the module form of ``function``: with its traits and the checks of its hyper-parameters."""
+    """Make a class the module form of ``function``, with the same traits and checks of its hyper-parameters."""
 
     def decorate(cls: type[M]) -> type[M]:
         for name in TRAITS:

@@ -1,4 +1,4 @@
-"""A small diffusion model of feature maps: what noise it knows, what predicts the noise, how that is taken out."""
+"""A small diffusion model of feature maps: the noise schedule, the network that predicts noise, the denoising."""
 
 from collections.abc import Callable
 
@@ -6,17 +6,17 @@ import torch
 from torch import Tensor, nn
 
 STEPS = 1000
-# The share of the features' variance that is left after each step: the variance of the noise added grows linearly.
+# Share of the features' variance that is left after each step. The variance of the added noise grows linearly.
 LEFT: list[float] = (1 - torch.linspace(1e-4, 0.02, STEPS, dtype=torch.float64)).cumprod(0).tolist()
 
 
 def denoised(maps: Tensor, predict: Callable[[Tensor, Tensor], Tensor], steps: int) -> Tensor:
-    """Take noise out of ``maps`` by DDIM without randomness, in equal ``steps`` over the second half of the diffusion.
+    """Remove the noise from ``maps`` by deterministic DDIM, in equal ``steps`` over the cleaner half of the diffusion.
 
     Args:
         maps: Shape (N, C, H, W).
-        predict: Takes maps and the step of the diffusion they are at, shape (1,); returns the noise in them.
-        steps: For 5, the maps go through 400, 300, 200, 100 and 0 of the 1000.
+        predict: Takes maps and their diffusion step, shape (1,), and returns the noise in the maps.
+        steps: Number of steps. With 5, the diffusion steps are 400, 300, 200, 100 and 0 of 1000.
     """
     stride = STEPS // (2 * steps)
     for step in range((steps - 1) * stride, -1, -stride):
@@ -28,7 +28,7 @@ def denoised(maps: Tensor, predict: Callable[[Tensor, Tensor], Tensor], steps: i
 
 
 class Denoiser(nn.Module):
-    """Predicts the noise in maps, told the step of the diffusion that they are at."""
+    """Network that predicts the noise in maps, given their diffusion step."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class Denoiser(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """Two 1x1 convolutions, between them a narrow 3x3 one; adds its input."""
+    """Residual block: a 1x1 convolution, a narrow 3x3 convolution and a 1x1 convolution, added to the input."""
 
     def __init__(self, channels: int, *, reduction: int) -> None:
         super().__init__()
@@ -68,5 +68,5 @@ class Bottleneck(nn.Module):
 
 
 def batch_norm(channels: int) -> nn.Module:
-    # By the batch in eval mode too: the same denoiser sees noisy teachers and students, no average of which is of use.
+    # Uses the batch's statistics in eval mode too. The denoiser sees noisy teachers and students: no average fits both.
     return nn.BatchNorm2d(channels, track_running_stats=False)

@@ -1,4 +1,4 @@
-"""The discriminator of SKD's holistic term, after SAGAN: a logit map in, scores out."""
+"""Discriminator of SKD's holistic term, after SAGAN: a map of logits in, scores out."""
 
 import torch
 import torch.nn.functional as F
@@ -7,15 +7,15 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from segdistill.losses._ops import zero_void
 
-# Four halvings of a shorter side would leave nothing for the last 4x4 convolution.
+# A shorter side, halved four times, is too small for the last 4x4 convolution.
 _SHORTEST_SIDE = 64
 
 
 class Discriminator(nn.Module):
-    """Scores of logit maps, at a stride of 16.
+    """Network that scores maps of logits, at stride 16.
 
     Args:
-        num_classes: Channels of the maps.
+        num_classes: Number of channels of the maps.
     """
 
     def __init__(self, num_classes: int) -> None:
@@ -32,17 +32,17 @@ class Discriminator(nn.Module):
         )
 
     def forward(self, maps: Tensor, valid: Tensor) -> Tensor:
-        """Return the scores, shape (N, positions); high is the teacher's.
+        """Return the scores, shape (N, positions). A high score means the teacher.
 
         Args:
-            maps: Shape (N, num_classes, H, W); enlarged where a side is below 64.
-            valid: Boolean (N, H, W); void positions are zero after the normalisation.
+            maps: Shape (N, num_classes, H, W). Maps with a side below 64 are enlarged.
+            valid: Boolean (N, H, W). Void positions are zero after the normalization.
         """
         maps = self.normalisation(maps.to(self.normalisation.scale.dtype), valid)
         height, width = maps.shape[2:]
         shorter = min(height, width)
         if shorter < _SHORTEST_SIDE:
-            # Rounded down; the shorter side is exact.
+            # The longer side is rounded down; the shorter side is exactly 64.
             size = (height * _SHORTEST_SIDE // shorter, width * _SHORTEST_SIDE // shorter)
             maps = F.interpolate(maps, size, mode="bilinear", align_corners=False)
         scores: Tensor = self.layers(maps)
@@ -50,12 +50,12 @@ class Discriminator(nn.Module):
 
 
 def _halving(channels: int, out: int) -> tuple[nn.Module, nn.Module]:
-    """A convolution of spectral norm 1 that halves the sides, and its activation."""
+    """Return a convolution with spectral norm 1 that halves the sides, and its activation."""
     return spectral_norm(nn.Conv2d(channels, out, kernel_size=4, stride=2, padding=1)), nn.LeakyReLU(0.1)
 
 
 class _Normalisation(nn.Module):
-    """Batch normalisation over the valid positions of this batch, in eval mode too; void positions become zero."""
+    """Batch normalization over the valid positions of the batch, in eval mode too. Void positions become zero."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -65,13 +65,13 @@ class _Normalisation(nn.Module):
     def forward(self, maps: Tensor, valid: Tensor) -> Tensor:
         count = valid.sum().clamp(min=1)
         mean = zero_void(maps, valid).sum(dim=(0, 2, 3), keepdim=True) / count
-        centred = zero_void(maps - mean, valid)
-        variance = centred.square().sum(dim=(0, 2, 3), keepdim=True) / count
-        return zero_void(centred / (variance + 1e-5).sqrt() * self.scale + self.shift, valid)
+        centered = zero_void(maps - mean, valid)
+        variance = centered.square().sum(dim=(0, 2, 3), keepdim=True) / count
+        return zero_void(centered / (variance + 1e-5).sqrt() * self.scale + self.shift, valid)
 
 
 class _SelfAttention(nn.Module):
-    """Every position plus what it gathers from all of them; the share of that starts at zero."""
+    """Self-attention over positions, added to the input with a learned weight that starts at zero."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -82,6 +82,6 @@ class _SelfAttention(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         query, key, value = (layer(maps).flatten(2) for layer in (self.query, self.key, self.value))
-        attention = torch.softmax(query.mT @ key, dim=2)  # (N, positions, positions), rows add up to 1
+        attention = torch.softmax(query.mT @ key, dim=2)  # (N, positions, positions), rows sum to 1
         gathered: Tensor = value @ attention.mT
         return maps + self.share * gathered.view_as(maps)

@@ -1,4 +1,4 @@
-"""Masks that learned tokens draw on the teacher's map: what MasKD and FreeKD share."""
+"""Masks that learned tokens draw on the teacher's map, shared by MasKD and FreeKD."""
 
 from collections.abc import Iterator
 
@@ -14,24 +14,24 @@ from segdistill.losses.self_taught import SelfTaught
 
 
 class MaskTokens(SelfTaught):
-    r"""A loss that looks where learned tokens say: sets of vectors, each of which draws a mask on the teacher's map.
+    r"""Base class of losses inside masks, which learned tokens (sets of vectors) draw on the teacher's map.
 
-    The mask of the token :math:`k_t` on a map F is :math:`m_t = \sigma(k_t^\top F)`. The tokens learn in a first stage:
-    what the teacher's map still says of the labels where the masks cover it, and masks that do not overlap,
+    The mask of token :math:`k_t` on a map F is :math:`m_t = \sigma(k_t^\top F)`. The tokens learn in a first stage.
+    Its objective asks that the masked map :math:`\hat F` predicts the labels y, and that the T masks do not overlap:
 
     .. math:: \mathrm{CE}\big(g(\hat F), y\big) + \frac{1}{T (T - 1)} \sum_{t \ne u}
         \frac{2 \langle m_t, m_u \rangle}{\Vert m_t \Vert^2 + \Vert m_u \Vert^2}
 
-    with :math:`\hat F` the masked map. Class scores are their own prediction g; on features a 1x1 convolution that
-    learns with the tokens stands for the rest of the teacher, on the masked map standardised over the batch.
+    If the map is class scores, g is the identity. If it is features, g is a 1x1 convolution that replaces the rest of
+    the teacher: it learns with the tokens and reads the masked map, standardized over the batch.
 
     Args:
-        channels: Channels of the teacher's map.
-        sets: Sets of tokens.
-        tokens: Tokens in a set.
-        num_classes: Number of classes; None, or the number of channels, for maps that are class scores.
+        channels: Number of channels of the teacher's map.
+        sets: Number of sets of tokens.
+        tokens: Number of tokens in a set.
+        num_classes: Number of classes; None, or the number of channels, for maps of class scores.
         first_stage: See :class:`segdistill.losses.self_taught.SelfTaught`.
-        ignore_index: Label of the positions that do not count.
+        ignore_index: Label of ignored positions.
     """
 
     equal_channels = True
@@ -57,19 +57,19 @@ class MaskTokens(SelfTaught):
             self.probe = nn.Conv2d(channels, num_classes, 1)
 
     def inner_parameters(self) -> Iterator[nn.Parameter]:
-        """Yield the tokens and the 1x1 convolution: all there is."""
+        """Yield all parameters: those of the tokens and of the 1x1 convolution."""
         return self.parameters()
 
     def inner_objective(self, student: Tensor | None, teacher: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Return the objective of the first stage, a scalar; the student is not looked at."""
+        """Return the objective of the first stage, a scalar. The student is not used."""
         return _first_stage(None, teacher, labels, loss=self)
 
     def inner_optimizer(self) -> torch.optim.Optimizer:
-        """Return SGD as in MasKD's released code; its polynomial decay is left to the caller."""
+        """Return SGD as in MasKD's released code. Its polynomial decay is left to the caller."""
         return torch.optim.SGD(self.inner_parameters(), lr=0.1, momentum=0.9, weight_decay=1e-3)
 
     def masked(self, teacher: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the map under its masks, of the same shape, and how much these overlap, a scalar.
+        """Return the masked map, of the same shape, and the overlap of the masks, a scalar.
 
         Args:
             teacher: Shape (N, C, H, W).
@@ -78,7 +78,7 @@ class MaskTokens(SelfTaught):
         raise NotImplementedError
 
     def counted(self, student: Tensor, teacher: Tensor, labels: Tensor | None) -> Tensor:
-        """Return which positions count, boolean (N, H, W), once all shapes are as they must be."""
+        """Check all shapes and return the positions that are not ignored, boolean (N, H, W)."""
         check_shapes(student, teacher)
         if teacher.shape[1] != self.channels:
             raise ValueError(f"teacher must have channels={self.channels}, got {tuple(teacher.shape)}")
@@ -90,22 +90,22 @@ def _first_stage(student: None, teacher: Tensor, labels: Tensor | None, *, loss:
     valid = loss.counted(teacher, teacher, labels)
     scores, overlap = loss.masked(teacher, valid)
     if loss.probe is not None:
-        # Standardised, so that the learning rate, made for class scores, holds for features of any scale.
+        # Standardized, so that the learning rate for class scores also suits features of any scale.
         scores = call_in_dtype(loss.probe, F.batch_norm(scores, None, None, training=True))
     return cross_entropy(scores, None, labels_at(labels, scores), ignore_index=loss.ignore_index) + overlap
 
 
 def draw_masks(tokens: Tensor, maps: Tensor, valid: Tensor) -> Tensor:
-    """Masks (N, tokens, H, W) of ``tokens`` (tokens, C) on ``maps`` (N, C, H, W), zero outside ``valid`` (N, H, W)."""
+    """Return masks (N, tokens, H, W) of ``tokens`` (tokens, C) on ``maps`` (N, C, H, W), zero outside ``valid``."""
     masks = (tokens.to(maps) @ maps.flatten(2)).sigmoid()
     return masks.view(len(maps), len(tokens), *maps.shape[2:]).masked_fill(~valid[:, None], 0)
 
 
 def mean_overlap(masks: Tensor) -> Tensor:
-    """Dice coefficient of two masks of an image, mean over images and pairs; zero for one mask alone."""
+    """Return the Dice coefficient of two masks, averaged over pairs and images; zero for a single mask."""
     flat = masks.flatten(2)
     products = flat @ flat.mT  # (N, tokens, tokens)
     squares = products.diagonal(dim1=1, dim2=2)
     dice = 2 * products / (squares[:, :, None] + squares[:, None] + 2e-12)
-    own = torch.eye(masks.shape[1], dtype=torch.bool, device=masks.device)
-    return dice.masked_fill(own, 0).sum() / max(1, len(masks) * masks.shape[1] * (masks.shape[1] - 1))
+    diagonal = torch.eye(masks.shape[1], dtype=torch.bool, device=masks.device)
+    return dice.masked_fill(diagonal, 0).sum() / max(1, len(masks) * masks.shape[1] * (masks.shape[1] - 1))

@@ -1,4 +1,4 @@
-"""Operations that several losses share: checks of shapes, void positions, means, similarities."""
+"""Operations that several losses share: shape checks, void positions, means, similarities."""
 
 from collections.abc import Sequence
 from itertools import chain
@@ -11,21 +11,21 @@ from torch.utils.checkpoint import checkpoint
 
 
 def at_least_float32(x: Tensor) -> Tensor:
-    """Cast a half-precision tensor to float32; return any other as it is."""
+    """Cast a half-precision tensor to float32; return any other unchanged."""
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
 def call_in_dtype(module: nn.Module, x: Tensor, *more: Tensor | None, learns: bool = True) -> Any:
-    """``module(x, *more)``, computed in the dtype of ``x`` whatever that of the module's parameters is.
+    """Return ``module(x, *more)``, computed in the dtype of ``x`` instead of that of the module's parameters.
 
-    Unless it ``learns``, its parameters get no gradient and its buffers stay as they are.
+    If ``learns`` is False, its parameters receive no gradient and its buffers do not change.
     """
     if not learns:
-        kept = chain(
+        copies = chain(
             ((name, parameter.detach()) for name, parameter in module.named_parameters()),
             ((name, buffer.clone()) for name, buffer in module.named_buffers()),
         )
-        frozen = {name: v.to(x.dtype) if v.is_floating_point() else v for name, v in kept}
+        frozen = {name: v.to(x.dtype) if v.is_floating_point() else v for name, v in copies}
         return torch.func.functional_call(module, frozen, (x, *more))
     state = chain(module.named_parameters(), module.named_buffers())
     other = {name: v.to(x.dtype) for name, v in state if v.is_floating_point() and v.dtype != x.dtype}
@@ -33,19 +33,19 @@ def call_in_dtype(module: nn.Module, x: Tensor, *more: Tensor | None, learns: bo
         return module(x, *more)
     result = torch.func.functional_call(module, other, (x, *more))
     for name, buffer in module.named_buffers():
-        if name in other:  # running statistics, which the call has renewed
+        if name in other:  # running statistics, which the call has updated
             buffer.copy_(other[name])
     return result
 
 
 def check_shapes(student: Tensor, teacher: Tensor, *, dims: tuple[int, ...] = (4,), any_channels: bool = False) -> None:
-    """Raise unless both tensors have exactly the same shape: never a silent broadcast.
+    """Raise a ValueError unless both tensors have the same shape, so that nothing is broadcast silently.
 
     Args:
         student: Tensor to compare.
         teacher: Tensor to compare.
-        dims: Numbers of dimensions allowed: 4 is (N, C, H, W), 2 is (N, C).
-        any_channels: Let C differ.
+        dims: Allowed numbers of dimensions: 4 for (N, C, H, W), 2 for (N, C).
+        any_channels: Allow different C.
     """
     got = f"got student {tuple(student.shape)} and teacher {tuple(teacher.shape)}"
     if student.dim() not in dims:
@@ -60,7 +60,7 @@ def check_shapes(student: Tensor, teacher: Tensor, *, dims: tuple[int, ...] = (4
 
 
 def check_channels(student: Tensor, teacher: Tensor, *, student_channels: int, teacher_channels: int) -> None:
-    """Raise unless (N, C, H, W) or (N, C) have the channels that the loss was told when it was built."""
+    """Raise a ValueError unless the channels of both, (N, C, H, W) or (N, C), are those the loss was built for."""
     if (student.shape[1], teacher.shape[1]) != (student_channels, teacher_channels):
         raise ValueError(
             f"this loss was built for student_channels={student_channels} and teacher_channels={teacher_channels}, "
@@ -75,28 +75,28 @@ def check_maps(
     student_channels: Sequence[int],
     teacher_channels: Sequence[int],
 ) -> None:
-    """Raise unless both are tuples of maps (N, C, H, W) of these channels, and the pairs have the same N, H and W."""
+    """Raise a ValueError unless both are tuples of maps (N, C, H, W) with these channels, in pairs of equal N, H, W."""
     for side, maps, channels in (("student", student, student_channels), ("teacher", teacher, teacher_channels)):
         if not isinstance(maps, tuple) or len(maps) != len(channels):
             got = f"a tuple of {len(maps)}" if isinstance(maps, tuple) else f"a {type(maps).__name__}"
             raise ValueError(
                 f"{side} must be a tuple of {len(channels)} maps, one for each of {side}_channels, got {got}; "
-                "give the Term a list of as many features"
+                f"give the Term a list of {len(channels)} features"
             )
-    for s, t, ours, theirs in zip(student, teacher, student_channels, teacher_channels, strict=True):
+    for s, t, s_channels, t_channels in zip(student, teacher, student_channels, teacher_channels, strict=True):
         check_shapes(s, t, any_channels=True)
-        check_channels(s, t, student_channels=ours, teacher_channels=theirs)
+        check_channels(s, t, student_channels=s_channels, teacher_channels=t_channels)
 
 
 def labels_at(labels: Tensor | None, like: Tensor) -> Tensor:
-    """Labels (N, H', W') at the resolution of ``like`` (N, C, H, W); labels (N,) as they are for (N, C).
+    """Return labels (N, H', W') at the resolution of ``like`` (N, C, H, W), or labels (N,) unchanged for (N, C).
 
-    Nearest neighbour as in ``F.interpolate(mode="nearest")``, source index floor(i * H' / H): the choice of
-    the published losses, on which their numbers depend. Of a map with labels (N,), those of image classification, every
-    position has its image's.
+    The resizing is nearest neighbor as in ``F.interpolate(mode="nearest")``, with source index floor(i * H' / H). The
+    published losses use it, and their numbers depend on it. Labels (N,) of image classification apply to every position
+    of their image's map.
 
     Raises:
-        ValueError: Without labels, or for labels of another batch size or number of dimensions.
+        ValueError: If labels are missing, or have another batch size or number of dimensions.
     """
     if labels is None:
         raise ValueError('this loss needs labels, got None; give its Term labels="valid"')
@@ -114,17 +114,17 @@ def labels_at(labels: Tensor | None, like: Tensor) -> Tensor:
 
 
 def valid_at(labels: Tensor | None, like: Tensor, ignore_index: int) -> Tensor:
-    """Boolean (N, H, W), or (N,): where the label is not ``ignore_index``; everywhere without labels."""
+    """Return where the label is not ``ignore_index``, boolean (N, H, W) or (N,); True everywhere without labels."""
     if labels is None:
         return torch.ones_like(like[:, 0], dtype=torch.bool)
     return labels_at(labels, like) != ignore_index
 
 
 def class_members(labels: Tensor | None, like: Tensor, *, num_classes: int | None, ignore_index: int) -> Tensor:
-    """Boolean (N, H * W, classes): which position of ``like`` (N, C, H, W) is of which class.
+    """Return which position of ``like`` (N, C, H, W) is of which class, boolean (N, H * W, classes).
 
-    The classes are 0 to ``num_classes`` - 1, or with None those present, ascending. A product with these instead of
-    index_add gives the sums over the classes in an order that never changes.
+    The classes are 0 to ``num_classes`` - 1, or with None those present, in ascending order. A product with this tensor
+    sums over the positions of each class in a fixed order, which index_add does not.
 
     Raises:
         ValueError: As :func:`labels_at`.
@@ -139,28 +139,28 @@ def class_members(labels: Tensor | None, like: Tensor, *, num_classes: int | Non
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Mean of the ``values`` where ``mask`` holds; a zero that still carries a graph where it never does."""
+    """Return the mean of ``values`` where ``mask`` is True, or a zero with a graph if it is False everywhere."""
     return values.masked_fill(~mask, 0).sum() / mask.sum().clamp(min=1)
 
 
 def hide_void(maps: Tensor, valid: Tensor) -> Tensor:
-    """Fill ``maps`` (N, C, H, W) outside ``valid`` (N, H, W) so low that softmax and maximum pass it over."""
-    # Finite, and half of the minimum so that no rounding reaches -inf: 0 * inf would be NaN.
+    """Fill ``maps`` (N, C, H, W) outside ``valid`` (N, H, W) with a value so low that softmax and maximum ignore it."""
+    # Finite, since 0 * inf is NaN, and half of the minimum, so that rounding does not reach -inf.
     return maps.masked_fill(~valid[:, None], torch.finfo(maps.dtype).min / 2)
 
 
 def zero_void(maps: Tensor, valid: Tensor) -> Tensor:
-    """Set ``maps`` (N, C, H, W) to zero outside ``valid`` (N, H, W), so that sums over positions pass it over."""
+    """Set ``maps`` (N, C, H, W) to zero outside ``valid`` (N, H, W), so that sums over positions ignore it."""
     return maps.masked_fill(~valid[:, None], 0)
 
 
 def valid_rows(maps: Tensor, valid: Tensor) -> Tensor:
-    """The vectors of ``maps`` (N, C, H, W) where ``valid`` (N, H, W), shape (positions, C); (N, C) has N of them."""
+    """Return the vectors of ``maps``, (N, C, H, W) or (N, C), where ``valid``, (N, H, W) or (N,): (positions, C)."""
     return maps.movedim(1, -1)[valid]
 
 
 def mean_of_valid(maps: Tensor, valid: Tensor) -> Tensor:
-    """Mean over the valid positions of every image, shape (N, C), zero where there are none; (N, C) is its own."""
+    """Return the mean over the valid positions of every image, shape (N, C), zero without any. Maps may be (N, C)."""
     maps = zero_void(maps, valid)
     if maps.dim() == 2:
         return maps
@@ -168,7 +168,7 @@ def mean_of_valid(maps: Tensor, valid: Tensor) -> Tensor:
 
 
 def pool_valid(maps: Tensor, valid: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Average the valid positions of every cell; return the cells (N, C, h, w) and which have any (N, h, w)."""
+    """Average the valid positions of every cell. Return the cells (N, C, h, w) and whether they have any (N, h, w)."""
     maps = zero_void(maps, valid)
     if maps.shape[2:] == size:
         return maps, valid
@@ -177,45 +177,45 @@ def pool_valid(maps: Tensor, valid: Tensor, size: tuple[int, int]) -> tuple[Tens
 
 
 def unit(vectors: Tensor, dim: int, *, smallest: float = 1e-12) -> Tensor:
-    """L2-normalise along ``dim``; a vector shorter than ``smallest`` becomes zero and gets no gradient."""
+    """L2-normalize along ``dim``. A vector shorter than ``smallest`` becomes zero and receives no gradient."""
     norm: Tensor = torch.linalg.vector_norm(vectors, dim=dim, keepdim=True)
-    # F.normalize divides a zero vector by 1e-12 and so multiplies its gradient by 1e12.
+    # F.normalize divides a zero vector by 1e-12, which multiplies its gradient by 1e12.
     return vectors / norm.masked_fill(norm < smallest, torch.inf)
 
 
 def kl_divergence(student: Tensor, teacher: Tensor, dim: int) -> Tensor:
-    """KL(softmax(teacher) || softmax(student)) along ``dim``, in nats; ``dim`` is summed away."""
+    """Return KL(softmax(teacher) || softmax(student)) in nats, summed over ``dim``."""
     log_p, log_q = F.log_softmax(student, dim), F.log_softmax(teacher, dim)
     return F.kl_div(log_p, log_q, reduction="none", log_target=True).sum(dim)
 
 
 def gram_distance(s: Tensor, t: Tensor) -> Tensor:
-    """Per image, the squared Frobenius norm of s^T s - t^T t for ``s`` (N, d, n) and ``t`` (N, d', n)."""
+    """Return each image's squared Frobenius norm of s^T s - t^T t, for ``s`` (N, d, n) and ``t`` (N, d', n)."""
     if s.shape[2] <= s.shape[1] + t.shape[1]:
         return (s.mT @ s - t.mT @ t).square().sum(dim=(1, 2))
-    # Many columns: the same number from d x d products, |s s^T|^2 + |t t^T|^2 - 2 |s t^T|^2, so that no (n, n)
-    # map is ever held. Rounding may leave a negative zero.
+    # With many columns, d x d products give the same number, |s s^T|^2 + |t t^T|^2 - 2 |s t^T|^2, without an (n, n)
+    # map. Rounding may make a zero negative.
     ss, tt, st = ((a @ b.mT).square().sum(dim=(1, 2)) for a, b in ((s, s), (t, t), (s, t)))
     return (ss + tt - 2 * st).clamp(min=0)
 
 
-# Similarities held at a time by similarity_divergence, for each of student and teacher: 32 MB in float32. The backward
-# pass holds about eight such blocks.
+# Number of similarities that similarity_divergence holds at a time for the student, and again for the teacher: 32 MB in
+# float32. The backward pass holds about eight such blocks.
 SIMILARITIES_AT_A_TIME = 2**23
 
 
 def similarity_divergence(
     student: tuple[Tensor, Tensor], teacher: tuple[Tensor, Tensor], *, hidden: Tensor | None = None
 ) -> Tensor:
-    """Divergence of the softmaxes over each row's similarities to the columns of each group, in nats.
+    """Return the KL divergence of the softmaxes over each row's similarities to the columns of each group, in nats.
 
-    The similarities (rows, groups, n) are never all held: rows go through in blocks, computed again in the backward
-    pass.
+    The similarities (rows, groups, n) are never all in memory: rows are processed in blocks, which are computed again
+    in the backward pass.
 
     Args:
         student: Rows (rows, d) and columns (d, groups, n).
-        teacher: The same of another width.
-        hidden: Boolean (groups, n): columns that are left out of the softmax.
+        teacher: The same, with any d.
+        hidden: Boolean (groups, n): columns to exclude from the softmax.
 
     Returns:
         KL(teacher || student), shape (rows, groups).

@@ -1,4 +1,4 @@
-"""What the processes of a run share, for losses with a memory: without several processes, nothing changes."""
+"""Exchange between the processes of a run, for losses with a memory. A single process exchanges nothing."""
 
 import torch
 import torch.distributed as dist
@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 def gathered(*rows: Tensor) -> tuple[Tensor, ...]:
-    """Concatenate each of ``rows``, all of one length, over the processes; the length may differ between them."""
+    """Concatenate each of ``rows`` over the processes. All have one length, which may differ between processes."""
     if not (dist.is_available() and dist.is_initialized()):
         return rows
     counts = [torch.zeros((), dtype=torch.long, device=rows[0].device) for _ in range(dist.get_world_size())]
@@ -16,16 +16,16 @@ def gathered(*rows: Tensor) -> tuple[Tensor, ...]:
 
 
 def _gather(rows: Tensor, sizes: list[int]) -> Tensor:
-    """Concatenate ``rows``, of which process i has ``sizes[i]``; all are padded on the way."""
+    """Concatenate ``rows`` of all processes, ``sizes[i]`` of process i. They are padded for the exchange."""
     padded = rows.new_zeros(max(sizes), *rows.shape[1:])
     padded[: len(rows)] = rows
-    everyone = [torch.empty_like(padded) for _ in sizes]
-    dist.all_gather(everyone, padded)
-    return torch.cat([x[:size] for x, size in zip(everyone, sizes, strict=True)])
+    all_rows = [torch.empty_like(padded) for _ in sizes]
+    dist.all_gather(all_rows, padded)
+    return torch.cat([x[:size] for x, size in zip(all_rows, sizes, strict=True)])
 
 
 def summed(values: Tensor) -> Tensor:
-    """Sum of ``values`` over the processes; carries no graph."""
+    """Return the sum of ``values`` over the processes, without a graph."""
     values = values.detach().clone()
     if dist.is_available() and dist.is_initialized():
         dist.all_reduce(values)

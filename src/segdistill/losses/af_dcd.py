@@ -1,4 +1,4 @@
-"""Af-DCD: rebuild the teacher's features from a part of the student's, and contrast channels within patches."""
+"""Af-DCD: masked feature distillation, and a contrast of channel groups within patches (omni-contrast)."""
 
 from typing import Annotated
 
@@ -11,52 +11,62 @@ from segdistill.losses._checks import Count, NonNegative, Positive, Range, check
 from segdistill.losses._declare import loss_function
 from segdistill.losses._ops import call_in_dtype, check_shapes, hide_void, masked_mean, valid_at, zero_void
 
-# Numbers held at a time by the contrast, in its distances and, on CUDA, their backward pass: 256 MB in float32.
+# Numbers that the contrast holds at a time, in its distances and, on CUDA, their backward pass: 256 MB in float32.
 _NUMBERS_AT_A_TIME = 2**26
 
 
 class AfDCD(nn.Module):
-    r"""Masked feature distillation plus omni-contrast, weighted and added up.
+    r"""Weighted sum of masked feature distillation and omni-contrast.
 
-    The student's features, brought to the teacher's width by a 1x1 convolution where they differ, lose a random
-    ``mask_ratio`` of their positions; two 3x3 convolutions with a ReLU between them rebuild :math:`y` from the rest.
-    Both learn with the student. With the teacher's features :math:`t`,
+    Where the widths differ, a 1x1 convolution brings the student's features to the teacher's width. A random
+    ``mask_ratio`` of the positions is masked, and two 3x3 convolutions with a ReLU between them predict the teacher's
+    features :math:`t` from the rest. All convolutions learn with the student. With the prediction :math:`y`,
 
     .. math:: w_\mathrm{fd} \frac{1}{N} \sum_{n,c,i} (y - t)^2 + w_\mathrm{contrast} \frac{1}{N P} \sum_{n,i,g}
         -\log \frac{e^{-d(i,g;\, i,g)}}{e^{-d(i,g;\, i,g)} + \sum_{j,\, h \ne g} e^{-d(i,g;\, j,h)}}, \qquad
         d(i,g;\, j,h) = \Vert y_{i,g} - t_{j,h} \Vert_1 / \tau
 
-    The second is on maps max-pooled to P positions, whose channels form ``groups``: :math:`y_{i,g}` are the channels of
-    group g at position i, and j runs over the positions of the patch that i is in. Both are sums over channels, and the
-    first over positions: their weights depend on the network and the size of its map.
+    The second term uses maps max-pooled to P positions, whose channels form ``groups``: :math:`y_{i,g}` are the
+    channels of group g at position i, and j runs over the positions of the patch that contains i. Both terms are sums
+    over channels, and the first is also a sum over positions, so their weights depend on the network and the size of
+    its map.
 
-    Void positions are as the border of the map, of which no convolution and no maximum sees anything; they are neither
-    compared nor contrasted with, and P counts the others. Images without a valid one do not count in N. Where
-    ``pool * patch`` does not divide a side, void positions are added at its end, so that all of the map counted
-    (released: an error, or the first 44x44 positions for CamVid).
+    Void positions are treated as outside the map: convolutions see zeros there, and the max pooling ignores them. They
+    are not compared, not used as negatives and not counted in P. Images without a valid position are not counted in N.
+    Where ``pool * patch`` does not divide a side, void positions are added at its end, so that the whole map is used
+    (the released code raises an error, or uses the first 44x44 positions for CamVid).
 
-    The distances of all pairs of a patch go through in blocks of patches, computed again in the backward pass, of at
-    most 256 MB.
+    The distances of all pairs of a patch are computed in blocks of patches, of at most 256 MB, and computed again in
+    the backward pass.
 
     Args:
-        student_channels: Channels of the student's features.
-        teacher_channels: Channels of the teacher's.
-        groups: Groups of neighbouring channels, >= 2; must divide teacher_channels.
-        pool: Side and stride of the max pooling before the contrast; 1 leaves it out.
+        student_channels: Number of channels of the student's features.
+        teacher_channels: Number of channels of the teacher's features.
+        groups: Number of groups of adjacent channels, >= 2. Must divide teacher_channels.
+        pool: Kernel and stride of the max pooling before the contrast; 1 disables it.
         patch: Side of a patch, in pooled positions.
-        mask_ratio: Share of the positions that are masked, the same for all channels, 0 <= mask_ratio < 1.
-        temperature: Of the contrast, > 0.
+        mask_ratio: Share of masked positions, the same positions for all channels, 0 <= mask_ratio < 1.
+        temperature: Temperature of the contrast, > 0.
         fd_weight: Weight of the masked feature distillation.
         contrast_weight: Weight of the contrast.
-        generator: Source of the masks, drawn anew at every call.
-        ignore_index: Label of the positions that do not count.
+        generator: Random generator of the masks, which are drawn at every call.
+        ignore_index: Label of ignored positions.
 
     Raises:
         ValueError: For a hyper-parameter out of range.
 
-    Reference: Fan et al., Af-DCD, NeurIPS 2023, https://arxiv.org/abs/2312.04168, by its released code, whose weights
-    for Cityscapes are the default (1e-6 and 5e-3 for VOC, 8e-6 and 1e-2 for CamVid, 1e-6 and 4e-2 for ADE20K). That
-    code fails where student and teacher are equally wide. Its larger projector is left out.
+    Example:
+        >>> import torch
+        >>> from segdistill.losses import AfDCD
+        >>> _ = torch.manual_seed(0)
+        >>> loss = AfDCD(student_channels=4, teacher_channels=8, groups=2)
+        >>> student, teacher = torch.randn(2, 4, 16, 16), torch.randn(2, 8, 16, 16)
+        >>> round(loss(student, teacher).item(), 2)
+        0.24
+
+    Reference: Fan et al., Af-DCD, NeurIPS 2023, https://arxiv.org/abs/2312.04168, following its released code. The
+    default weights are its weights for Cityscapes (1e-6 and 5e-3 for VOC, 8e-6 and 1e-2 for CamVid, 1e-6 and 4e-2 for
+    ADE20K). That code fails where student and teacher have the same width. Its larger projector is not included.
     """
 
     equal_channels = False
@@ -105,19 +115,19 @@ class AfDCD(nn.Module):
         Args:
             student: Features, shape (N, student_channels, H, W).
             teacher: Features, shape (N, teacher_channels, H, W); no gradient reaches it.
-            labels: Class indices, shape (N, H', W'); None counted every position.
+            labels: Class indices, shape (N, H', W'); None counts every position.
 
         Raises:
-            ValueError: If the shapes differ, or the channels from those of the constructor.
+            ValueError: If N, H or W differ, or the channels are not those of the constructor.
         """
         return _af_dcd(student, teacher, labels, loss=self)
 
     def rebuild(self, student: Tensor, kept: Tensor, valid: Tensor) -> Tensor:
-        """Return the teacher's features as the projector guesses them, shape (N, teacher_channels, H, W).
+        """Return the projector's prediction of the teacher's features, shape (N, teacher_channels, H, W).
 
         Args:
             student: Features, shape (N, student_channels, H, W).
-            kept: Boolean (N, H, W): positions that are not masked.
+            kept: Boolean (N, H, W), True at the positions that are not masked.
             valid: Boolean (N, H, W).
         """
         first, second = self.projector
@@ -154,16 +164,16 @@ def _af_dcd(student: Tensor, teacher: Tensor, labels: Tensor | None, *, loss: Af
 def _omni_contrast(
     student: Tensor, teacher: Tensor, valid: Tensor, *, groups: int, pool: int, patch: int, temperature: float
 ) -> Tensor:
-    """Sum over groups of the cross-entropies of :class:`AfDCD`, mean over the valid pooled positions.
+    """Return the contrast of :class:`AfDCD`: a sum over groups, averaged over the valid pooled positions.
 
     Args:
         student: Shape (N, C, H, W).
         teacher: Same shape.
         valid: Boolean (N, H, W).
-        groups: As in :class:`AfDCD`, and so are the rest.
-        pool: Side of the pooling.
-        patch: Side of a patch.
-        temperature: Divides the distances.
+        groups: As in :class:`AfDCD`.
+        pool: As in :class:`AfDCD`.
+        patch: As in :class:`AfDCD`.
+        temperature: As in :class:`AfDCD`.
     """
     height, width = valid.shape[1:]
     missing = (0, -width % (pool * patch), 0, -height % (pool * patch))
@@ -174,9 +184,9 @@ def _omni_contrast(
     counted = _vectors(pooled[:, None].expand(-1, groups, -1, -1), groups, patch)[..., 0]  # (patches, vectors)
 
     vectors, channels = s.shape[1:]
-    own = torch.arange(vectors, device=s.device)
-    same_group = own % groups == own[:, None] % groups
-    positive = own == own[:, None]
+    index = torch.arange(vectors, device=s.device)
+    same_group = index % groups == index[:, None] % groups
+    positive = index == index[:, None]
 
     def block(s: Tensor, t: Tensor, counted: Tensor) -> Tensor:
         similarity = -torch.cdist(s, t, p=1) / temperature  # (patches, vectors, vectors)
@@ -185,7 +195,7 @@ def _omni_contrast(
         entropy = similarity.logsumexp(dim=2) - similarity.diagonal(dim1=1, dim2=2)
         return entropy.masked_fill(~counted, 0).sum()
 
-    # A handful of maps of distances are alive at once; the backward pass on CUDA holds all differences.
+    # About six maps of distances are in memory at once, and on CUDA the backward pass holds all differences.
     size = max(1, _NUMBERS_AT_A_TIME // (vectors**2 * (channels + 6)))
     blocks = list(zip(*(torch.split(x, size) for x in (s, t, counted)), strict=True))
     if len(blocks) == 1:
@@ -197,7 +207,7 @@ def _omni_contrast(
 
 
 def _vectors(maps: Tensor, groups: int, patch: int) -> Tensor:
-    """Cut (N, C, H, W) into (N * patches, patch * patch * groups, C / groups), the groups of a position together."""
+    """Cut (N, C, H, W) into (N * patches, patch * patch * groups, C / groups), with a position's groups adjacent."""
     images, channels, height, width = maps.shape
     cut = maps.reshape(images, groups, channels // groups, height // patch, patch, width // patch, patch)
     return cut.permute(0, 3, 5, 4, 6, 1, 2).flatten(0, 2).flatten(1, 3)

@@ -1,4 +1,4 @@
-"""Attention transfer: match where in the image the features are strong."""
+"""AT, attention transfer: match where in the image the features are strong."""
 
 from torch import Tensor, nn
 
@@ -16,24 +16,32 @@ def at(
     p: Power = 2,
     ignore_index: int = 255,
 ) -> Tensor:
-    r"""Mean over images and positions of the squared difference of the two attention maps.
+    r"""Return the mean over images and positions of the squared difference of the two attention maps.
 
-    With :math:`q` (H W,) an image's mean over channels of :math:`|f|^p`, L2-normalised over positions,
+    With :math:`q` (H W,) the mean over channels of :math:`|f|^p` in an image, L2-normalized over positions,
 
     .. math:: \frac{1}{H W} \Vert q_S - q_T \Vert_2^2
 
     Args:
         student: Features, shape (N, C, H, W).
         teacher: Features, shape (N, C', H, W), any number of channels; no gradient reaches it.
-        labels: Class indices, shape (N, H', W'): void positions are left out of the maps; None counts all.
+        labels: Class indices, shape (N, H', W'). Void positions are excluded from the maps; None uses all positions.
         p: Power of the features, >= 1.
-        ignore_index: Label of the positions that do not count.
+        ignore_index: Label of ignored positions.
 
     Raises:
         ValueError: If N, H or W differ.
 
-    Reference: Zagoruyko and Komodakis, 2017, https://arxiv.org/abs/1612.03928, with the mean of squares of
-    the released code in place of the norm: the published weights belong to it. That code counts void positions.
+    Example:
+        >>> import torch
+        >>> from segdistill.losses import at
+        >>> student = torch.tensor([[[[3.0, 0.0], [0.0, 0.0]]]])  # strong at the top left
+        >>> teacher = torch.tensor([[[[0.0, 0.0], [0.0, 2.0]]]])  # strong at the bottom right
+        >>> round(at(student, teacher).item(), 4)
+        0.5
+
+    Reference: Zagoruyko and Komodakis, 2017, https://arxiv.org/abs/1612.03928. As in the released code, the value is a
+    mean of squares instead of a norm: the published weights belong to it. That code counts void positions.
     """
     check_shapes(student, teacher, any_channels=True)
     valid = valid_at(labels, student, ignore_index).flatten(1)  # (N, H * W)
@@ -43,7 +51,7 @@ def at(
 
 
 def _attention(features: Tensor, valid: Tensor, p: float) -> Tensor:
-    """Attention map of each image, (N, H * W), zero outside ``valid``."""
+    """Return the attention map of each image, (N, H * W), zero outside ``valid``."""
     strength = features.abs().pow(p).mean(dim=1).flatten(1)
     return unit(strength.masked_fill(~valid, 0), dim=1)
 

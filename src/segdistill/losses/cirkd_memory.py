@@ -1,4 +1,4 @@
-"""CIRKD, memory terms: match the similarity of every position to the teacher's pixels and regions of the past."""
+"""CIRKD, memory terms: match the similarity of every position to queues of the teacher's pixels and regions."""
 
 from collections.abc import Callable
 
@@ -10,51 +10,60 @@ from segdistill.losses._declare import loss_function
 from segdistill.losses._ops import call_in_dtype, check_shapes, class_members, similarity_divergence, unit
 from segdistill.losses._processes import gathered
 
-# Pixels of each class and image that enter the pixel queue in a step, at most.
+# Largest number of pixels of each class and image that enter the pixel queue in a step.
 _PIXELS_AT_A_TIME = 16
 
 
 class CIRKDMemory(nn.Module):
     r"""Pixel-to-pixel plus pixel-to-region distillation against queues of the teacher's embeddings, in nats.
 
-    One queue a class holds the teacher's L2-normalised features at pixels of that class, another its regions, the mean
-    of the class's features in an image. With :math:`V` the entries drawn from a queue, the same number of every
-    class, the mean over the valid positions i of
+    Each class has a queue of the teacher's L2-normalized features at pixels of the class, and a queue of regions. A
+    region is the mean of the class's features in an image. With :math:`V` the entries drawn from a queue, equally many
+    of every class, and :math:`f_i` the L2-normalized features, the value is the mean over valid positions i of
 
     .. math:: \mathrm{KL}\big(\sigma(V f^T_i / \tau) \,\Vert\, \sigma(V f^S_i / \tau)\big)
 
-    for the pixels, plus the same for the regions. In training mode the batch enters the queues first, gathered from
-    all processes where there are several: every image's regions, and at random up to 16 pixels of each of its classes.
-    The oldest entries leave.
+    for the pixels, plus the same for the regions. In training mode the batch first enters the queues, gathered from all
+    processes: the regions of every image, and up to 16 random pixels of each of its classes. They replace the oldest
+    entries.
 
     Args:
-        num_classes: Number of classes; labels from this number up do not count.
-        channels: Channels of the teacher's features.
-        student_channels: None compares the student's features as they are: its channels must be the teacher's, as a
-            Term's adapter makes them. A number puts the paper's projector in front, from so many channels: two 1x1
-            convolutions without bias, batch normalisation and ReLU between them, trained with the student. It
-            normalises over void positions too.
-        pixel_size: Pixels a class in the queue.
-        region_size: Regions a class in the queue.
-        pixel_contrast: Pixels to compare with: this number divided by the classes, rounded down, plus 1 of each class,
-            or all there are; 0 leaves the term out.
+        num_classes: Number of classes. Labels from this number up are ignored.
+        channels: Number of channels of the teacher's features.
+        student_channels: None compares the student's features directly. They must have the teacher's number of
+            channels, for example from a Term's adapter. A number adds the paper's projector from that many channels:
+            two 1x1 convolutions without bias, with batch normalization and ReLU between them, trained with the student.
+            Its normalization includes void positions.
+        pixel_size: Number of pixels of each class in the queue.
+        region_size: Number of regions of each class in the queue.
+        pixel_contrast: Number of pixels to compare with. Of each class, pixel_contrast // num_classes + 1 are drawn, at
+            most pixel_size. 0 disables the term.
         region_contrast: The same for regions.
-        temperature: Of all softmaxes, > 0.
-        generator: Source of the first entries, of the pixels that enter and of the entries drawn.
-        ignore_index: Label of the positions that do not count.
+        temperature: Temperature of all softmaxes, > 0.
+        generator: Random generator of the initial entries, the pixels that enter and the entries drawn.
+        ignore_index: Label of ignored positions.
 
     Attributes:
-        pixel_queue: Shape (num_classes, pixel_size, channels), saved with the state; random directions at first.
+        pixel_queue: Shape (num_classes, pixel_size, channels), saved with the state. Starts with random directions.
         region_queue: Shape (num_classes, region_size, channels).
-        pixel_next: Where each class's next pixel goes, shape (num_classes,).
+        pixel_next: Index of the next pixel of each class, shape (num_classes,).
         region_next: The same for regions.
 
     Raises:
         ValueError: For a hyper-parameter out of range.
 
-    Reference: Yang et al., CVPR 2022, https://arxiv.org/abs/2204.06986. In the released code a class's pixels are drawn
-    from the top of the image whatever their class is, and a full queue starts over from its last entries; here they
-    are of the class, and the queue is a ring. That code always has the projector.
+    Example:
+        >>> import torch
+        >>> from segdistill.losses import CIRKDMemory
+        >>> _ = torch.manual_seed(0)
+        >>> loss = CIRKDMemory(num_classes=3, channels=4)
+        >>> student, teacher, labels = torch.randn(2, 4, 8, 8), torch.randn(2, 4, 8, 8), torch.randint(3, (2, 8, 8))
+        >>> round(loss(student, teacher, labels).item(), 2)
+        18.01
+
+    Reference: Yang et al., CVPR 2022, https://arxiv.org/abs/2204.06986. The released code draws a class's pixels from
+    the top of the image, regardless of their class, and a full queue starts over from its last entries. Here the pixels
+    belong to the class, and the queue is a ring. The released code always has the projector.
     """
 
     equal_channels = True
@@ -120,11 +129,11 @@ class CIRKDMemory(nn.Module):
 
     @torch.no_grad()
     def remember(self, embeddings: Tensor, member: Tensor) -> None:
-        """Let a batch of the teacher into the queues.
+        """Add a batch of the teacher to the queues.
 
         Args:
-            embeddings: L2-normalised features, shape (N, channels, positions).
-            member: Boolean (N, positions, num_classes): which position is of which class.
+            embeddings: L2-normalized features, shape (N, channels, positions).
+            member: Which position is of which class, boolean (N, positions, num_classes).
         """
         regions = unit(embeddings @ member.to(embeddings.dtype), dim=1).mT  # (N, classes, channels)
         present = member.any(dim=1)  # (N, classes)
@@ -138,13 +147,13 @@ class CIRKDMemory(nn.Module):
         _enqueue(self.pixel_queue, self.pixel_next, *gathered(pixels, of_class[drawn]))
 
     def draw(self, queue: Tensor, contrast: int) -> Tensor:
-        """Draw entries of ``queue``, the same places of every class, shape (channels, entries)."""
-        places = self._random(torch.randperm, queue.shape[1], device=queue.device)
-        places = places[: contrast // self.num_classes + 1]
-        return queue[:, places].flatten(0, 1).mT
+        """Draw entries of ``queue``, at the same indices for every class, shape (channels, entries)."""
+        indices = self._random(torch.randperm, queue.shape[1], device=queue.device)
+        indices = indices[: contrast // self.num_classes + 1]
+        return queue[:, indices].flatten(0, 1).mT
 
     def _random(self, function: Callable[..., Tensor], *sizes: int, device: torch.device | None = None) -> Tensor:
-        """Random numbers on ``device``, made where the generator is if there is one."""
+        """Return random numbers on ``device``, drawn on the device of the generator if there is one."""
         source = device if self.generator is None else self.generator.device
         numbers = function(*sizes, generator=self.generator, device=source)
         return numbers if device is None else numbers.to(device)
@@ -170,14 +179,14 @@ def _cirkd_memory(student: Tensor, teacher: Tensor, labels: Tensor | None, *, me
         if contrast > 0:
             columns = memory.draw(queue, contrast).to(s)[:, None]  # (channels, 1, entries)
             total = total + similarity_divergence((s_rows, columns), (t_rows, columns))
-    # A sum and not a mean: without a valid position it is a zero with a graph.
+    # A sum instead of a mean, so that without a valid position the value is a zero with a graph.
     return total.sum() / valid.sum().clamp(min=1)
 
 
 def _rank(groups: Tensor) -> Tensor:
-    """How many earlier entries of ``groups`` are equal to each entry."""
+    """Return how many earlier entries of ``groups`` are equal to each entry."""
     ordered, order = groups.sort(stable=True)
-    # Where an entry's group begins, in the sorted ones, counts back to 0.
+    # An entry's position in sorted order, minus the position where its group begins.
     position = torch.arange(len(groups), device=groups.device)
     return torch.empty_like(position).scatter(0, order, position - torch.searchsorted(ordered, ordered))
 
@@ -187,14 +196,14 @@ def _enqueue(queue: Tensor, following: Tensor, entries: Tensor, classes: Tensor)
 
     Args:
         queue: Shape (num_classes, size, channels).
-        following: Where each class's next entry goes, shape (num_classes,).
-        entries: In the order of their age.
-        classes: Class of each.
+        following: Index of each class's next entry, shape (num_classes,).
+        entries: New entries, the oldest first.
+        classes: Class of each entry.
     """
     size = queue.shape[1]
     count = torch.bincount(classes, minlength=len(queue))
     rank = _rank(classes)
-    kept = rank >= count[classes] - size  # more than the ring holds: the last ones
-    place = (following[classes] + rank) % size
-    queue[classes[kept], place[kept]] = entries[kept].to(queue.dtype)
+    newest = rank >= count[classes] - size  # if there are more than the ring holds, only the last ones are written
+    index = (following[classes] + rank) % size
+    queue[classes[newest], index[newest]] = entries[newest].to(queue.dtype)
     following.copy_((following + count) % size)

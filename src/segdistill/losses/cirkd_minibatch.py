@@ -1,4 +1,4 @@
-"""CIRKD, mini-batch term: match the similarity of every position to those of every image of the batch."""
+"""CIRKD, mini-batch term: match the similarity of every position to the positions of every image of the batch."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -18,11 +18,11 @@ def cirkd_minibatch(
     pool: Count | None = None,
     ignore_index: int = 255,
 ) -> Tensor:
-    r"""Mean over pairs of images of the divergence of the similarities between their positions, in nats.
+    r"""Return the mean over pairs of images of the divergence of the similarities between their positions, in nats.
 
-    With :math:`F_i` (d, n) image i's features, each position L2-normalised, and row r of
-    :math:`F_i^\top F_j` the similarities of a position of image i to those of image j, over all ordered pairs,
-    an image with itself included,
+    With :math:`F_i` (d, n) the features of image i, L2-normalized at each position, row r of :math:`F_i^\top F_j` holds
+    the similarities of a position of image i to all positions of image j. Over all ordered pairs, including an image
+    with itself,
 
     .. math:: \frac{1}{N^2} \sum_{i,j} \frac{1}{n} \sum_r
         \mathrm{KL}\big(\sigma((F^T_i{}^\top F^T_j)_r / \tau) \,\Vert\, \sigma((F^S_i{}^\top F^S_j)_r / \tau)\big)
@@ -30,23 +30,30 @@ def cirkd_minibatch(
     Args:
         student: Features, shape (N, C, H, W).
         teacher: Features, shape (N, C', H, W), any number of channels; no gradient reaches it.
-        labels: Class indices, shape (N, H', W'): void positions are left out of rows and columns, and of the
-            pooling; None counts all.
-        temperature: Of both softmaxes, > 0.
-        pool: Kernel and stride of an average pooling before everything; None compares every position.
-        ignore_index: Label of the positions that do not count.
+        labels: Class indices, shape (N, H', W'). Void positions are excluded from rows, columns and pooling; None uses
+            all positions.
+        temperature: Temperature of both softmaxes, > 0.
+        pool: Kernel and stride of an average pooling of the features; None compares every position.
+        ignore_index: Label of ignored positions.
 
     Raises:
         ValueError: If N, H or W differ.
 
-    Reference: Yang et al., CVPR 2022, https://arxiv.org/abs/2204.06986. The released code holds the maps of
-    all pairs and counts void positions; it pools by 2 for SegFormer, later by 4 for maps from 256 x 256. The batch is
-    that of one process, as there.
+    Example:
+        >>> import torch
+        >>> from segdistill.losses import cirkd_minibatch
+        >>> student, teacher = torch.eye(4).view(1, 4, 2, 2), torch.ones(1, 4, 2, 2)  # positions orthogonal; all alike
+        >>> round(cirkd_minibatch(student, teacher, temperature=1.0).item(), 4)
+        0.1074
+
+    Reference: Yang et al., CVPR 2022, https://arxiv.org/abs/2204.06986. The released code holds the maps of all pairs
+    and counts void positions. It pools by 2 for SegFormer, later by 4 for maps of 256 x 256 or more. The batch is that
+    of one process, as in the released code.
     """
     check_shapes(student, teacher, any_channels=True)
     valid = valid_at(labels, student, ignore_index)  # (N, H, W)
     if pool is not None:
-        # Not divided by the number of valid positions in a cell: only the direction of the mean counts.
+        # Not divided by the number of valid positions in a cell: only the direction of the mean matters.
         student, teacher = (
             F.avg_pool2d(x.masked_fill(~valid[:, None], 0), pool, ceil_mode=True) for x in (student, teacher)
         )
@@ -55,14 +62,14 @@ def cirkd_minibatch(
     present = valid.any(dim=1)  # (N,)
     s, t = (_rows_and_columns(x, temperature) for x in (student, teacher))
     divergence = similarity_divergence(s, t, hidden=~valid)  # (N * n, N)
-    # Over the images of the columns, then over the rows of an image, then over the images of the rows.
+    # Mean over the images of the columns, then over the rows of an image, then over the images of the rows.
     rows = divergence.masked_fill(~present, 0).sum(dim=1).view_as(valid) / present.sum().clamp(min=1)
     images = rows.masked_fill(~valid, 0).sum(dim=1) / valid.sum(dim=1).clamp(min=1)
     return masked_mean(images, present)
 
 
 def _rows_and_columns(features: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    """Features (N, d, h, w) as rows (N * n, d), divided by the temperature, and as columns (d, N, n)."""
+    """Return features (N, d, h, w) as rows (N * n, d), divided by the temperature, and as columns (d, N, n)."""
     columns = unit(features.flatten(2), dim=1).transpose(0, 1)
     return columns.flatten(1).mT / temperature, columns
 

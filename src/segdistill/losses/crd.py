@@ -1,4 +1,4 @@
-"""CRD, contrastive representation distillation: tell the teacher's embedding of an image from those of others."""
+"""CRD, contrastive representation distillation: tell the teacher's embedding of an image from those of other images."""
 
 import torch
 from torch import Tensor, nn
@@ -12,51 +12,61 @@ _EPSILON = 1e-7  # in the logarithms, as in the released code
 
 
 class CRD(nn.Module):
-    r"""Noise-contrastive estimation of which of K + 1 embeddings in a memory is of the same image.
+    r"""Noise-contrastive estimation of which of K + 1 embeddings belongs to the same image.
 
-    Features are embedded by a linear layer and L2-normalised; the embedding of a map is that of its mean over the
-    valid positions. With the student's embedding v, the teacher's :math:`u_0` of the same image and K others
-    :math:`u_k` of the memory, of n entries,
+    A linear layer embeds the features, and the embedding is L2-normalized. A map is first averaged over its valid
+    positions. With the student's embedding v, the teacher's embedding :math:`u_0` of the same image and K others
+    :math:`u_k` from a memory of n entries,
 
     .. math:: P_k = \frac{\exp(v \cdot u_k / \tau)}{Z}, \qquad
         -\log \frac{P_0}{P_0 + K / n} - \sum_{k=1}^{K} \log \frac{K / n}{P_k + K / n}
 
-    plus the same with the roles exchanged, the teacher's embedding against a memory of the student's; the mean over
-    images. Z is n times the mean of the exponentials in the first batch, of all processes, and stays. The two
-    embeddings learn from the value, the memories do not.
+    plus the same with the roles exchanged, the teacher's embedding against a memory of the student's. The value is the
+    mean over images. Z is n times the mean of the exponentials in the first batch of all processes, and constant from
+    then on. The two linear layers learn from the value. The memories receive no gradient.
 
-    A loop that knows no sample's number gives student and teacher alone. The memories are then queues: the positive
-    is the other side's embedding in this batch, the negatives are drawn from past batches, the same for all images of
-    a batch, and in training the batch enters afterwards, gathered from all processes, in place of the oldest.
+    A training loop that does not know the index of a sample passes student and teacher only. The memories are then
+    queues. The positive is the other network's embedding in this batch. The negatives are drawn from past batches and
+    are the same for all images of a batch. In training mode the batch then enters the queues, gathered from all
+    processes, and replaces the oldest entries.
 
-    A loop that does gives ``indices`` and ``contrast``, as the released code. The memories then hold one entry a
-    sample of the data set: the positive is the sample's own, of an earlier epoch, the negatives are those that
-    ``contrast`` names, and in training the sample's entry moves towards its new embedding afterwards.
+    A training loop that knows the indices passes ``indices`` and ``contrast``, as the released code does. The memories
+    then hold one entry per sample of the data set. The positive is the sample's entry, from an earlier epoch. The
+    negatives are the entries at ``contrast``. In training mode the sample's entry then moves toward its new embedding.
 
     Args:
-        student_channels: Channels of the student's features.
-        teacher_channels: Channels of the teacher's.
-        size: Entries of each memory, n: the number of samples, or a queue's length, best fewer, so that no image meets
-            itself of an epoch before.
-        negatives: Negatives drawn from a queue, K, or all there are.
-        dim: Channels of the embeddings.
+        student_channels: Number of channels of the student's features.
+        teacher_channels: Number of channels of the teacher's features.
+        size: Number of entries of each memory, n: the number of samples, or the length of a queue. Choose a queue
+            shorter than the data set, so that no image meets its own embedding from the epoch before.
+        negatives: Number of negatives drawn from a queue, K, at most ``size``.
+        dim: Number of channels of the embeddings.
         temperature: :math:`\tau` > 0.
-        momentum: What an entry with a number keeps of itself, 0 to 1.
-        generator: Source of the first entries, which are random vectors, and of the negatives drawn.
-        ignore_index: Label of the positions that do not count.
+        momentum: Weight of the old entry when a sample's entry is updated, 0 to 1.
+        generator: Random generator of the initial entries, which are random vectors, and of the negatives.
+        ignore_index: Label of ignored positions.
 
     Attributes:
-        student_memory: The student's embeddings, shape (size, dim), saved with the state.
-        teacher_memory: The teacher's.
-        following: Where a queue's next entry goes.
+        student_memory: Embeddings of the student, shape (size, dim), saved with the state.
+        teacher_memory: Embeddings of the teacher.
+        following: Index of the next entry of a queue.
         partition: Z of the student's and of the teacher's exponentials, shape (2,); 0 before the first batch.
 
     Raises:
         ValueError: For a hyper-parameter out of range.
 
-    Reference: Tian et al., ICLR 2020, https://arxiv.org/abs/1910.10699, whose value is that of RepDistiller's code with
-    a 1e-7 in each denominator. The queue is this package's: that code needs the sample's number, and draws its 16384
-    negatives from other classes. How many there are hardly changes the value's size.
+    Example:
+        >>> import torch
+        >>> from segdistill.losses import CRD
+        >>> _ = torch.manual_seed(0)
+        >>> loss = CRD(student_channels=8, teacher_channels=16, size=64, negatives=32)
+        >>> student, teacher = torch.randn(4, 8), torch.randn(4, 16)  # four images
+        >>> round(loss(student, teacher).item(), 2)
+        11.53
+
+    Reference: Tian et al., ICLR 2020, https://arxiv.org/abs/1910.10699. The value equals that of RepDistiller's code,
+    with its 1e-7 in each denominator. The queues are an addition of this package: that code needs the sample's index,
+    and draws its 16384 negatives from other classes. The number of negatives hardly changes the size of the value.
     """
 
     equal_channels = False
@@ -110,30 +120,30 @@ class CRD(nn.Module):
 
         Args:
             student: Features, shape (N, C, H, W) or (N, C).
-            teacher: The same with its channels; no gradient reaches it.
-            labels: Class indices, shape (N, H', W'), or (N,) for (N, C): void images are left out, void positions out
-                of the mean; None counts all.
-            indices: Number of each sample in the data set, shape (N,), below ``size``; None for a queue.
-            contrast: Numbers of each sample's negatives, shape (N, K), beside ``indices``.
+            teacher: The same, with the teacher's channels; no gradient reaches it.
+            labels: Class indices, shape (N, H', W'), or (N,) for (N, C). Void images are ignored, and void positions
+                are excluded from the mean; None uses everything.
+            indices: Index of each sample in the data set, shape (N,), below ``size``; None for a queue.
+            contrast: Indices of each sample's negatives, shape (N, K); required with ``indices``.
 
         Raises:
-            ValueError: If N, H or W differ, a number of channels is not what the loss was built for, or only one of
+            ValueError: If N, H or W differ, the channels are not those the loss was built for, or only one of
                 ``indices`` and ``contrast`` is given.
         """
         if (indices is None) != (contrast is None):
-            raise ValueError("indices and contrast come together: give both, or neither for a queue of past batches")
+            raise ValueError("indices and contrast must be given together, or neither for a queue of past batches")
         return _crd(student, teacher, labels, indices, contrast, loss=self)
 
     def draw(self) -> Tensor:
-        """Draw negatives from the queues: their places, shape (K,)."""
+        """Draw the indices of negatives in the queues, shape (K,)."""
         device = self.student_memory.device
         source = device if self.generator is None else self.generator.device
-        places = torch.randperm(len(self.student_memory), generator=self.generator, device=source)
-        return places[: self.negatives].to(device)
+        indices = torch.randperm(len(self.student_memory), generator=self.generator, device=source)
+        return indices[: self.negatives].to(device)
 
     @torch.no_grad()
     def partition_of(self, exponentials: Tensor) -> Tensor:
-        """Return Z for ``exponentials`` (2, M, K + 1), which the first batch in training decides."""
+        """Return Z for ``exponentials`` (2, M, K + 1). The first batch in training mode sets it."""
         if (self.partition > 0).all():
             return self.partition.to(exponentials.dtype)
         count = exponentials.new_tensor([exponentials[0].numel()])
@@ -145,7 +155,7 @@ class CRD(nn.Module):
 
     @torch.no_grad()
     def remember(self, student: Tensor, teacher: Tensor, indices: Tensor | None) -> None:
-        """Let the embeddings (M, dim) of a batch into the memories, at ``indices`` (M,) or into the queues."""
+        """Write the embeddings (M, dim) of a batch to the memories, at ``indices`` (M,) or at the end of the queues."""
         size = len(self.student_memory)
         if indices is None:
             student, teacher = (x[-size:] for x in gathered(student, teacher))
@@ -178,7 +188,7 @@ def _crd(
         unit(call_in_dtype(embedding, mean_of_valid(x, valid)[images]), dim=1)
         for embedding, x in ((loss.student_embedding, student), (loss.teacher_embedding, teacher))
     )
-    # Indexing copies: the memories may change before the backward pass.
+    # Indexing makes copies, because the memories may change before the backward pass.
     if indices is None or contrast is None:
         positives, others = (s, t), loss.draw()
     else:
@@ -200,12 +210,12 @@ def _crd(
 
 
 def _exponentials(anchors: Tensor, positives: Tensor, negatives: Tensor, temperature: float) -> Tensor:
-    """exp(similarity / temperature), the positive first, shape (M, 1 + K).
+    """Return exp(similarity / temperature), the positive first, shape (M, 1 + K).
 
     Args:
         anchors: Shape (M, dim).
         positives: Shape (M, dim).
-        negatives: Shape (K, dim), or of each anchor its own (M, K, dim).
+        negatives: Shape (K, dim), or (M, K, dim) for different negatives of each anchor.
         temperature: Divides the similarities.
     """
     positive = (anchors * positives).sum(dim=1, keepdim=True)

@@ -1,4 +1,4 @@
-"""Channel-wise distillation: match where in the image each channel is active."""
+"""CWD, channel-wise distillation: match where in the image each channel is active."""
 
 from torch import Tensor, nn
 
@@ -16,7 +16,7 @@ def cwd(
     temperature: Positive = 4.0,
     ignore_index: int = 255,
 ) -> Tensor:
-    r"""Mean over images and channels of the divergence of the distributions over positions, in nats.
+    r"""Return the mean over images and channels of the divergence of the distributions over positions, in nats.
 
     .. math:: \frac{\tau^2}{N C} \sum_{n,c}
         \mathrm{KL}\big(\sigma_{hw}(x^T_{nc} / \tau) \,\Vert\, \sigma_{hw}(x^S_{nc} / \tau)\big)
@@ -24,17 +24,24 @@ def cwd(
     Args:
         student: Logits or features, shape (N, C, H, W).
         teacher: Same shape; no gradient reaches it.
-        labels: Class indices, shape (N, H', W'): void positions are left out of the softmax; None counts all.
-        temperature: Of both softmaxes, > 0.
-        ignore_index: Label of the positions that do not count.
+        labels: Class indices, shape (N, H', W'). Void positions are excluded from the softmax; None uses all positions.
+        temperature: Temperature of both softmaxes, > 0.
+        ignore_index: Label of ignored positions.
 
     Raises:
         ValueError: If the shapes differ or have no positions.
 
-    Reference: Shu et al., 2021, https://arxiv.org/abs/2011.13256. The released code counts void positions, is
-    NaN for sharp inputs (it takes the logarithm of a softmax) and divides features by the channels that the
-    student had before its 1x1 convolution: with 128 -> 256 its value is twice this mean over the compared
-    channels, and its weight 50 is 100 here.
+    Example:
+        >>> import torch
+        >>> from segdistill.losses import cwd
+        >>> x = torch.tensor([[[[1.0, 2.0], [3.0, 4.0]], [[4.0, 3.0], [2.0, 1.0]]]])  # (1, 2, 2, 2)
+        >>> round(cwd(x, x.flip(1)).item(), 4)
+        2.4568
+
+    Reference: Shu et al., 2021, https://arxiv.org/abs/2011.13256. The released code counts void positions and returns
+    NaN for sharp inputs (it takes the logarithm of a softmax). For features it divides by the number of the student's
+    channels before the 1x1 convolution. With a convolution from 128 to 256 channels its value is twice this mean over
+    the compared channels, and its weight 50 corresponds to 100 here.
     """
     check_shapes(student, teacher)
     valid = valid_at(labels, student, ignore_index)  # (N, H, W)

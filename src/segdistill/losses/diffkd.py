@@ -1,4 +1,4 @@
-"""DiffKD: take the noise out of the student's features with a diffusion model of the teacher's, then match these."""
+"""DiffKD: denoise the student's features with a diffusion model of the teacher's features, then match the teacher."""
 
 from collections.abc import Callable, Iterator
 from typing import Annotated
@@ -17,37 +17,49 @@ from segdistill.losses.self_taught import SelfTaught
 class DiffKD(SelfTaught):
     r"""Mean over valid positions and channels of the squared difference to the teacher's features, after denoising.
 
-    The student's features, brought to the width of the teacher's by a 1x1 convolution, :math:`F`, count as noisy ones
-    of the teacher. A noise adapter gives each image a share :math:`\gamma` in (0, 1) that brings it to the noise from
-    which a denoiser starts, and DDIM without randomness, :math:`D`, takes the noise out:
+    The student's features :math:`F`, brought to the teacher's width by a 1x1 convolution, are treated as noisy features
+    of the teacher. A noise adapter predicts a share :math:`\gamma` in (0, 1) for each image, which mixes in noise up to
+    the level at which the denoiser starts. Deterministic DDIM, :math:`D`, then removes the noise:
 
     .. math:: \frac{1}{|V| C} \sum_{i \in V} \big\Vert P\big(D(\gamma F + (1 - \gamma) \epsilon)\big)_i - Z_i
         \big\Vert_2^2, \qquad \epsilon \sim \mathcal{N}(0, 1)
 
-    P is a 1x1 convolution with batch normalisation, :math:`Z` the teacher's features, or with ``latent_channels`` their
-    code in a linear autoencoder. Denoiser and autoencoder are models of the teacher: they learn beside the student from
-    :meth:`inner_objective` alone. From the value they would learn to make up for the student, and were their objective
-    a part of the value, its weight would decide how fast they learn. The other layers learn from the value.
+    P is a 1x1 convolution with batch normalization. :math:`Z` are the teacher's features, or with ``latent_channels``
+    their code in a linear autoencoder. Denoiser and autoencoder are models of the teacher, so they learn from
+    :meth:`inner_objective` only, at the same steps as the student. If they learned from the value, they would
+    compensate for the student. If their objective were part of the value, its weight would set how fast they learn. The
+    other layers learn from the value.
 
-    The student's void positions are zero before all layers, so what it has there counts nowhere. The convolutions see
-    across the edge of what is void, and batch normalisation, always by the batch, sees all positions.
+    The student's void positions are set to zero before all layers, so their content has no effect. Convolutions at the
+    edge of a valid region still read void positions, and batch normalization, which always uses the batch's statistics,
+    includes them.
 
     Args:
-        student_channels: Channels of the student's features.
-        teacher_channels: Channels of the teacher's.
-        latent_channels: Channels of the autoencoder's code, at most teacher_channels; the released code takes 1024 for
-            2048. None compares the teacher's features as they are.
-        steps: Of the denoising, spread over the cleaner half of the 1000 that the denoiser learns.
-        generator: Source of all noise.
-        ignore_index: Label of the positions that do not count.
+        student_channels: Number of channels of the student's features.
+        teacher_channels: Number of channels of the teacher's features.
+        latent_channels: Number of channels of the autoencoder's code, at most teacher_channels. The released code uses
+            1024 for 2048. None compares the teacher's features directly, without an autoencoder.
+        steps: Number of denoising steps, spread over the cleaner half of the 1000 steps that the denoiser learns.
+        generator: Random generator of all noise.
+        ignore_index: Label of ignored positions.
 
     Raises:
         ValueError: For a hyper-parameter out of range.
 
-    Reference: Huang et al., NeurIPS 2023, https://arxiv.org/abs/2305.15712, as its code for image classification has
-    it; none was released for segmentation. That code mixes features and noise linearly too, where diffusion would take
-    :math:`\sqrt\gamma` and :math:`\sqrt{1 - \gamma}`. It trains everything with the student's optimiser on the sum of
-    all objectives, so that the value reaches the denoiser, and has a second pipeline, for logits.
+    Example:
+        >>> import torch
+        >>> from segdistill.losses import DiffKD
+        >>> _ = torch.manual_seed(0)
+        >>> loss = DiffKD(student_channels=4, teacher_channels=8)
+        >>> student, teacher = torch.randn(2, 4, 8, 8), torch.randn(2, 8, 8, 8)
+        >>> round(loss(student, teacher).item(), 2)
+        1.93
+
+    Reference: Huang et al., NeurIPS 2023, https://arxiv.org/abs/2305.15712, following its code for image
+    classification; none was released for segmentation. Like here, that code mixes features and noise linearly, where
+    diffusion would use :math:`\sqrt\gamma` and :math:`\sqrt{1 - \gamma}`. It trains everything with the student's
+    optimizer on the sum of all objectives, so the denoiser also learns from the value, and it has a second pipeline,
+    for logits.
     """
 
     equal_channels = False
@@ -86,7 +98,7 @@ class DiffKD(SelfTaught):
             self.decoder = nn.Conv2d(latent, teacher_channels, 1)
 
     def forward(self, student: Tensor, teacher: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Return the loss, a scalar; it sends denoiser and autoencoder no gradient.
+        """Return the loss, a scalar. It passes no gradient to denoiser and autoencoder.
 
         Args:
             student: Features, shape (N, student_channels, H, W).
@@ -94,31 +106,31 @@ class DiffKD(SelfTaught):
             labels: Class indices, shape (N, H', W'); None counts every position.
 
         Raises:
-            ValueError: If N, H or W differ, or the channels are not those.
+            ValueError: If N, H or W differ, or the channels are not those of the constructor.
         """
         return _distance(student, teacher, labels, loss=self)
 
     def inner_objective(self, student: Tensor | None, teacher: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Return the mean squared errors of the predicted noise and of the reconstructed features, added up.
+        """Return the sum of the mean squared errors of the predicted noise and of the reconstructed features.
 
         Args:
-            student: Plays no part: denoiser and autoencoder are models of the teacher.
+            student: Not used: denoiser and autoencoder are models of the teacher.
             teacher: Features, shape (N, teacher_channels, H, W).
-            labels: Play no part: the teacher has features at void positions too.
+            labels: Not used: the teacher has features at void positions too.
         """
         return _model_error(teacher, teacher, loss=self)
 
     def inner_parameters(self) -> Iterator[nn.Parameter]:
-        """Yield the parameters of denoiser and autoencoder."""
+        """Yield the parameters of the denoiser and the autoencoder."""
         for part in (self.denoiser, self.encoder, self.decoder):
             yield from part.parameters()
 
     def inner_optimizer(self) -> torch.optim.Optimizer:
-        """Return Adam with learning rate 1e-3, whatever the scale of the features: a choice made here."""
+        """Return Adam with learning rate 1e-3, which suits features of any scale: a choice made here."""
         return torch.optim.Adam(self.inner_parameters(), lr=1e-3)
 
     def _random(self, function: Callable[..., Tensor], *arguments: object, device: torch.device) -> Tensor:
-        """Random numbers on ``device``, made where the generator is if there is one."""
+        """Return random numbers on ``device``, drawn on the device of the generator if there is one."""
         source = device if self.generator is None else self.generator.device
         return function(*arguments, generator=self.generator, device=source).to(device)
 

@@ -1,4 +1,4 @@
-"""DIST: correlate with the teacher's predictions, between classes and within each class."""
+"""DIST: correlation with the teacher's predictions, between classes and within each class."""
 
 import torch
 import torch.nn.functional as F
@@ -20,9 +20,9 @@ def dist(
     temperature: Positive = 1.0,
     ignore_index: int = 255,
 ) -> Tensor:
-    r"""One minus Pearson's correlation of the probabilities, along the classes and along the pixels.
+    r"""Return one minus Pearson's correlation of the probabilities, along the classes plus along the pixels.
 
-    With :math:`P` (pixels, C) the softmax of the logits at :math:`\tau`, over all valid pixels of the batch,
+    With :math:`P` (pixels, C) the softmax of the logits at temperature :math:`\tau`, for all valid pixels of the batch,
 
     .. math:: \tau^2 \Big[ \beta \big(1 - \tfrac{1}{|V|} \sum_{i \in V} \rho(P^S_{i:}, P^T_{i:})\big)
         + \gamma \big(1 - \tfrac{1}{C} \sum_c \rho(P^S_{:c}, P^T_{:c})\big) \Big]
@@ -33,11 +33,18 @@ def dist(
         labels: Class indices, shape (N, H', W'), or (N,); None counts every pixel.
         inter: Weight :math:`\beta` of the correlation between the classes of a pixel.
         intra: Weight :math:`\gamma` of the correlation within a class, over the pixels.
-        temperature: Of both softmaxes, > 0.
-        ignore_index: Label of the pixels that do not count.
+        temperature: Temperature of both softmaxes, > 0.
+        ignore_index: Label of ignored pixels.
 
     Raises:
         ValueError: If the shapes differ.
+
+    Example:
+        >>> import torch
+        >>> from segdistill.losses import dist
+        >>> x = torch.tensor([[[[1.0, 2.0], [3.0, 4.0]], [[4.0, 3.0], [2.0, 1.0]]]])  # (1, 2, 2, 2)
+        >>> round(dist(x, x.flip(1)).item(), 4)
+        4.0
 
     Reference: Huang et al., 2022, https://arxiv.org/abs/2205.10536. The released segmentation code counts
     void pixels too.
@@ -46,7 +53,7 @@ def dist(
     valid = valid_at(labels, student, ignore_index).flatten()  # (pixels,)
     p, q = (F.softmax(x / temperature, dim=1).movedim(1, -1).flatten(0, -2) for x in (student, teacher))
     between = masked_mean(1 - _cosine(p - p.mean(1, keepdim=True), q - q.mean(1, keepdim=True), dim=1), valid)
-    # Void rows become zero, which adds nothing to the products and norms down a column.
+    # Void rows become zero, which adds nothing to the products and norms of the columns.
     p, q = (_centre_valid(x, valid[:, None]) for x in (p, q))
     within = (1 - _cosine(p, q, dim=0)).mean() * valid.any()
     return temperature**2 * (inter * between + intra * within)

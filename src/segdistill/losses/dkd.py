@@ -1,4 +1,4 @@
-"""Decoupled KD: how sure the teacher is of the true class, and how it ranks the others, weighed apart."""
+"""DKD, decoupled KD: separate weights for the true class's probability and for the distribution over the others."""
 
 import torch
 from torch import Tensor, nn
@@ -19,30 +19,38 @@ def dkd(
     temperature: Positive = 1.0,
     ignore_index: int = 255,
 ) -> Tensor:
-    r"""Mean over valid pixels of two divergences, in nats.
+    r"""Return the mean over valid pixels of the weighted sum of two divergences, in nats.
 
     .. math:: \tau^2\, \frac{1}{|V|} \sum_{i \in V} \alpha\, \mathrm{KL}(b^T_i \Vert b^S_i)
         + \beta\, \mathrm{KL}(\hat p^T_i \Vert \hat p^S_i)
 
     with :math:`p = \sigma(z / \tau)`, :math:`b = (p_y, 1 - p_y)` for the true class :math:`y`, and :math:`\hat p` the
-    distribution over the other classes. KD is the case in which :math:`\beta` is :math:`1 - p^T_y`, which
-    silences the second part wherever the teacher is sure.
+    distribution over the other classes. KD is the special case :math:`\beta = 1 - p^T_y`, which suppresses the second
+    part wherever the teacher is confident.
 
     Args:
         student: Logits, shape (N, C, H, W), or (N, C) for image classification.
         teacher: Logits, same shape; no gradient reaches it.
         labels: Class indices, shape (N, H', W'), or (N,); required.
-        target: Weight alpha of the true class's part, >= 0.
-        others: Weight beta of the other classes' part, >= 0.
-        temperature: Of all softmaxes, > 0.
-        ignore_index: Label of the pixels that do not count.
+        target: Weight :math:`\alpha` of the true class's part, >= 0.
+        others: Weight :math:`\beta` of the other classes' part, >= 0.
+        temperature: Temperature of all softmaxes, > 0.
+        ignore_index: Label of ignored pixels.
 
     Raises:
-        ValueError: If the shapes differ, or without labels.
+        ValueError: If the shapes differ or labels are missing.
 
-    Reference: Zhao et al., CVPR 2022, https://arxiv.org/abs/2203.08679, Eq. 7; the paper classifies images, and every
-    pixel is an image here. The released code hides the true class by subtracting 1000 from its logit, which
-    logits of that size undo; here it is left out.
+    Example:
+        >>> import torch
+        >>> from segdistill.losses import dkd
+        >>> x = torch.tensor([[[[1.0, 2.0], [3.0, 4.0]], [[4.0, 3.0], [2.0, 1.0]]]])  # (1, 2, 2, 2)
+        >>> labels = torch.tensor([[[1, 1], [0, 255]]])  # 255: void
+        >>> round(dkd(x, x.flip(1), labels).item(), 4)
+        1.2132
+
+    Reference: Zhao et al., CVPR 2022, https://arxiv.org/abs/2203.08679, Eq. 7. The paper classifies images; here every
+    pixel is an image. The released code hides the true class by subtracting 1000 from its logit, which fails for logits
+    of that size. Here the true class is excluded.
     """
     check_shapes(student, teacher, dims=(4, 2))
     labels = labels_at(labels, student)

@@ -1,4 +1,4 @@
-"""DSD, category-wise term: match how much every two classes share their places in the image."""
+"""DSD, category-wise term: match how much every two classes overlap in the image."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -18,45 +18,53 @@ def dsd_category(
     pool: Count = 2,
     ignore_index: int = 255,
 ) -> Tensor:
-    r"""Mean over images and pairs of classes of the squared difference of the correlations.
+    r"""Return the mean over images and pairs of classes of the squared difference of the correlations.
 
-    With :math:`P` (C, n) an image's average-pooled logits, softmax over positions for each class,
+    With :math:`z` (C, n) the average-pooled logits of an image and :math:`P` their softmax over positions, per class,
 
     .. math:: \frac{1}{C^2} \big\Vert P_S P_S^\top - P_T P_T^\top \big\Vert_F^2,
         \quad P = \sigma_{hw}(z / \tau)
 
-    Small by nature, about 1 / n squared, and the more so the larger the map.
+    The value is small, about 1 / n squared, and decreases with the size of the map.
 
     Args:
         student: Logits, shape (N, C, H, W).
         teacher: Same shape; no gradient reaches it.
-        labels: Class indices, shape (N, H', W'): void positions are left out of the pooling and the softmax; None
-            counts all.
-        temperature: Of both softmaxes, > 0.
-        pool: Kernel and stride of the average pooling, in positions; 1 leaves it out.
-        ignore_index: Label of the positions that do not count.
+        labels: Class indices, shape (N, H', W'). Void positions are excluded from the pooling and the softmax; None
+            uses all positions.
+        temperature: Temperature of both softmaxes, > 0.
+        pool: Kernel and stride of the average pooling, in positions; 1 disables it.
+        ignore_index: Label of ignored positions.
 
     Raises:
         ValueError: If the shapes differ or have no positions.
 
-    Reference: Feng et al., 2021, https://arxiv.org/abs/2107.08591, as CIRKD's code has it, the only one released, which
-    counts void positions.
+    Example:
+        >>> import torch
+        >>> from segdistill.losses import dsd_category
+        >>> student = 100 * torch.eye(4).view(1, 4, 2, 2)  # every class at another position
+        >>> teacher = torch.zeros(1, 4, 2, 2)  # every class at all four positions
+        >>> round(dsd_category(student, teacher, pool=1).item(), 4)
+        0.1875
+
+    Reference: Feng et al., 2021, https://arxiv.org/abs/2107.08591, following CIRKD's code, the only released one. That
+    code counts void positions.
     """
     check_shapes(student, teacher)
     valid = valid_at(labels, student, ignore_index)  # (N, H, W)
-    share = F.avg_pool2d(valid[:, None].to(student.dtype), pool, ceil_mode=True)  # of valid positions in a cell
+    share = F.avg_pool2d(valid[:, None].to(student.dtype), pool, ceil_mode=True)  # share of valid positions
     cells = share[:, 0] > 0  # (N, h, w)
     s, t = (_correlation(x, valid, share, temperature, pool) for x in (student, teacher))
     return masked_mean((s - t).square().mean(dim=(1, 2)), cells.flatten(1).any(dim=1))
 
 
 def _correlation(logits: Tensor, valid: Tensor, share: Tensor, temperature: float, pool: int) -> Tensor:
-    """Overlap of the places of every two classes, (N, C, C)."""
+    """Return the overlap of every two classes' distributions over positions, (N, C, C)."""
     pooled = F.avg_pool2d(logits.masked_fill(~valid[:, None], 0), pool, ceil_mode=True)
     cells = share > 0
     mean = hide_void(pooled / share.masked_fill(~cells, 1), cells[:, 0])
-    places = (mean / temperature).flatten(2).softmax(dim=2)  # (N, C, h * w)
-    return places @ places.mT
+    distributions = (mean / temperature).flatten(2).softmax(dim=2)  # (N, C, h * w)
+    return distributions @ distributions.mT
 
 
 @module_of(dsd_category)

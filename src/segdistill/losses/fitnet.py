@@ -14,22 +14,29 @@ def fitnet(
     *,
     ignore_index: int = 255,
 ) -> Tensor:
-    r"""Mean over valid positions and channels of the squared difference.
+    r"""Return the mean over valid positions and channels of the squared difference.
 
     .. math:: \frac{1}{|V| C} \sum_{i \in V} \Vert f^S_i - f^T_i \Vert_2^2
 
     Args:
-        student: Features, shape (N, C, H, W), at the teacher's width: the regressor is the Term's adapter.
+        student: Features, shape (N, C, H, W), with the teacher's channels. The paper's regressor is the Term's adapter.
         teacher: Features, same shape; no gradient reaches it.
         labels: Class indices, shape (N, H', W'); None counts every position.
-        ignore_index: Label of the positions that do not count.
+        ignore_index: Label of ignored positions.
 
     Raises:
         ValueError: If the shapes differ.
 
-    Reference: Romero et al., 2015, https://arxiv.org/abs/1412.6550, with a mean in place of half the sum:
-    the published weight for segmentation belongs to it (CIRKD's code, which counts void positions and passes the
-    student through a 1x1 convolution even where the widths agree).
+    Example:
+        >>> import torch
+        >>> from segdistill.losses import fitnet
+        >>> x = torch.tensor([[[[1.0, 2.0], [3.0, 4.0]], [[4.0, 3.0], [2.0, 1.0]]]])  # (1, 2, 2, 2)
+        >>> round(fitnet(x, x.flip(1)).item(), 4)
+        5.0
+
+    Reference: Romero et al., 2015, https://arxiv.org/abs/1412.6550, with a mean instead of half the sum, because the
+    published weight for segmentation belongs to the mean. That weight is from CIRKD's code, which counts void positions
+    and applies a 1x1 convolution to the student even where the widths are equal.
     """
     check_shapes(student, teacher)
     difference = (student - teacher).square().mean(dim=1)  # (N, H, W)

@@ -1,4 +1,4 @@
-"""FSP, flow of solution procedure: match how the channels of one layer relate to those of the next."""
+"""FSP, flow of solution procedure: match the products of the channels of one layer with those of the next."""
 
 import torch
 from torch import Tensor, nn
@@ -15,30 +15,37 @@ def fsp(
     *,
     ignore_index: int = 255,
 ) -> Tensor:
-    r"""Mean squared difference of the matrices of products between two layers' channels.
+    r"""Return the mean squared difference of the matrices of products between the channels of two layers.
 
-    With :math:`F_1` (d, n) and :math:`F_2` (d', n) an image's features of two layers at the same n positions,
+    With :math:`F_1` (d, n) and :math:`F_2` (d', n) the features of an image in two layers, at the same n positions,
 
     .. math:: G = \frac{1}{n} F_1 F_2^\top, \qquad \frac{1}{N d d'} \sum \Vert G_S - G_T \Vert_F^2
 
-    Of two maps of different sizes the larger is average-pooled to the smaller. More than two maps give the sum over
-    consecutive pairs.
+    If two maps differ in size, the larger is average-pooled to the smaller. With more than two maps, the value is the
+    sum over consecutive pairs.
 
     Args:
-        student: Features of consecutive layers, a tuple of at least two, each of shape (N, C, H, W) with its own
-            C, H and W.
-        teacher: As many, of the same shapes; no gradient reaches it.
-        labels: Class indices, shape (N, H', W'): void positions are left out of the products and of the pooling;
-            None counts all.
-        ignore_index: Label of the positions that do not count.
+        student: Features of consecutive layers, a tuple of at least two maps (N, C, H, W). C, H and W may differ
+            between layers.
+        teacher: The same number of maps, of the same shapes; no gradient reaches them.
+        labels: Class indices, shape (N, H', W'). Void positions are excluded from the products and the pooling; None
+            uses all positions.
+        ignore_index: Label of ignored positions.
 
     Raises:
-        ValueError: If these are no tuples of at least two maps and as many, or the shapes differ.
+        ValueError: If student or teacher is not a tuple of at least two maps, or their numbers or shapes differ.
+
+    Example:
+        >>> import torch
+        >>> from segdistill.losses import fsp
+        >>> x = torch.tensor([[[[1.0, 2.0], [3.0, 4.0]], [[4.0, 3.0], [2.0, 1.0]]]])  # (1, 2, 2, 2)
+        >>> round(fsp((x, x), (x, x.flip(1))).item(), 4)
+        6.25
 
     Reference: Yim et al., CVPR 2017,
     https://openaccess.thecvf.com/content_cvpr_2017/html/Yim_A_Gift_From_CVPR_2017_paper.html.
-    The value is that of RepDistiller's code, which pools to square maps whatever their shape, and trains with this
-    loss alone in a first phase, then without it.
+    The value equals that of RepDistiller's code, which pools all maps to squares. That code trains with this loss alone
+    in a first phase, then without it.
     """
     _check_tuples(student, teacher)
     pairs = zip(student[:-1], student[1:], teacher[:-1], teacher[1:], strict=True)
@@ -54,7 +61,7 @@ def _check_tuples(student: tuple[Tensor, ...], teacher: tuple[Tensor, ...]) -> N
                 'give the Term a list, as on=["stage3", "stage4"]'
             )
     if len(student) != len(teacher):
-        raise ValueError(f"student and teacher must have as many maps, got {len(student)} and {len(teacher)}")
+        raise ValueError(f"student and teacher must have equally many maps, got {len(student)} and {len(teacher)}")
     for s, t in zip(student, teacher, strict=True):
         check_shapes(s, t)
     if len({len(s) for s in student}) > 1:
@@ -68,9 +75,9 @@ def _pair(s1: Tensor, s2: Tensor, t1: Tensor, t2: Tensor, labels: Tensor | None,
     )
     valid = (valid1 & valid2).flatten(1)  # (N, H * W)
     count = valid.sum(dim=1).clamp(min=1)[:, None, None]
-    # Zero in one of the two maps takes a position out of the products.
-    ours, theirs = ((a.flatten(2) * valid[:, None]) @ b.flatten(2).mT / count for a, b in ((s1, s2), (t1, t2)))
-    return masked_mean((ours - theirs).square().mean(dim=(1, 2)), valid.any(dim=1))
+    # Zeros in one of the two maps exclude a position from the products.
+    s, t = ((a.flatten(2) * valid[:, None]) @ b.flatten(2).mT / count for a, b in ((s1, s2), (t1, t2)))
+    return masked_mean((s - t).square().mean(dim=(1, 2)), valid.any(dim=1))
 
 
 @module_of(fsp)

@@ -1,4 +1,4 @@
-"""GSKD: match descriptors of the similarities between positions sampled evenly from the classes."""
+"""GSKD: match descriptors of the similarities between positions, sampled equally from all classes."""
 
 from typing import Literal
 
@@ -28,40 +28,49 @@ def gskd(
     generator: torch.Generator | None = None,
     ignore_index: int = 255,
 ) -> Tensor:
-    """Mean over images of the divergence of the sub-image descriptors, in nats.
+    """Return the mean over images of the divergence of the sub-image descriptors, in nats.
 
-    Per image, ``samples`` positions of each class present, the same for student and teacher, give B rows of
-    each feature map. Their B x B cosine similarities, every row in an order of its own, are cut into groups
-    of columns: see :func:`sub_image_descriptor_kl`. Images without a valid position do not count.
+    In each image, ``samples`` positions of each class present are drawn, the same for student and teacher: B positions.
+    Their B x B cosine similarities, with the columns of every row in another random order, are cut into groups of
+    columns: see :func:`sub_image_descriptor_kl`. Images without a valid position are ignored.
 
     Args:
         student: Features, shape (N, C, H, W).
         teacher: Features, shape (N, C', H, W), any number of channels; no gradient reaches it.
-        labels: Class indices, shape (N, H', W'). The paper drops the positions where the teacher is wrong:
-            set them to ``ignore_index``. None is possible with ``sampling="random"`` only.
-        samples: Positions for each class present.
-        stride: Columns in a descriptor; "classes" takes the number of classes present in the image.
-        temperature: Of both softmaxes, > 0.
-        sampling: "class_balanced", or "random": as many positions, of any class (RS in the paper's Table 11).
-        group: False makes one descriptor of the whole map.
-        shuffle: False leaves the columns of every row in order.
-        generator: Source of the random positions and orders.
+        labels: Class indices, shape (N, H', W'). The paper drops the positions where the teacher is wrong: set them to
+            ``ignore_index``. None is allowed with ``sampling="random"`` only.
+        samples: Number of positions of each class present.
+        stride: Number of columns in a descriptor; "classes" is the number of classes present in the image.
+        temperature: Temperature of both softmaxes, > 0.
+        sampling: "class_balanced", or "random": the same number of positions, of any class (RS in the paper's Table
+            11).
+        group: False uses one descriptor for the whole map.
+        shuffle: False keeps the columns of every row in order.
+        generator: Random generator of positions and orders.
         ignore_index: Label of the positions that are never drawn.
 
     Raises:
         ValueError: If N, H or W differ, or labels are missing.
 
-    Reference: Park et al., 2025, https://doi.org/10.1109/ACCESS.2025.3575066, Eq. 5-7 and Algorithm 1; the
-    divergence is KL(teacher || student) as in the released code, Eq. 7 prints the other order. That code also
-    has a projector, a remainder group and a squared temperature, divides by the entries of a group, mixes
-    pixels as soon as one is void, counts one image of the batch, and passes no gradient to the student.
+    Example:
+        >>> import torch
+        >>> from segdistill.losses import gskd
+        >>> student, teacher = torch.eye(4).view(1, 4, 2, 2), torch.ones(1, 4, 2, 2)  # positions orthogonal; all alike
+        >>> labels = torch.zeros(1, 2, 2, dtype=torch.long)
+        >>> round(gskd(student, teacher, labels, samples=4, stride=4).item(), 4)
+        0.1074
+
+    Reference: Park et al., 2025, https://doi.org/10.1109/ACCESS.2025.3575066, Eq. 5-7 and Algorithm 1. The divergence
+    is KL(teacher || student) as in the released code; Eq. 7 prints the other order. The released code differs: it has a
+    projector, a group for the remaining columns and a squared temperature, divides by the number of entries of a group,
+    mixes up pixels as soon as one is void, counts one image of the batch, and passes no gradient to the student.
     """
     check_shapes(student, teacher, any_channels=True)
     if labels is None and sampling == "random" and stride != "classes":
         labels = torch.full_like(student[:, 0], ignore_index + 1, dtype=torch.long)  # one class everywhere
     flat_labels = labels_at(labels, student).flatten(1)  # (N, H * W)
     terms = []
-    # unbind and not an index: its backward writes the gradient of the batch once instead of once per image.
+    # unbind instead of an index: its backward pass writes the gradient of the batch once instead of once per image.
     for s, t, image in zip(student.flatten(2).unbind(), teacher.flatten(2).unbind(), flat_labels, strict=True):
         positions = sample_positions(image, samples, sampling=sampling, generator=generator, ignore_index=ignore_index)
         size = len(positions)  # B = samples * classes present
@@ -93,10 +102,10 @@ def sub_image_descriptor_kl(
     stride: Count,
     temperature: Positive = 1.0,
 ) -> Tensor:
-    r"""Divergence of the sub-image descriptors of one image, in nats: the heart of :func:`gskd`.
+    r"""Return the divergence of the sub-image descriptors of one image, in nats: the core of :func:`gskd`.
 
-    With :math:`V = M M^\top` of the L2-normalised samples :math:`M`, its rows permuted, and :math:`D_i` all
-    B S entries of its columns i S to (i + 1) S - 1,
+    With the L2-normalized samples :math:`M`, the similarities :math:`V = M M^\top` with each row permuted, and
+    :math:`D_i` all B S entries of the columns i S to (i + 1) S - 1 of V,
 
     .. math:: \frac{1}{G} \sum_{i=0}^{G-1}
         \mathrm{KL}\big(\sigma(D^T_i / \tau) \,\Vert\, \sigma(D^S_i / \tau)\big),
@@ -105,15 +114,23 @@ def sub_image_descriptor_kl(
     Args:
         student_samples: Features at the sampled positions, shape (B, d).
         teacher_samples: The same positions, shape (B, d'), any number of channels; no gradient reaches it.
-        permutation: Shape (B, B); row i is the order of the columns of row i.
-        stride: Columns in a group, :math:`S`; columns beyond the last full group are left out, and more than
-            B make one group of everything.
+        permutation: Shape (B, B). Row i is the order of the columns in row i.
+        stride: Number of columns in a group, :math:`S`. Columns after the last full group are ignored. A stride above B
+            makes one group of all columns.
         temperature: :math:`\tau` > 0.
 
     Raises:
         ValueError: If the numbers of samples differ or do not fit the permutation.
 
-    Reference: Eq. 5-7 and Algorithm 1 of the paper above.
+    Example:
+        >>> import torch
+        >>> from segdistill.losses import sub_image_descriptor_kl
+        >>> student, teacher = torch.eye(2), torch.ones(2, 2)  # orthogonal samples; equal samples
+        >>> order = torch.arange(2).expand(2, 2)  # the columns of every row in order
+        >>> round(sub_image_descriptor_kl(student, teacher, order, stride=2).item(), 4)
+        0.1201
+
+    Reference: Park et al., 2025, Eq. 5-7 and Algorithm 1; see :func:`gskd`.
     """
     size = len(student_samples)
     if len(teacher_samples) != size or permutation.shape != (size, size):
@@ -131,7 +148,7 @@ def sub_image_descriptor_kl(
 
 
 def _descriptors(samples: Tensor, order: Tensor, groups: int) -> Tensor:
-    """Similarities of ``samples`` (B, d), columns in ``order`` (B, G * S), one row per group, (G, B * S)."""
+    """Return the similarities of ``samples`` (B, d), columns in ``order`` (B, G * S), one row per group (G, B * S)."""
     rows = unit(samples, dim=1)
     return (rows @ rows.mT).gather(1, order).reshape(len(rows), groups, -1).transpose(0, 1).flatten(1)
 
@@ -144,17 +161,16 @@ def sample_positions(
     generator: torch.Generator | None = None,
     ignore_index: int = 255,
 ) -> Tensor:
-    """Draw positions of one image, shape (samples * classes present,), class after class.
+    """Draw positions of one image, shape (samples * classes present,), class by class.
 
-    A class with enough positions gives ``samples`` different ones; one with fewer gives each of its
-    positions, again and again in the same order. ``sampling="random"`` draws the same number as if all were
-    of one class.
+    Of a class with enough positions, ``samples`` different ones are drawn. A class with fewer repeats all of its
+    positions in the same order. ``sampling="random"`` draws the same number of positions, regardless of their class.
 
     Args:
         labels: Class indices, shape (positions,).
-        samples: Positions for each class present.
+        samples: Number of positions of each class present.
         sampling: "class_balanced" or "random".
-        generator: Source of randomness.
+        generator: Random generator.
         ignore_index: Label of the positions that are never drawn.
     """
     valid = (labels != ignore_index).nonzero().squeeze(1)

@@ -1,4 +1,4 @@
-"""I2CKD: draw the student's class prototypes to the teacher's, away from those of other classes."""
+"""I2CKD: pull the student's class prototypes to the teacher's, and push them away from those of other classes."""
 
 import torch
 from torch import Tensor, nn
@@ -18,30 +18,39 @@ def i2ckd(
     num_classes: Count | None = None,
     ignore_index: int = 255,
 ) -> Tensor:
-    r"""Triplet loss between the class prototypes, over the n classes present in the batch.
+    r"""Return the triplet loss between the class prototypes, over the n classes present in the batch.
 
-    With :math:`p_c` the mean of the features at the valid positions of class c, in the whole batch,
+    With :math:`p_c` the mean of the features at the valid positions of class c in the whole batch,
 
     .. math:: \frac{1}{n (n - 1)} \sum_c \sum_{j \ne c}
         \big[ m + \Vert p^S_c - p^T_c \Vert_2 - \Vert p^S_c - p^T_j \Vert_2 \big]_+
 
-    Not zero for student = teacher, unless the prototypes lie more than the margin apart.
+    The value is not zero for student = teacher, unless the prototypes are more than the margin apart.
 
     Args:
         student: Features, shape (N, C, H, W).
         teacher: Features, same shape; no gradient reaches it.
         labels: Class indices, shape (N, H', W'); required.
         margin: :math:`m` >= 0, in units of the features.
-        num_classes: Labels from this number up do not count; None reads the classes from the labels, which
-            waits for the device.
-        ignore_index: Label of the positions that do not count.
+        num_classes: Number of classes. Labels from this number up are ignored. None reads the classes from the labels,
+            which synchronizes with the device.
+        ignore_index: Label of ignored positions.
 
     Raises:
         ValueError: If the shapes differ or labels are missing.
 
-    Reference: Karine et al., I2CKD, Eq. 1-3, https://arxiv.org/abs/2403.18490. No code was released. The
-    paper gives no margin, no layer and no rule for absent classes: prototypes per batch, labels at the
-    features' resolution and present classes only are choices made here. Fewer than two classes give zero.
+    Example:
+        >>> import torch
+        >>> from segdistill.losses import i2ckd
+        >>> student = torch.tensor([[[[0.0, 1.0]]]])  # prototypes 0 and 1
+        >>> teacher = torch.tensor([[[[0.0, 3.0]]]])  # prototypes 0 and 3
+        >>> labels = torch.tensor([[[0, 1]]])
+        >>> round(i2ckd(student, teacher, labels).item(), 4)
+        1.0
+
+    Reference: Karine et al., I2CKD, Eq. 1-3, https://arxiv.org/abs/2403.18490. No code was released. The paper gives no
+    margin, no layer and no rule for absent classes. Choices made here: prototypes per batch, labels at the resolution
+    of the features, and present classes only. Fewer than two classes give zero.
     """
     check_shapes(student, teacher)
     members = class_members(labels, student, num_classes=num_classes, ignore_index=ignore_index)
@@ -50,7 +59,7 @@ def i2ckd(
     s, t = (
         (x.flatten(2) @ member).sum(dim=0).mT / count.clamp(min=1)[:, None] for x in (student, teacher)
     )  # (classes, C)
-    # Without the matrix product cdist is exact for close prototypes, and its gradient at 0 is 0.
+    # Without the matrix product, cdist is exact for close prototypes and has gradient 0 at distance 0.
     distance = torch.cdist(s, t, compute_mode="donot_use_mm_for_euclid_dist")
     triplets = (margin + distance.diagonal()[:, None] - distance).relu()
     present = count > 0

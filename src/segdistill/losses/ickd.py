@@ -1,4 +1,4 @@
-"""ICKD: match how the channels of a map correlate with one another."""
+"""ICKD, inter-channel correlation: match how the channels of a map correlate with one another."""
 
 from torch import Tensor, nn
 
@@ -8,25 +8,33 @@ from segdistill.losses._ops import check_shapes, masked_mean, unit, valid_at, ze
 
 @loss_function(mean_over="images")
 def ickd(student: Tensor, teacher: Tensor, labels: Tensor | None = None, *, ignore_index: int = 255) -> Tensor:
-    r"""Mean over images and channels of the squared distance of the channel's normalised correlations.
+    r"""Return the mean over images and channels of the squared distance of the normalized channel correlations.
 
-    With :math:`F` (C, n) an image's features and every row of :math:`G = F F^\top` divided by its L2 norm,
+    With :math:`F` (C, n) the features of an image and every row of :math:`G = F F^\top` divided by its L2 norm,
 
     .. math:: \frac{1}{N C} \sum \Vert G_S - G_T \Vert_F^2
 
     Args:
         student: Features or logits, shape (N, C, H, W).
         teacher: Same shape; no gradient reaches it.
-        labels: Class indices, shape (N, H', W'): void positions are left out of the products; None counts all.
-        ignore_index: Label of the positions that do not count.
+        labels: Class indices, shape (N, H', W'). Void positions are excluded from the products; None uses all
+            positions.
+        ignore_index: Label of ignored positions.
 
     Raises:
         ValueError: If the shapes differ or have no positions.
 
-    Reference: Liu et al., 2021, https://arxiv.org/abs/2202.03680. This is the value of the
-    authors' CIFAR code, behind its embedding of the student (a 1x1 convolution with batch norm), and of AICSD's on
-    logits. Their ImageNet code divides by N once more, so a weight from there is times 1 / N here. Their
-    segmentation code is not released; the README speaks of a grid of patches with one matrix each, 32 x 32 at best.
+    Example:
+        >>> import torch
+        >>> from segdistill.losses import ickd
+        >>> student, teacher = torch.eye(4).view(1, 4, 2, 2), torch.ones(1, 4, 2, 2)  # channels orthogonal; all alike
+        >>> round(ickd(student, teacher).item(), 4)
+        1.0
+
+    Reference: Liu et al., 2021, https://arxiv.org/abs/2202.03680. The value equals that of the authors' CIFAR code,
+    after its embedding of the student (a 1x1 convolution with batch norm), and that of AICSD's code on logits. Their
+    ImageNet code divides by N once more, so a weight from there is multiplied by 1 / N here. Their segmentation code is
+    not released. Its README describes a grid of patches with one matrix each, 32 x 32 at best.
     """
     check_shapes(student, teacher)
     valid = valid_at(labels, student, ignore_index)  # (N, H, W)

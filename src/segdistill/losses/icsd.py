@@ -1,4 +1,4 @@
-"""ICSD: match how the classes' distributions over the image differ from one another."""
+"""ICSD, inter-class similarity: match how the distributions of the classes over the image differ."""
 
 from typing import Literal
 
@@ -21,31 +21,38 @@ def icsd(
     form: Form = "paper",
     ignore_index: int = 255,
 ) -> Tensor:
-    r"""Mean squared difference of the matrices of similarities between classes.
+    r"""Return the mean squared difference of the matrices of similarities between classes.
 
     With :math:`G_i` the softmax over all positions of the logits of class i,
 
     .. math:: \frac{1}{N C^2} \sum_{n,i,j}
         \big( \mathrm{KL}(G^T_i \Vert G^T_j) - \mathrm{KL}(G^S_i \Vert G^S_j) \big)^2
 
-    ``form="released"`` is what the authors' code computes, to which the published weight 9500 belongs (on
-    the same logits it is about a thousand times smaller): the softmax runs down each image column only,
-    the similarity is :math:`M_{ij} = \sum_{n,h,w} G_j (\log G_j - G_i)` for :math:`i \le j`, mirrored,
-    pooled over the batch; its rows are L2-normalised and the mean squared difference is divided by N.
+    ``form="released"`` computes the value of the authors' code, to which the published weight 9500 belongs. On the same
+    logits it is about a thousand times smaller. The softmax is over each image column only. The similarity is
+    :math:`M_{ij} = \sum_{n,h,w} G_j (\log G_j - G_i)` for :math:`i \le j`, mirrored, and summed over the batch. Its
+    rows are L2-normalized, and the mean squared difference is divided by N.
 
     Args:
         student: Logits, shape (N, C, H, W).
         teacher: Logits, same shape; no gradient reaches it.
-        labels: Class indices, shape (N, H', W'): void positions are left out of the softmax and of the sums,
-            and images without a valid one out of N, in both forms; None counts all.
+        labels: Class indices, shape (N, H', W'). Void positions are excluded from the softmax and the sums, and images
+            without a valid position from N, in both forms; None uses all positions.
         form: "paper" or "released".
-        ignore_index: Label of the positions that do not count.
+        ignore_index: Label of ignored positions.
 
     Raises:
         ValueError: If the shapes differ or have no positions.
 
-    Reference: Mansourian et al., AICSD, Eq. 2-4, https://arxiv.org/abs/2308.04243. The released code compares
-    logits upsampled to the input; resize them before the call for that.
+    Example:
+        >>> import torch
+        >>> from segdistill.losses import icsd
+        >>> x = torch.tensor([[[[1.0, 2.0], [3.0, 4.0]], [[4.0, 3.0], [2.0, 1.0]]]])  # (1, 2, 2, 2)
+        >>> round(icsd(x, x[:, [0, 0]]).item(), 4)
+        1.9707
+
+    Reference: Mansourian et al., AICSD, Eq. 2-4, https://arxiv.org/abs/2308.04243. The released code compares logits
+    upsampled to the size of the input. Resize them before the call to do the same.
     """
     check_shapes(student, teacher)
     valid = valid_at(labels, student, ignore_index)  # (N, H, W)
@@ -58,18 +65,18 @@ def icsd(
 
 
 def _divergences(logits: Tensor, valid: Tensor) -> Tensor:
-    """KL(G_i || G_j) of every image, (N, C, C), by one product instead of C^2 divergences."""
+    """Return KL(G_i || G_j) of every image, (N, C, C), from one product instead of C^2 divergences."""
     log_g = F.log_softmax(hide_void(logits, valid).flatten(2), dim=2)  # (N, C, H * W)
     g = log_g.exp()
-    log_g = log_g.masked_fill(~valid.flatten(1)[:, None], 0)  # -1e38 times 0 is 0, but has a gradient of inf times 0
+    log_g = log_g.masked_fill(~valid.flatten(1)[:, None], 0)  # 0 * -1e38 is 0, but its gradient is 0 * inf
     return (g * log_g).sum(dim=2, keepdim=True) - g @ log_g.mT
 
 
 def _released_similarities(logits: Tensor, valid: Tensor) -> Tensor:
     log_g = F.log_softmax(hide_void(logits, valid), dim=2)
-    g = log_g.exp() * valid[:, None]  # a column without a valid position is uniform until here
+    g = log_g.exp() * valid[:, None]  # zero in columns without a valid position too
     g, log_g = (x.transpose(0, 1).flatten(1) for x in (g, zero_void(log_g, valid)))  # (C, N * H * W)
-    entropy = (g * log_g).sum(dim=1)  # negative entropy, of the later class of each pair
+    entropy = (g * log_g).sum(dim=1)  # negative entropy; of each pair, that of the later class is used
     upper = torch.ones(len(g), len(g), dtype=torch.bool, device=g.device).triu()
     return unit(torch.where(upper, entropy, entropy[:, None]) - g @ g.mT, dim=1)
 
@@ -82,7 +89,7 @@ class ICSD(nn.Module):
         super().__init__()
         self.form: Form = form
         if form == "released":
-            self.mean_over = "batch"  # its matrix is one of all images
+            self.mean_over = "batch"  # one matrix for all images
         self.ignore_index = ignore_index
 
     def forward(self, student: Tensor, teacher: Tensor, labels: Tensor | None = None) -> Tensor:

@@ -1,4 +1,4 @@
-"""IFVD: match how far every position lies from the centre of its class."""
+"""IFVD, intra-class feature variation: match the similarity of every position to the center of its class."""
 
 from torch import Tensor, nn
 
@@ -16,29 +16,37 @@ def ifvd(
     num_classes: Count | None = None,
     ignore_index: int = 255,
 ) -> Tensor:
-    r"""Mean over valid positions of the squared difference of the similarities to the own class's centre.
+    r"""Return the mean over valid positions of the squared difference of the similarities to the class center.
 
     With :math:`m_c` the mean of an image's features at the positions of class c, and :math:`y_i` the class of
     position i,
 
     .. math:: \frac{1}{|V|} \sum_{i \in V} \big( \cos(f^S_i, m^S_{y_i}) - \cos(f^T_i, m^T_{y_i}) \big)^2
 
-    Gradient flows through the centres too.
+    The gradient also flows through the centers.
 
     Args:
         student: Features, shape (N, C, H, W).
         teacher: Features, shape (N, C', H, W), any number of channels; no gradient reaches it.
         labels: Class indices, shape (N, H', W'); required.
-        num_classes: Labels from this number up do not count; None reads the classes from the labels, which
-            waits for the device.
-        ignore_index: Label of the positions that do not count.
+        num_classes: Number of classes. Labels from this number up are ignored. None reads the classes from the labels,
+            which synchronizes with the device.
+        ignore_index: Label of ignored positions.
 
     Raises:
         ValueError: If N, H or W differ, or labels are missing.
 
+    Example:
+        >>> import torch
+        >>> from segdistill.losses import ifvd
+        >>> student, teacher = torch.eye(4).view(1, 4, 2, 2), torch.ones(1, 4, 2, 2)  # positions orthogonal; all alike
+        >>> labels = torch.zeros(1, 2, 2, dtype=torch.long)  # one class: cosine 1/2 to its center, and 1
+        >>> round(ifvd(student, teacher, labels).item(), 4)
+        0.25
+
     Reference: Wang et al., ECCV 2020,
     https://www.ecva.net/papers/eccv_2020/papers_ECCV/html/230_ECCV_2020_paper.php. The released code adds nothing at
-    void positions but divides by all positions: its value is this one times the share of valid positions.
+    void positions but divides by the number of all positions: its value is this one times the share of valid positions.
     """
     check_shapes(student, teacher, any_channels=True)
     member = class_members(labels, student, num_classes=num_classes, ignore_index=ignore_index)
@@ -47,10 +55,10 @@ def ifvd(
 
 
 def _similarity_to_centre(features: Tensor, member: Tensor) -> Tensor:
-    """Cosine similarity of each of ``features`` (N, C, H * W) to its class's centre, (N, H * W)."""
+    """Return the cosine similarity of each of ``features`` (N, C, H * W) to the center of its class, (N, H * W)."""
     one_hot = member.to(features.dtype)
-    centres = unit(features @ one_hot, dim=1)  # (N, C, classes); the length of a centre does not matter
-    similarity = unit(features, dim=1).mT @ centres  # (N, H * W, classes)
+    centers = unit(features @ one_hot, dim=1)  # (N, C, classes); the length of a center does not matter
+    similarity = unit(features, dim=1).mT @ centers  # (N, H * W, classes)
     return (similarity * one_hot).sum(dim=2)
 
 

@@ -1,4 +1,4 @@
-"""Pixel-wise KD: match the teacher's class distribution at every pixel."""
+"""KD, knowledge distillation of logits: match the teacher's class distribution at every pixel."""
 
 from torch import Tensor, nn
 
@@ -16,7 +16,7 @@ def kd(
     temperature: Positive = 1.0,
     ignore_index: int = 255,
 ) -> Tensor:
-    r"""Mean over valid pixels of the divergence of the class distributions, in nats.
+    r"""Return the mean over valid pixels of the divergence of the class distributions, in nats.
 
     .. math:: \tau^2\, \frac{1}{|V|} \sum_{i \in V}
         \mathrm{KL}\big(\sigma(z^T_i / \tau) \,\Vert\, \sigma(z^S_i / \tau)\big)
@@ -25,15 +25,22 @@ def kd(
         student: Logits, shape (N, C, H, W), or (N, C) for image classification.
         teacher: Logits, same shape; no gradient reaches it.
         labels: Class indices, shape (N, H', W'), or (N,); None counts every pixel.
-        temperature: Of both softmaxes, > 0.
-        ignore_index: Label of the pixels that do not count.
+        temperature: Temperature of both softmaxes, > 0.
+        ignore_index: Label of ignored pixels.
 
     Raises:
         ValueError: If the shapes differ.
 
-    Reference: Hinton et al., 2015, https://arxiv.org/abs/1503.02531, at every pixel; Eq. 1 of AICSD, Eq. 2 of
-    GSKD. Released segmentation code counts void pixels too; AICSD's averages over the C classes as well, so
-    its weight 10 is 10 / C here.
+    Example:
+        >>> import torch
+        >>> from segdistill.losses import kd
+        >>> x = torch.tensor([[[[1.0, 2.0], [3.0, 4.0]], [[4.0, 3.0], [2.0, 1.0]]]])  # (1, 2, 2, 2)
+        >>> round(kd(x, x.flip(1)).item(), 4)
+        1.5888
+
+    Reference: Hinton et al., 2015, https://arxiv.org/abs/1503.02531, at every pixel; Eq. 1 of AICSD, Eq. 2 of GSKD.
+    Released segmentation code counts void pixels too. AICSD's code also averages over the C classes, so its weight 10
+    corresponds to 10 / C here.
     """
     check_shapes(student, teacher, dims=(4, 2))
     divergence = kl_divergence(student / temperature, teacher / temperature, dim=1)  # (N, H, W)

@@ -1,4 +1,4 @@
-"""Knowledge adaptation: match the teacher in an autoencoder's code, and in how alike every two positions are."""
+"""Knowledge adaptation: match the teacher in the code of an autoencoder, and the similarity of every two positions."""
 
 from collections.abc import Iterator
 from itertools import pairwise
@@ -15,41 +15,50 @@ from segdistill.losses.self_taught import SelfTaught
 
 
 class KnowledgeAdaptation(SelfTaught):
-    r"""Adaptation to the code of the teacher's features, plus affinity distillation on the features themselves.
+    r"""Adaptation to the code of the teacher's features, plus affinity distillation on the features.
 
-    With E the encoder of an autoencoder that has learned the teacher's features in a first stage, and C an adapter, a
-    3x3 convolution with batch normalisation and ReLU, trained with the student,
+    E is the encoder of an autoencoder, trained on the teacher's features in a first stage. C is an adapter trained with
+    the student: a 3x3 convolution with batch normalization and ReLU. The value is
 
     .. math:: w_{\mathrm{adapt}} \frac{1}{|I|} \sum_{j \in I} \bigg\Vert \frac{C(F_S)_j}{\Vert C(F_S)_j \Vert_2}
         - \frac{E(F_T)_j}{\Vert E(F_T)_j \Vert_2} \bigg\Vert_1
         + w_{\mathrm{affinity}} \sum_i \Vert A^S_i - A^T_i \Vert_2,
         \quad A_{ij} = \frac{\cos(F_i, F_j)}{n}
 
-    for an image of n valid positions; I are the positions of the code, and the mean over images is taken. The code is
-    an eighth of the map, rounded up; the adapter's map is averaged to its size, over valid positions.
+    for an image of n valid positions, averaged over images. I are the positions of the code. The sides of the code are
+    an eighth of the map's, rounded up. The adapter's map is averaged over valid positions to the same size.
 
-    Three convolutions of stride 2 encode, three transposed ones decode, and minimise
-    :math:`\Vert F_T - D(E(F_T)) \Vert^2 + 10^{-7} \Vert E(F_T) \Vert_1`, the first a mean over the map, the second
-    a sum over an image's code.
+    The encoder has three convolutions of stride 2, the decoder D three transposed convolutions. They minimize
+    :math:`\Vert F_T - D(E(F_T)) \Vert^2 + 10^{-7} \Vert E(F_T) \Vert_1`. The first term is a mean over the map, the
+    second a sum over the code of an image.
 
     Args:
-        student_channels: Channels of the student's features.
-        teacher_channels: Channels of the teacher's.
-        latent_channels: Channels of the code; None takes half of the teacher's.
-        adapt_weight: Of the adaptation.
-        affinity_weight: Of the affinity distillation.
+        student_channels: Number of channels of the student's features.
+        teacher_channels: Number of channels of the teacher's features.
+        latent_channels: Number of channels of the code; None uses half of teacher_channels.
+        adapt_weight: Weight of the adaptation.
+        affinity_weight: Weight of the affinity distillation.
         first_stage: Share of the run's steps in which the autoencoder learns before the student does: an epoch in the
-            paper, one of thirty in torchdistill.
-        ignore_index: Label of the positions that do not count. The adapter sees them as zeros, and normalises over
-            them; the autoencoder, which learns the teacher and not the labels, sees all.
+            paper, one of thirty epochs in torchdistill.
+        ignore_index: Label of ignored positions. The adapter sees them as zeros, and its batch normalization includes
+            them. The autoencoder sees all positions, because it learns the teacher and not the labels.
 
     Raises:
         ValueError: For a hyper-parameter out of range.
 
-    Reference: He et al., CVPR 2019, https://arxiv.org/abs/1903.04688, for which no code was released. Norms, batch
-    normalisation between the autoencoder's layers and its width are those of torchdistill's version; the paper's own
-    norms could not be confirmed. That version takes the whole map as one vector in the adaptation, a map of affinities
-    for each channel, and convolutions without stride.
+    Example:
+        >>> import torch
+        >>> from segdistill.losses import KnowledgeAdaptation
+        >>> _ = torch.manual_seed(0)
+        >>> loss = KnowledgeAdaptation(student_channels=4, teacher_channels=8)
+        >>> student, teacher = torch.randn(2, 4, 16, 16), torch.randn(2, 8, 16, 16)
+        >>> round(loss(student, teacher).item(), 1)
+        89.7
+
+    Reference: He et al., CVPR 2019, https://arxiv.org/abs/1903.04688. No code was released. The norms, the width of the
+    autoencoder and the batch normalization between its layers follow torchdistill's version; the norms of the paper
+    could not be confirmed. Torchdistill differs in three ways: its adaptation treats the whole map as one vector, it
+    has a map of affinities for each channel, and its convolutions have no stride.
     """
 
     equal_channels = False
@@ -85,7 +94,7 @@ class KnowledgeAdaptation(SelfTaught):
         self.train()
 
     def train(self, mode: bool = True) -> Self:
-        """Set the mode; the autoencoder normalises by the batch in :meth:`inner_objective` only."""
+        """Set the mode. The autoencoder uses batch statistics in :meth:`inner_objective` only."""
         super().train(mode)
         self.encoder.eval()
         self.decoder.eval()
@@ -100,17 +109,17 @@ class KnowledgeAdaptation(SelfTaught):
             labels: Class indices, shape (N, H', W'); None counts every position.
 
         Raises:
-            ValueError: If the shapes differ, or the channels are not those given.
+            ValueError: If N, H or W differ, or the channels are not those of the constructor.
         """
         return _knowledge_adaptation(student, teacher, labels, loss=self)
 
     def inner_parameters(self) -> Iterator[nn.Parameter]:
-        """Yield the autoencoder's parameters; the adapter learns from the value."""
+        """Yield the parameters of the autoencoder. The adapter learns from the value."""
         yield from self.encoder.parameters()
         yield from self.decoder.parameters()
 
     def inner_objective(self, student: Tensor | None, teacher: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Return the autoencoder's objective, a scalar; neither the student nor the labels are looked at."""
+        """Return the objective of the autoencoder, a scalar. Student and labels are not used."""
         for part in (self.encoder, self.decoder):
             part.train(self.training)
         objective = _reconstruction(None, teacher, loss=self)
@@ -133,7 +142,7 @@ def _doubling(channels: int, out_channels: int, *, bias: bool = True) -> nn.Conv
 @loss_function
 def _reconstruction(student: None, teacher: Tensor, *, loss: KnowledgeAdaptation) -> Tensor:
     code: Tensor = call_in_dtype(loss.encoder, teacher)
-    # Decoding gives a multiple of 8, never less than the map.
+    # The sides of the decoded map are multiples of 8, and at least those of the map.
     decoded: Tensor = call_in_dtype(loss.decoder, code)[..., : teacher.shape[2], : teacher.shape[3]]
     return (teacher - decoded).square().mean() + 1e-7 * code.abs().sum() / len(code)
 
@@ -153,30 +162,30 @@ def _knowledge_adaptation(
     with torch.no_grad():
         code = call_in_dtype(loss.encoder, teacher)
     adapted = zero_void(call_in_dtype(loss.adapter, student), valid)
-    # A sum over the valid positions of a cell would do as well as their mean: only its direction counts.
+    # Not divided by the number of valid positions in a cell: only the direction of the mean matters.
     size = (code.shape[2], code.shape[3])
-    ours, share = (F.adaptive_avg_pool2d(x, size) for x in (adapted, valid[:, None].to(adapted.dtype)))
-    adaptation = masked_mean(_direction_distance(ours, code), share[:, 0] > 0)
+    pooled, share = (F.adaptive_avg_pool2d(x, size) for x in (adapted, valid[:, None].to(adapted.dtype)))
+    adaptation = masked_mean(_direction_distance(pooled, code), share[:, 0] > 0)
     rows = _squared_row_distances(*(unit(x.flatten(2), dim=1) for x in (student, visible)))
     affinity = _root(rows).sum(dim=1) / valid.sum(dim=(1, 2)).clamp(min=1)
     return loss.adapt_weight * adaptation + loss.affinity_weight * masked_mean(affinity, valid.flatten(1).any(dim=1))
 
 
 def _direction_distance(s: Tensor, t: Tensor) -> Tensor:
-    """L1 distance of the unit vectors at each position of two maps (N, C, h, w), shape (N, h, w)."""
+    """Return the L1 distance of the unit vectors at each position of two maps (N, C, h, w), shape (N, h, w)."""
     return (unit(s, dim=1) - unit(t, dim=1)).abs().sum(dim=1)
 
 
 def _squared_row_distances(s: Tensor, t: Tensor) -> Tensor:
-    """Squared L2 norm of each row of s^T s - t^T t, shape (N, n), for ``s`` (N, d, n) and ``t`` (N, d', n)."""
+    """Return the squared L2 norm of each row of s^T s - t^T t, (N, n), for ``s`` (N, d, n) and ``t`` (N, d', n)."""
     if s.shape[2] <= s.shape[1] + t.shape[1]:
         return (s.mT @ s - t.mT @ t).square().sum(dim=2)
-    # Many positions: the same numbers from d x d products, so that no (n, n) map is ever held. With u and v the vectors
-    # at a position, u^T (s s^T) u + v^T (t t^T) v - 2 u^T (s t^T) v; rounding may leave a negative zero.
+    # With many positions, d x d products give the same numbers without an (n, n) map. With u and v the vectors at a
+    # position: u^T (s s^T) u + v^T (t t^T) v - 2 u^T (s t^T) v. Rounding may make a zero negative.
     ss, tt, st = s @ s.mT, t @ t.mT, s @ t.mT
     return ((ss @ s - 2 * (st @ t)) * s).sum(dim=1).add((tt @ t * t).sum(dim=1)).clamp(min=0)
 
 
 def _root(squares: Tensor) -> Tensor:
-    """Square root whose gradient is zero, not infinite, at zero."""
+    """Return the square root, with gradient zero instead of infinity at zero."""
     return squares.masked_fill(squares == 0, 1).sqrt().masked_fill(squares == 0, 0)

@@ -1,4 +1,4 @@
-"""The loss protocol: what a Term reads from a loss, and the default of each where it is absent."""
+"""The protocol of a loss: the attributes that a Term reads from it, and their defaults."""
 
 from collections.abc import Callable
 from functools import partial
@@ -13,23 +13,23 @@ class Loss(Protocol):
     """A callable ``(student, teacher, labels) -> scalar`` and the attributes that a Term reads from it.
 
     Any function or module with this signature is a loss. An attribute that it does not declare has the default given
-    here, which is safe for every loss. A function declares one by assignment, ``my_loss.mean_over = "pixels"``, a
-    module as a class attribute or in its constructor.
+    here, which is safe for every loss. A function declares an attribute by assignment, such as
+    ``my_loss.mean_over = "pixels"``. A module declares it as a class attribute or in its constructor.
 
     Attributes:
-        equal_channels: Student and teacher must have the same number of channels: where they differ, the Term adds a
+        equal_channels: Student and teacher must have the same number of channels. Where they differ, the Term adds a
             1x1 convolution. Default True.
         needs_teacher: The loss reads the teacher's features. If False, it is called with None in their place. A loss
-            that declares True cannot be the task. Default True.
+            that declares True cannot be the task loss. Default True.
         takes_aux: ``student`` may be a tuple of the logits and the auxiliary head's logits (or None). Default False.
         reads_classes: The channels are scores of at least two classes, for a softmax or an argmax over them. Default
             False.
         mean_over: What the value is a mean over, so that an accumulated step can weight its parts: valid "pixels" of
-            the compared map (of the labels, for a loss without a teacher), or "images" that have one. "batch" for any
-            other value, such as a relation between images; its parts have equal weights. Default "batch".
+            the compared map (of the labels, for a loss without a teacher), or "images" with a valid pixel. "batch" for
+            any other value, such as a relation between images; its parts have equal weights. Default "batch".
 
-    A loss may also have an attribute ``ignore_index``, the label of the pixels that do not count. It must be that of
-    the Distiller.
+    A loss may also have an attribute ``ignore_index``, the label of ignored pixels. It must equal that of the
+    Distiller.
     """
 
     equal_channels: bool = True

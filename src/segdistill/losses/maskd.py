@@ -9,32 +9,41 @@ from segdistill.losses._ops import masked_mean
 
 
 class MasKD(MaskTokens):
-    r"""Squared difference inside each mask, mean over images, masks and channels.
+    r"""Squared difference inside each mask, averaged over images, masks and channels.
 
     With :math:`m_t = \sigma(k_t^\top F_T)` the mask of token t on the teacher's map,
 
     .. math:: \frac{1}{2 N T C} \sum_{n,t,c}
         \frac{\sum_i m_{t,i}^2 (F_{S,c,i} - F_{T,c,i})^2}{\sum_i m_{t,i} + 10^{-5}}
 
-    The tokens learn in a first stage: the cross-entropy of the teacher's map under the sum of its masks, at the map's
-    resolution, plus the mean Dice coefficient of two masks. The value leaves them as they are.
+    The tokens learn in a first stage. Its objective is the cross-entropy of the teacher's map times the sum of its
+    masks, at the map's resolution, plus the mean Dice coefficient of two masks. The value passes them no gradient.
 
     Args:
-        channels: Channels of the teacher's map.
+        channels: Number of channels of the teacher's map.
         tokens: Number of masks.
-        num_classes: Number of classes; None, or the number of channels, for maps that are class scores. For features a
-            1x1 convolution to so many channels predicts the classes in the first stage.
+        num_classes: Number of classes; None, or the number of channels, for maps of class scores. For features, a 1x1
+            convolution predicts the classes in the first stage.
         first_stage: Share of the run's steps in which the tokens learn before the student does.
-        ignore_index: Label of the positions that do not count.
+        ignore_index: Label of ignored positions.
 
     Raises:
         ValueError: For a hyper-parameter out of range.
 
-    Reference: Huang et al., ICLR 2023, https://arxiv.org/abs/2205.14589, as in the code released for segmentation, on
-    class scores: 10k steps for the tokens, then 40k. That code counts void positions, upsamples the masked scores to
-    the labels, and has the teacher in training mode meanwhile. Its first stage for features (detection) runs
-    the rest of the teacher on the masked map, where a 1x1 convolution stands here; masks weighted by a head of their
-    own, and masks of the student, which that version adds, are left out.
+    Example:
+        >>> import torch
+        >>> from segdistill.losses import MasKD
+        >>> x = torch.tensor([[[[1.0, 2.0], [3.0, 4.0]], [[4.0, 3.0], [2.0, 1.0]]]])  # (1, 2, 2, 2)
+        >>> loss = MasKD(channels=2)
+        >>> labels = torch.zeros(1, 2, 2, dtype=torch.long)
+        >>> round(loss(x, x + 2, labels).item(), 1)  # new masks are about 0.5 everywhere
+        1.0
+
+    Reference: Huang et al., ICLR 2023, https://arxiv.org/abs/2205.14589, following the code released for segmentation,
+    on class scores: 10k steps for the tokens, then 40k. In the first stage that code counts void positions, upsamples
+    the masked scores to the labels, and has the teacher in training mode. The released version for features (detection)
+    runs the rest of the teacher on the masked map; here a 1x1 convolution does. That version also has a head that
+    weights the masks, and masks of the student, which are not included.
     """
 
     mean_over = "images"
@@ -72,7 +81,7 @@ class MasKD(MaskTokens):
         return _maskd(student, teacher, labels, loss=self)
 
     def masked(self, teacher: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the map under the sum of its masks, and how much these overlap."""
+        """Return the map times the sum of its masks, and the overlap of the masks."""
         masks = draw_masks(self.tokens[0], teacher, valid)
         return masks.sum(dim=1, keepdim=True) * teacher, mean_overlap(masks)
 
@@ -81,7 +90,7 @@ class MasKD(MaskTokens):
 def _maskd(student: Tensor, teacher: Tensor, labels: Tensor | None, *, loss: MasKD) -> Tensor:
     valid = loss.counted(student, teacher, labels)
     masks = draw_masks(loss.tokens[0].detach(), teacher, valid).flatten(2)  # (N, tokens, H * W)
-    # As a product of matrices: the masked maps (N, tokens, C, H, W) are never held.
+    # A product of matrices, so that the masked maps (N, tokens, C, H, W) are never held.
     sums = masks.square() @ (student - teacher).square().flatten(2).mT  # (N, tokens, C)
     means = sums / (masks.sum(dim=2, keepdim=True) + 1e-5)
     return masked_mean(means.mean(dim=(1, 2)) / 2, valid.flatten(1).any(dim=1))

@@ -1,4 +1,4 @@
-"""MD: match the class probabilities, and how much they change from each pixel to its neighbours."""
+"""MD: match the class probabilities, and how much they change from each pixel to its neighbors."""
 
 import torch
 import torch.nn.functional as F
@@ -8,7 +8,7 @@ from segdistill.losses._checks import NonNegative
 from segdistill.losses._declare import loss_function, module_of
 from segdistill.losses._ops import check_shapes, masked_mean, valid_at
 
-# Half of the eight neighbours, as (rows down, columns right); each pair of pixels counts for both of them.
+# Half of the eight neighbors, as (rows down, columns right). Each pair of pixels counts for both pixels.
 NEIGHBOURS = ((0, 1), (1, -1), (1, 0), (1, 1))
 
 
@@ -22,10 +22,10 @@ def md(
     first: NonNegative = 1.0,
     ignore_index: int = 255,
 ) -> Tensor:
-    r"""Mean over valid pixels of the squared distances of the probabilities and of the consistency maps.
+    r"""Return the mean over valid pixels of the squared distances of the probabilities and of the consistency maps.
 
-    With :math:`p_i` the softmax of pixel i's logits and :math:`B(i)` its neighbours among the eight that lie in the
-    image and are valid,
+    With :math:`p_i` the softmax of the logits at pixel i, and :math:`B(i)` those of its eight neighbors that are inside
+    the image and valid,
 
     .. math:: \frac{1}{|V|} \sum_{i \in V} \Big[ \lambda_0 \Vert p^S_i - p^T_i \Vert_2^2
         + \lambda_1 (c^S_i - c^T_i)^2 \Big], \qquad c_i = \sum_{j \in B(i)} \Vert p_i - p_j \Vert_2
@@ -33,18 +33,24 @@ def md(
     Args:
         student: Logits, shape (N, C, H, W).
         teacher: Logits, same shape; no gradient reaches it.
-        labels: Class indices, shape (N, H', W'): void pixels count neither themselves nor as neighbours; None
-            counts all.
+        labels: Class indices, shape (N, H', W'). Void pixels are ignored, also as neighbors; None uses all pixels.
         zero: Weight :math:`\lambda_0` of the zero-order consistency, the probabilities.
         first: Weight :math:`\lambda_1` of the first-order consistency, the changes.
-        ignore_index: Label of the pixels that do not count.
+        ignore_index: Label of ignored pixels.
 
     Raises:
         ValueError: If the shapes differ or have no positions.
 
-    Reference: Xie et al., 2018, https://arxiv.org/abs/1810.08476, as two later papers tell it, in Table I and
-    section II of AICSD and in the related work of I2CKD: neither the paper's own equations nor any code were at
-    hand. That the distances are those of softmax maps, squared and averaged, and both weights are choices made here.
+    Example:
+        >>> import torch
+        >>> from segdistill.losses import md
+        >>> x = torch.tensor([[[[1.0, 2.0], [3.0, 4.0]], [[4.0, 3.0], [2.0, 1.0]]]])  # (1, 2, 2, 2)
+        >>> round(md(x, x.flip(1)).item(), 4)
+        1.0328
+
+    Reference: Xie et al., 2018, https://arxiv.org/abs/1810.08476, as described by two later papers, in Table I and
+    section II of AICSD and in the related work of I2CKD. Neither the equations of the paper nor any code were
+    available. Choices made here: distances between softmax maps, squared and averaged, and both weights.
     """
     check_shapes(student, teacher)
     valid = valid_at(labels, student, ignore_index)  # (N, H, W)
@@ -55,7 +61,7 @@ def md(
 
 
 def _consistency(p: Tensor, valid: Tensor) -> Tensor:
-    """Sum over the neighbours of the distance to each, (N, H, W)."""
+    """Return the sum of the distances to the neighbors, (N, H, W)."""
     total = torch.zeros_like(p[:, 0])
     h, w = total.shape[1:]
     for down, right in NEIGHBOURS:

@@ -8,28 +8,36 @@ from segdistill.losses._ops import check_shapes, gram_distance, masked_mean, uni
 
 @loss_function(equal_channels=False, mean_over="images")
 def nst(student: Tensor, teacher: Tensor, labels: Tensor | None = None, *, ignore_index: int = 255) -> Tensor:
-    r"""Mean over images of the squared maximum mean discrepancy between the channels of the two maps.
+    r"""Return the mean over images of the squared maximum mean discrepancy between the channels of the two maps.
 
     With :math:`f_c` the map of channel c over all positions, divided by its L2 norm, and the kernel
-    :math:`k(a, b) = (a^\top b)^2`,
+    :math:`k(a, b) = (a^\top b)^2`, the squared discrepancy is
 
     .. math:: \frac{1}{C^2} \sum_{c,c'} k(f^S_c, f^S_{c'}) + \frac{1}{C'^2} \sum_{c,c'} k(f^T_c, f^T_{c'})
         - \frac{2}{C C'} \sum_{c,c'} k(f^S_c, f^T_{c'})
 
-    It is computed as :math:`\Vert F_S^\top F_S / C - F_T^\top F_T / C' \Vert_F^2`, the same number, from whichever
-    matrices are smaller: those between channels or those between positions.
+    It is computed as the equal :math:`\Vert F_S^\top F_S / C - F_T^\top F_T / C' \Vert_F^2`, from the smaller matrices:
+    those between channels or those between positions.
 
     Args:
         student: Features, shape (N, C, H, W).
         teacher: Features, shape (N, C', H, W), any number of channels; no gradient reaches it.
-        labels: Class indices, shape (N, H', W'): void positions are left out of the patterns; None counts all.
-        ignore_index: Label of the positions that do not count.
+        labels: Class indices, shape (N, H', W'). Void positions are excluded from the patterns; None uses all
+            positions.
+        ignore_index: Label of ignored positions.
 
     Raises:
         ValueError: If N, H or W differ.
 
-    Reference: Huang and Wang, 2017, https://arxiv.org/abs/1707.01219, with the polynomial kernel of degree 2. The
-    value is that of RepDistiller's code, which pools the larger of two maps to a square one.
+    Example:
+        >>> import torch
+        >>> from segdistill.losses import nst
+        >>> student, teacher = torch.eye(4).view(1, 4, 2, 2), torch.ones(1, 4, 2, 2)  # channels orthogonal; all alike
+        >>> round(nst(student, teacher).item(), 4)
+        0.75
+
+    Reference: Huang and Wang, 2017, https://arxiv.org/abs/1707.01219, with the polynomial kernel of degree 2. The value
+    equals that of RepDistiller's code, which pools the larger of two maps to a square.
     """
     check_shapes(student, teacher, any_channels=True)
     valid = valid_at(labels, student, ignore_index)  # (N, H, W)

@@ -1,4 +1,4 @@
-"""OFD, overhaul of feature distillation: match what the teacher's features hold above a margin, layer by layer."""
+"""OFD, overhaul of feature distillation: match the teacher's features above a margin, in several layers."""
 
 import math
 from collections.abc import Sequence
@@ -14,34 +14,46 @@ from segdistill.losses._processes import summed
 
 
 class OFD(nn.Module):
-    r"""Squared distance to the teacher's features, where these say something.
+    r"""Squared distance to the teacher's features, except where both networks are inactive.
 
-    With the teacher's features cut off below at a negative margin a channel, :math:`t = \max(f^T, m_c)`, and the
-    student's behind a connector (1x1 convolution and batch normalisation) :math:`s`, the mean over images of
+    With the teacher's features clipped from below at a negative margin per channel, :math:`t = \max(f^T, m_c)`, and the
+    student's features after a connector (1x1 convolution and batch normalization), :math:`s`, the value is the mean
+    over images of
 
     .. math:: \sum_{l=1}^{L} 2^{l-L} \sum_{i,c} [ s_{ic} > t_{ic} \text{ or } t_{ic} > 0 ] (s_{ic} - t_{ic})^2
 
-    over the maps l, shallow to deep: where the teacher is silent the student need only be silent too. The inner sum
-    grows with the map and its width; the published weights belong to it. The batch normalisation leaves void positions
-    out.
+    over the maps l, shallow to deep. Where the teacher is inactive (t <= 0), the student is only penalized above t. The
+    inner sum grows with the size and the width of the map; the published weights belong to this sum. The batch
+    normalization excludes void positions.
 
-    The margin of a channel is the mean of its negative responses. Given, it stays; else it is measured: the mean over
-    all that the teacher has answered in training so far, in all processes, and 0 for a channel never negative.
+    The margin of a channel is the mean of its negative responses. A given margin does not change. Otherwise it is
+    measured: the mean over all negative responses that the loss has seen in training mode, in all processes, and 0 for
+    a channel that was never negative.
 
     Args:
-        student_channels: Channels of each of the student's maps, shallow to deep.
-        teacher_channels: Channels of the teacher's.
+        student_channels: Number of channels of each of the student's maps, shallow to deep.
+        teacher_channels: Number of channels of each of the teacher's maps.
         margin: One vector (C,) for each of the teacher's maps; see :func:`margin_of_batch_norm`. None measures it.
-        ignore_index: Label of the positions that do not count.
+        ignore_index: Label of ignored positions.
 
     Raises:
-        ValueError: If the numbers of maps differ, or a margin has not the teacher's channels.
+        ValueError: If the numbers of maps differ, or a margin does not have the teacher's channels.
 
-    Reference: Heo et al., ICCV 2019, https://arxiv.org/abs/1904.01866. The divisors 8, 4, 2, 1 of four maps are the
-    released code's for the four stages in segmentation, and the same rule its for classification; its 1 and 16 for
-    DeepLab's head and decoder are left out. That code counts void positions, sets its teacher to batch statistics,
-    and trains the connectors alone in a first epoch. The paper's features are those before a ReLU: behind one there
-    is no negative response, and what remains is the distance where the teacher answers or the student does.
+    Example:
+        >>> import torch
+        >>> from segdistill.losses import OFD
+        >>> _ = torch.manual_seed(0)
+        >>> loss = OFD(student_channels=[1], teacher_channels=[1])
+        >>> student = (torch.tensor([[[[-1.0, 1.0], [-1.0, 1.0]]]]),)
+        >>> round(loss(student, (torch.zeros(1, 1, 2, 2),)).item(), 2)  # two positions where only the student is active
+        2.0
+
+    Reference: Heo et al., ICCV 2019, https://arxiv.org/abs/1904.01866. The divisors 8, 4, 2, 1 of four maps are those
+    of the released code for the four stages in segmentation, and its code for classification follows the same rule. Its
+    divisors 1 and 16 for DeepLab's head and decoder are not included. That code counts void positions, uses batch
+    statistics in the teacher, and trains the connectors alone in a first epoch. The paper compares features before a
+    ReLU. Features after a ReLU have no negative responses: the margin is 0, and the distance counts wherever the
+    teacher or the student is active.
     """
 
     equal_channels = False
@@ -60,7 +72,7 @@ class OFD(nn.Module):
         super().__init__()
         counts = {len(student_channels), len(teacher_channels), len(teacher_channels if margin is None else margin)}
         if len(counts) > 1:
-            raise ValueError("student_channels, teacher_channels and margin must have one entry a map, as many of each")
+            raise ValueError("student_channels, teacher_channels and margin must have one entry per map, equally many")
         self.student_channels = tuple(student_channels)
         self.teacher_channels = tuple(teacher_channels)
         self.ignore_index = ignore_index
@@ -72,12 +84,13 @@ class OFD(nn.Module):
         """Return the loss, a scalar.
 
         Args:
-            student: Features, each (N, C, H, W) with its own C, H and W.
-            teacher: As many of the same N, H and W; no gradient reaches them.
+            student: Tuple of features (N, C, H, W). C, H and W may differ between maps.
+            teacher: The same number of maps, with the same N, H and W; no gradient reaches them.
             labels: Class indices, shape (N, H', W'); None counts every position.
 
         Raises:
-            ValueError: If these are no tuples of as many maps as the loss was built for, or the shapes differ.
+            ValueError: If student or teacher is not a tuple of the maps that the loss was built for, or the shapes
+                differ.
         """
         return _ofd(student, teacher, labels, loss=self)
 
@@ -98,7 +111,7 @@ class _Layer(nn.Module):
 
     Attributes:
         margin: Shape (C,), saved with the state.
-        negatives: How many responses of each channel it is the mean of, shape (C,).
+        negatives: Number of negative responses of each channel, of which the margin is the mean, shape (C,).
     """
 
     margin: Tensor
@@ -130,17 +143,17 @@ class _Layer(nn.Module):
 
 
 def margin_of_batch_norm(weight: Tensor, bias: Tensor) -> Tensor:
-    r"""Margin (C,) of features straight from a batch normalisation: their mean where they are negative.
+    r"""Return the margin (C,) of features that come from a batch normalization: their mean where they are negative.
 
-    With :math:`x \sim N(b, s^2)`, :math:`s = |w|`, and :math:`\varphi, \Phi` density and distribution of N(0, 1),
+    With :math:`x \sim N(b, s^2)`, :math:`s = |w|`, and :math:`\varphi, \Phi` the density and distribution of N(0, 1),
 
     .. math:: E[x \mid x < 0] = b - s \, \frac{\varphi(b / s)}{\Phi(-b / s)}
 
-    and -3 s for a channel that is hardly ever negative, :math:`\Phi(-b / s) \le 0.001`, as in the released code.
+    and -3 s for a channel that is rarely negative, :math:`\Phi(-b / s) \le 0.001`, as in the released code.
 
     Args:
-        weight: Weight of the teacher's batch normalisation, shape (C,).
-        bias: Its bias, shape (C,).
+        weight: Weight of the teacher's batch normalization, shape (C,).
+        bias: Bias of the teacher's batch normalization, shape (C,).
     """
     weight, bias = weight.detach(), bias.detach()
     scale = weight.abs()

@@ -1,4 +1,4 @@
-"""ReviewKD: the student's shallow features, joined with what its deeper ones say, match the teacher's."""
+"""ReviewKD: fuse the student's features from deep to shallow, and match the teacher's features at each level."""
 
 from collections.abc import Sequence
 
@@ -10,39 +10,49 @@ from segdistill.losses._checks import Count, checked
 from segdistill.losses._declare import loss_function
 from segdistill.losses._ops import call_in_dtype, check_maps, masked_mean, pool_valid, valid_at, zero_void
 
-# Cells a side of the pooled maps that are compared beside the full one.
+# Sides, in cells, of the pooled maps that are compared in addition to the full map.
 _SIDES = (4, 2, 1)
 
 
 class ReviewKD(nn.Module):
     r"""Hierarchical distance between the teacher's maps and the student's, fused from deep to shallow.
 
-    From the deepest map up, attention based fusion (ABF) joins each of the student's maps :math:`f_l` with the fused
-    map r of the one below,
+    Starting at the deepest map, attention based fusion (ABF) fuses each of the student's maps :math:`f_l` with the
+    fused map of the next deeper level,
 
     .. math:: x = \mathrm{conv}_1(f_l), \quad r_l = a_1 x + a_2 r_{l+1}, \quad
         (a_1, a_2) = \sigma(\mathrm{conv}([x, r_{l+1}])), \quad s_l = \mathrm{conv}_3(r_l)
 
-    where :math:`r_{l+1}` is resized by nearest neighbour, and the deepest r is x. The value is the sum over maps of the
-    hierarchical context loss (HCL), with :math:`p_0` the map itself and :math:`p_k` its average pooling to 4 x 4,
-    2 x 2 and 1 x 1 cells, those that are smaller than the map,
+    where :math:`r_{l+1}` is resized by nearest neighbor, and the deepest r is x. The value is the sum over maps of the
+    hierarchical context loss (HCL). With :math:`p_0` the map and :math:`p_k` its average pooling to 4 x 4, 2 x 2 and
+    1 x 1 cells, where these are smaller than the map, the HCL is
 
     .. math:: \sum_k 2^{-k} \, \mathrm{mean} \big(p_k(s_l) - p_k(f^T_l)\big)^2 \Big/ \sum_k 2^{-k}
 
-    Void positions count in neither, and are zero to the student's convolutions, which see neighbours: what stands
-    there changes nothing, that they are there does.
+    Void positions are excluded from the HCL, and set to zero before the student's convolutions. Their content has no
+    effect, but their neighbors see the zeros.
 
     Args:
-        student_channels: Channels of each of the student's maps, shallow to deep.
-        teacher_channels: Channels of the teacher's.
-        width: Channels of the fused maps, or the student's deepest where these are fewer.
-        ignore_index: Label of the positions that do not count.
+        student_channels: Number of channels of each of the student's maps, shallow to deep.
+        teacher_channels: Number of channels of each of the teacher's maps.
+        width: Number of channels of the fused maps, at most the number of channels of the student's deepest map.
+        ignore_index: Label of ignored positions.
 
     Raises:
         ValueError: If the numbers of maps differ.
 
-    Reference: Chen et al., CVPR 2021, https://arxiv.org/abs/2104.09044. The released code takes maps for square, and
-    leaves out a pooling by the height alone; its factor min(1, epoch / 20) is a schedule.
+    Example:
+        >>> import torch
+        >>> from segdistill.losses import ReviewKD
+        >>> _ = torch.manual_seed(0)
+        >>> loss = ReviewKD(student_channels=[4, 8], teacher_channels=[8, 16])
+        >>> student = (torch.randn(2, 4, 8, 8), torch.randn(2, 8, 4, 4))
+        >>> teacher = (torch.randn(2, 8, 8, 8), torch.randn(2, 16, 4, 4))
+        >>> round(loss(student, teacher).item(), 2)
+        2.56
+
+    Reference: Chen et al., CVPR 2021, https://arxiv.org/abs/2104.09044. The released code assumes square maps, and
+    decides by the height alone which poolings to skip. Its factor min(1, epoch / 20) is a schedule.
     """
 
     equal_channels = False
@@ -60,7 +70,7 @@ class ReviewKD(nn.Module):
         super().__init__()
         if len(student_channels) != len(teacher_channels):
             raise ValueError(
-                "student_channels and teacher_channels must have one entry a map, "
+                "student_channels and teacher_channels must have one entry per map, "
                 f"got {len(student_channels)} and {len(teacher_channels)}"
             )
         self.student_channels = tuple(student_channels)
@@ -76,12 +86,13 @@ class ReviewKD(nn.Module):
         """Return the loss, a scalar.
 
         Args:
-            student: Features, shallow to deep, each (N, C, H, W) with its own C, H and W.
-            teacher: As many of the same N, H and W; no gradient reaches them.
+            student: Tuple of features (N, C, H, W), shallow to deep. C, H and W may differ between maps.
+            teacher: The same number of maps, with the same N, H and W; no gradient reaches them.
             labels: Class indices, shape (N, H', W'); None counts every position.
 
         Raises:
-            ValueError: If these are no tuples of as many maps as the loss was built for, or the shapes differ.
+            ValueError: If student or teacher is not a tuple of the maps that the loss was built for, or the shapes
+                differ.
         """
         return _reviewkd(student, teacher, labels, loss=self)
 
@@ -100,7 +111,7 @@ def _reviewkd(
 
 
 def _hierarchical(student: Tensor, teacher: Tensor, valid: Tensor) -> Tensor:
-    """The HCL of two maps (N, C, H, W) where ``valid`` (N, H, W)."""
+    """Return the HCL of two maps (N, C, H, W) where ``valid`` (N, H, W)."""
     difference = student - teacher  # pooling is linear
     sizes = [valid.shape[1:], *((side, side) for side in _SIDES if side < min(valid.shape[1:]))]
     pooled = [pool_valid(difference, valid, (height, width)) for height, width in sizes]
@@ -110,7 +121,7 @@ def _hierarchical(student: Tensor, teacher: Tensor, valid: Tensor) -> Tensor:
 
 
 class _Fusion(nn.Module):
-    """The ABF of one level; ``joins`` says whether there is a deeper one."""
+    """ABF of one level. ``joins`` is True if there is a deeper level."""
 
     def __init__(self, channels: int, width: int, out: int, *, joins: bool) -> None:
         super().__init__()
@@ -123,10 +134,10 @@ class _Fusion(nn.Module):
         self.attention = nn.Sequential(nn.Conv2d(2 * width, 2, 1), nn.Sigmoid()) if joins else None
 
     def forward(self, x: Tensor, deeper: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Return the map to compare (N, out, H, W), and the fused one (N, width, H, W) for the level above."""
+        """Return the map to compare (N, out, H, W), and the fused map (N, width, H, W) for the next shallower level."""
         x = self.enter(x)
         if self.attention is not None and deeper is not None:
             deeper = F.interpolate(deeper, x.shape[2:], mode="nearest")
-            ours, theirs = self.attention(torch.cat([x, deeper], dim=1)).split(1, dim=1)
-            x = ours * x + theirs * deeper
+            a1, a2 = self.attention(torch.cat([x, deeper], dim=1)).split(1, dim=1)
+            x = a1 * x + a2 * deeper
         return self.leave(x), x

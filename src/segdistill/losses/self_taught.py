@@ -1,4 +1,4 @@
-"""The shape of a loss that has parts with an objective of their own: a discriminator, mask tokens, an autoencoder."""
+"""Base class of losses with a model that has a separate objective: a discriminator, mask tokens, an autoencoder."""
 
 from collections.abc import Iterator
 
@@ -7,17 +7,17 @@ from torch import Tensor, nn
 
 
 class SelfTaught(nn.Module):
-    """A loss with parts that learn from an objective of their own, not from the student's.
+    """Base class of a loss with parts that learn from a separate objective, not from the value of the loss.
 
-    They learn beside the student, at every step (a discriminator), or before it (mask tokens, an autoencoder): for a
-    share ``first_stage`` of the run's steps, after which they are frozen. A :class:`segdistill.Distiller` adds
-    :meth:`inner_objective` to its total; the value of the loss sends these parts no gradient, and the objective sends
-    the student none, so one ``backward()`` serves both. Other parts, such as an adapter that learns from the loss's
-    value as the student does, are not among :meth:`inner_parameters`.
+    The parts learn either at every step, together with the student (a discriminator), or before the student (mask
+    tokens, an autoencoder). In the second case they learn for a share ``first_stage`` of the run's steps and are then
+    frozen. A :class:`segdistill.Distiller` adds :meth:`inner_objective` to its total. The value of the loss passes no
+    gradient to these parts, and the objective passes none to the student, so one ``backward()`` serves both. Other
+    parts, such as an adapter that learns from the value as the student does, are not in :meth:`inner_parameters`.
 
     Attributes:
-        first_stage: The share of the run's steps, counted from its number of student steps, that the parts learn
-            before the student does; 0 where they learn beside it.
+        first_stage: Length of the first stage, in which the parts learn before the student, as a share of the number of
+            the student's steps; 0 if they learn together with the student.
     """
 
     needs_teacher = True
@@ -28,12 +28,12 @@ class SelfTaught(nn.Module):
         raise NotImplementedError
 
     def inner_objective(self, student: Tensor | None, teacher: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Return the scalar that the parts minimise.
+        """Return the scalar that the parts minimize.
 
         Args:
             student: The student's feature, detached inside; None in a first stage, which has no student.
-            teacher: The teacher's, detached inside.
-            labels: As the loss itself takes them.
+            teacher: The teacher's feature, detached inside.
+            labels: The same labels as for the loss.
         """
         raise NotImplementedError
 

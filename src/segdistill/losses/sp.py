@@ -8,27 +8,35 @@ from segdistill.losses._ops import check_shapes, unit, valid_at, zero_void
 
 @loss_function(equal_channels=False)
 def sp(student: Tensor, teacher: Tensor, labels: Tensor | None = None, *, ignore_index: int = 255) -> Tensor:
-    r"""Mean squared difference of the row-normalised matrices of similarities between images.
+    r"""Return the mean squared difference of the row-normalized matrices of similarities between images.
 
-    With the rows of :math:`F` the flattened features of each of the N images and every row of
-    :math:`G = F F^\top` divided by its L2 norm,
+    With the flattened features of the N images as the rows of :math:`F`, and every row of :math:`G = F F^\top` divided
+    by its L2 norm,
 
     .. math:: \frac{1}{N^2} \Vert G_S - G_T \Vert_F^2
 
-    A batch of one image gives zero, and two images little more: their rows are all diagonal.
+    A batch of one image gives zero. Two images give little more, because the diagonal dominates their rows.
 
     Args:
         student: Features, shape (N, C, H, W), or (N, C).
-        teacher: Features with any number of channels C', else the same shape; no gradient reaches it.
-        labels: Class indices, shape (N, H', W'), or (N,): void positions are left out of the products, and
-            images without a valid one out of N; None counts all.
-        ignore_index: Label of the positions that do not count.
+        teacher: Features of the same shape, but with any number of channels C'; no gradient reaches it.
+        labels: Class indices, shape (N, H', W'), or (N,). Void positions are excluded from the products, and images
+            without a valid position from N; None uses everything.
+        ignore_index: Label of ignored positions.
 
     Raises:
         ValueError: If N, H or W differ.
 
-    Reference: Tung and Mori, 2019, https://arxiv.org/abs/1907.09682. The value is that of RepDistiller's code,
-    which also takes maps of different sizes. In several processes N is the batch of one.
+    Example:
+        >>> import torch
+        >>> from segdistill.losses import sp
+        >>> student = torch.eye(4)  # four images: all different
+        >>> teacher = torch.ones(4, 2)  # all alike
+        >>> round(sp(student, teacher).item(), 4)
+        0.25
+
+    Reference: Tung and Mori, 2019, https://arxiv.org/abs/1907.09682. The value equals that of RepDistiller's code,
+    which also accepts maps of different sizes. With several processes, N is the batch of one process.
     """
     check_shapes(student, teacher, dims=(4, 2), any_channels=True)
     valid = valid_at(labels, student, ignore_index)  # (N, H, W), or (N,)

@@ -1,4 +1,4 @@
-"""SRRL, softmax regression representation learning: features that the teacher's own classifier reads as its own."""
+"""SRRL, softmax regression representation learning: match the teacher's features and its classifier's response."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -10,29 +10,39 @@ from segdistill.losses._ops import call_in_dtype, check_channels, check_shapes, 
 
 
 class SRRL(nn.Module):
-    r"""Distance to the teacher's features, plus the distance of what the teacher's classifier makes of the two.
+    r"""Distance to the teacher's features, plus the distance of the teacher's classifier's outputs for both.
 
-    With the student's features behind a connector (1x1 convolution, batch normalisation, ReLU) :math:`s`, the
-    teacher's :math:`t`, and the teacher's frozen classifier :math:`z = W x + b`, the mean over what it classifies of
+    With the student's features after a connector (1x1 convolution, batch normalization, ReLU) :math:`s`, the teacher's
+    features :math:`t`, and the teacher's frozen classifier :math:`z(x) = W x + b`, the value is the mean over images or
+    positions of
 
     .. math:: \frac{1}{d} \Vert s - t \Vert_2^2 + \frac{1}{K} \Vert z(s) - z(t) \Vert_2^2
 
-    for d channels and K classes. A linear classifier classifies images, and s and t are means over positions; a 1x1
-    convolution classifies positions, and they are compared one by one: the dense analogue of the paper, which has
-    images only. The second term is :math:`\Vert W (s - t) \Vert_2^2`, the bias being the same. The batch normalisation
-    leaves void positions out.
+    for d channels and K classes. A linear classifier classifies images: s and t are means over positions. A 1x1
+    convolution classifies positions, which are compared one by one. This is the dense analogue of the paper, which has
+    images only. The second term is computed as :math:`\Vert W (s - t) \Vert_2^2 / K`, because the bias cancels. The
+    batch normalization excludes void positions.
 
     Args:
-        student_channels: Channels of the student's features.
-        classifier: The teacher's last layer, ``nn.Linear`` or 1x1 ``nn.Conv2d``, with its trained weights: they are
-            copied, and are neither parameters nor in the ``state_dict``.
-        ignore_index: Label of the positions that do not count.
+        student_channels: Number of channels of the student's features.
+        classifier: The teacher's last layer, ``nn.Linear`` or 1x1 ``nn.Conv2d``, with trained weights. They are copied,
+            and are neither parameters nor in the ``state_dict``.
+        ignore_index: Label of ignored positions.
 
     Raises:
-        ValueError: For another kind of classifier.
+        ValueError: If the classifier is of another kind.
+
+    Example:
+        >>> import torch
+        >>> from segdistill.losses import SRRL
+        >>> _ = torch.manual_seed(0)
+        >>> loss = SRRL(student_channels=4, classifier=torch.nn.Conv2d(8, 19, 1))
+        >>> student, teacher = torch.randn(2, 4, 8, 8), torch.randn(2, 8, 8, 8)
+        >>> round(loss(student, teacher).item(), 2)
+        2.02
 
     Reference: Yang et al., ICLR 2021, https://openreview.net/forum?id=ZzwDy_wiWv. The paper's first term is a squared
-    norm, d times this one; the released code, to which the weight belongs, takes the mean.
+    norm, d times this one. The released code, to which the weight belongs, uses the mean.
     """
 
     equal_channels = False
@@ -48,7 +58,7 @@ class SRRL(nn.Module):
         if not self.is_dense:
             self.mean_over = "images"
         self.ignore_index = ignore_index
-        # Follows .to(), and is otherwise the teacher's: neither trained nor saved.
+        # A buffer, so that it follows .to(). It belongs to the teacher and is neither trained nor saved.
         self.register_buffer("weight", _matrix(classifier), persistent=False)
         self.connector = Connector(student_channels, self.weight.shape[1])
 
@@ -57,11 +67,12 @@ class SRRL(nn.Module):
 
         Args:
             student: Features, shape (N, C, H, W), or (N, C) for a linear classifier.
-            teacher: What its classifier takes, of the same N, H and W, before any pooling; no gradient reaches it.
+            teacher: Input of the teacher's classifier before any pooling, of the same N, H and W; no gradient reaches
+                it.
             labels: Class indices, shape (N, H', W'), or (N,) for (N, C); None counts every position.
 
         Raises:
-            ValueError: If N, H or W differ, or a number of channels is not what the loss was built for.
+            ValueError: If N, H or W differ, or the channels are not those the loss was built for.
         """
         return _srrl(student, teacher, labels, loss=self)
 
@@ -82,15 +93,15 @@ def _srrl(student: Tensor, teacher: Tensor, labels: Tensor | None, *, loss: SRRL
 
 
 def _means(rows: Tensor, valid: Tensor) -> Tensor:
-    """Mean of the rows of each image that has any, shape (images, channels)."""
-    # Back on their map: a sum of rows by index would have no fixed order.
+    """Return the mean of the rows of each image that has any, shape (images, channels)."""
+    # The rows are written back to their map, because a sum of rows by index has no fixed order.
     maps = rows.new_zeros(*valid.shape, rows.shape[1]).index_put((valid,), rows)
     count = valid.sum(dim=(1, 2))
     return maps.sum(dim=(1, 2))[count > 0] / count[count > 0, None]
 
 
 def _matrix(classifier: nn.Module) -> Tensor:
-    """A copy of the classifier's weights, shape (classes, channels)."""
+    """Return a copy of the classifier's weights, shape (classes, channels)."""
     if isinstance(classifier, nn.Linear):
         return classifier.weight.detach().clone()
     if isinstance(classifier, nn.Conv2d) and classifier.kernel_size == (1, 1) and classifier.groups == 1:
