@@ -24,7 +24,8 @@ PAGES = [
 ]
 BRITISH = (
     r"\w*colour\w*", r"neighbour\w*", r"behaviour\w*", r"favour\w*", r"(?:de|re)?normalis\w*", r"initialis\w*",
-    r"optimis(?:e|er|ing|ation)\w*", r"minimis\w*", r"maximis\w*", r"summaris\w*", r"recognis\w*", r"generalis\w*", r"organis\w*",
+    r"optimis(?:e|er|ing|ation)\w*", r"minimis\w*", r"maximis\w*", r"summaris\w*", r"recognis\w*", r"generalis\w*",
+    r"organis\w*",
     r"randomis\w*", r"quantis\w*", r"serialis\w*", r"synchronis\w*", r"analys(?:e|ed|ing)", r"centre\w*", r"licence\w*",
     r"labell\w*", r"unlabell\w*", r"modell\w*", r"cancell(?:ed|ing)", r"artefact\w*", r"grey\w*", r"whilst",
     r"distils?",
