@@ -32,6 +32,11 @@ class TestCard:
             }
             assert defaults == dict(card.hyperparameters)
 
+    def test_void_is_255_unless_it_is_given(self, card: LossCard) -> None:
+        for callable_ in forms(card):
+            parameter = inspect.signature(callable_).parameters.get("ignore_index")
+            assert parameter is None or parameter.default == 255
+
     def test_student_teacher_labels_come_first(self, card: LossCard) -> None:
         for form in forms(card):
             parameters = list(inspect.signature(getattr(form, "forward", form)).parameters)

@@ -35,6 +35,11 @@ def test_two_positions_by_hand() -> None:
     assert csc(student, teacher).item() == pytest.approx((1 + 4 + 4 + 9) / 4)
 
 
+def test_one_position_by_hand() -> None:
+    student, teacher = torch.tensor(3.0).view(1, 1, 1, 1), torch.tensor(1.0).view(1, 1, 1, 1)
+    assert csc(student, teacher).item() == pytest.approx((9 - 1) ** 2)
+
+
 def test_close_features_keep_their_precision(rng: torch.Generator) -> None:
     teacher = torch.randn(1, 3, 16, 16, generator=rng)
     student = teacher + 1e-3 * torch.randn(1, 3, 16, 16, generator=rng)

@@ -233,3 +233,8 @@ def test_errors() -> None:
     student, teacher, _ = inputs()
     with pytest.raises(ValueError, match=r"student_channels=4 and teacher_channels=6, got student \(2, 3, 5, 7\)"):
         build()(student[:, :3], teacher)
+
+
+def test_the_rate_of_the_inner_optimizer() -> None:
+    (group,) = DiffKD(student_channels=3, teacher_channels=4).inner_optimizer().param_groups
+    assert group["lr"] == 1e-3
