@@ -13,7 +13,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "segdistill"
 MAY_IMPORT = {
     "__main__": {"cli", "system"},
     "cli": {"catalogue", "data", "distillation", "errors", "evaluation", "jobs", "models", "recipes", "reports",
-            "system", "training", ""},
+            "system", "training", "version"},
     "jobs": {"comparison", "data", "distillation", "errors", "evaluation", "models", "recipes", "runs", "system",
              "training"},
     "comparison": {"catalogue", "data", "distillation", "errors", "evaluation", "recipes", "reports", "runs", "system",
@@ -22,7 +22,7 @@ MAY_IMPORT = {
                  "system"},
     "evaluation": {"data", "distillation", "errors", "models", "outputs", "recipes", "reports", "runs", "system"},
     "reports": {"data", "errors", "runs", "system"},
-    "runs": {"data", "errors", "recipes", "system", ""},
+    "runs": {"data", "errors", "recipes", "system", "version"},
     "recipes": {"catalogue", "data", "errors"},
     "data": {"errors", "system"},
     "models": {"errors", "outputs", "system"},
@@ -33,6 +33,7 @@ MAY_IMPORT = {
     "outputs": {"errors"},
     "schedules": set(),
     "errors": set(),
+    "version": set(),
 }  # fmt: skip
 
 

@@ -8,7 +8,8 @@ and :func:`compare` run whole recipes.
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+from segdistill.version import __version__ as __version__
+
 __all__ = [
     "Distiller",
     "Ensemble",

@@ -6,10 +6,10 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from segdistill import __version__
 from segdistill.errors import Stopped, UserError
 from segdistill.system import threads
 from segdistill.system.working_folder import search_last
+from segdistill.version import __version__
 
 app = typer.Typer(
     help="Distill a large semantic-segmentation network into a small one.",

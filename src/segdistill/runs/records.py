@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 
-from segdistill import __version__
 from segdistill.errors import UserError
 from segdistill.system.atomic import unwritable, write_text
+from segdistill.version import __version__
 
 PACKAGES = ("torch", "torchvision", "lightning-fabric", "timm", "segmentation-models-pytorch", "numpy")
 
