@@ -18,7 +18,7 @@ test: $(READY)    ## the test suite
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto  # one process per core, one thread each
 
 test-oldest: $(OLDEST)/.ready    ## the test suite with the oldest versions that pyproject.toml permits
-	OMP_NUM_THREADS=1 $(OLDEST)/bin/python -m pytest --numprocesses auto
+	OMP_NUM_THREADS=1 $(OLDEST)/bin/python -m pytest --numprocesses auto -W "ignore::DeprecationWarning"
 
 lint: $(READY)    ## ruff (style and format) and mypy (strict)
 	$(BIN)/ruff check .

@@ -315,7 +315,7 @@ def test_a_bug_or_no_memory_ends_one_run_and_not_the_others(tmp_path: Path, cons
     methods = f"kd:terms.mine.loss={__name__}:bursts,kd"
     with pytest.raises(UserError, match=r"1 of 3 runs failed"):
         compare(planned(methods, "0"), tmp_path / "c", console=console)
-    assert "failed: RuntimeError: CUDA out of memory" in (tmp_path / "c/comparison.md").read_text()
+    assert "failed: term 'mine': CUDA out of memory" in (tmp_path / "c/comparison.md").read_text()
     assert (tmp_path / "c/kd-s0/result.json").exists()
 
 

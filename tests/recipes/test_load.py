@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from segdistill.errors import UserError
-from segdistill.recipes import BUILTIN, METHODS, load, to_yaml
+from segdistill.recipes import BUILTIN, METHODS, Network, load, to_yaml
 from segdistill.recipes.yaml import read
 
 
@@ -153,6 +153,18 @@ def test_a_changed_recipe_comes_back_from_its_yaml(changes: list[str], tmp_path:
     file = tmp_path / "quickstart.yaml"
     file.write_text(to_yaml(recipe))
     assert load(file) == recipe
+
+
+def test_another_model_drops_all_keys_of_the_old_one(tmp_path: Path) -> None:
+    old = "{model: mine:build, weights: a.pth, weights_key: net, mean: [0, 0, 0], std: [1, 1, 1], options: {a: 1}}"
+    (tmp_path / "base.yaml").write_text(f"recipe: quickstart\nstudent: {old}\n")
+    (tmp_path / "new.yaml").write_text("recipe: base.yaml\nstudent: {model: deeplabv3_resnet18}\n")
+    assert load(tmp_path / "base.yaml").student.weights_key == "net"
+    expected = Network(model="deeplabv3_resnet18")
+    assert load(tmp_path / "new.yaml").student == expected
+    assert load(tmp_path / "base.yaml", ["student.model=deeplabv3_resnet18"]).student == expected
+    kept = load(tmp_path / "base.yaml", ["student.weights=b.pth", "student.model=deeplabv3_resnet18"]).student
+    assert (kept.weights, kept.weights_key) == ("b.pth", None)
 
 
 def test_another_model_takes_none_of_the_old_ones_options(tmp_path: Path) -> None:

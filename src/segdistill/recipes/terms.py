@@ -1,10 +1,32 @@
-"""Terms of a recipe under another method: the user's settings are kept."""
+"""Terms of a recipe: those of its method, and the user's settings, which another method keeps."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from segdistill.catalogue.methods import Terms
+from segdistill.catalogue.methods import METHODS, Terms, terms_of
 from segdistill.catalogue.terms import complete
+from segdistill.errors import UserError
+from segdistill.recipes.schema import Recipe
+
+
+def method_terms(draft: Mapping[str, Any]) -> Terms:
+    """Return the terms of a draft's method."""
+    return terms_of(_method(draft), _own_methods(draft))
+
+
+def terms_of_any(draft: Mapping[str, Any]) -> set[str]:
+    """Return the names of the terms of all methods. A term set to null may belong to another method."""
+    return {name for terms in (*METHODS.values(), *_own_methods(draft).values()) for name in terms}
+
+
+def carried_terms(draft: Mapping[str, Any], changed: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the terms of a draft that are valid under the method of ``changed``."""
+    terms = draft.get("terms") or {}
+    if not isinstance(terms, dict):
+        raise UserError(f"terms: expected terms by name, as in {{kd: {{weight: 2}}}}, got {terms!r}")
+    if not terms or _method(draft) == _method(changed):
+        return terms
+    return carried(terms, method_terms(draft), method_terms(changed))
 
 
 def carried(terms: Mapping[str, Any], old: Terms, new: Terms) -> dict[str, Any]:
@@ -38,3 +60,15 @@ def own_part(name: str, term: Any, given: Mapping[str, Any]) -> Any:
         return term
     changed = {key: value for key, value in term.items() if key not in defaults or defaults[key] != value}
     return changed if complete(name, dict(given))["loss"] == defaults["loss"] else {**changed, **loss}
+
+
+def _method(draft: Mapping[str, Any]) -> str:
+    return str(draft.get("method", Recipe.model_fields["method"].default))
+
+
+def _own_methods(draft: Mapping[str, Any]) -> dict[str, Terms]:
+    """Return the section ``methods`` of a recipe: changes of named methods, and additional methods."""
+    methods = draft.get("methods") or {}
+    if not isinstance(methods, dict) or not all(isinstance(terms, dict) for terms in methods.values()):
+        raise UserError(f"methods: expected terms by method, as in {{gskd: {{gskd: {{samples: 8}}}}}}, got {methods!r}")
+    return methods
