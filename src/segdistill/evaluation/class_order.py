@@ -32,30 +32,30 @@ def names_beside(weights: Path) -> tuple[str, ...]:
 
 
 def put_in_order(
-    network: nn.Module, theirs: Sequence[str], ours: Sequence[str], what: str, *, initial: Collection[str] = ()
+    network: nn.Module, names: Sequence[str], classes: Sequence[str], what: str, *, initial: Collection[str] = ()
 ) -> None:
     """Reorder a network's scores to the order of the data set's classes, and log it; do nothing if the orders agree.
 
     The function permutes the rows of the classifier, so the logits, every feature and the classifier agree.
 
     Args:
-        network: The network, with scores in the order of ``theirs``; changed in place.
-        theirs: The class names that the network was trained with; empty or generated (``class 0``, ...) if unknown.
-        ours: The class names of the data set.
+        network: The network, with scores in the order of ``names``; changed in place.
+        names: The class names that the network was trained with; empty or generated (``class 0``, ...) if unknown.
+        classes: The class names of the data set.
         what: The name of the network in the log and in errors.
         initial: Names of tensors that were not loaded and so have no order.
 
     Raises:
         UserError: The names differ, or the classifier of the network cannot be found.
     """
-    if not _are_names(theirs) or not _are_names(ours) or len(theirs) != len(ours):
+    if not _are_names(names) or not _are_names(classes) or len(names) != len(classes):
         return  # names are unknown, or their numbers differ, which raises another error
-    old, new = [_plain(name) for name in theirs], [_plain(name) for name in ours]
+    old, new = [_plain(name) for name in names], [_plain(name) for name in classes]
     if old == new:
         return
     if set(old) != set(new) or len(set(old)) < len(old):
         raise UserError(
-            f"{what} has other classes than the data set: {_shown(theirs)}; the data set: {_shown(ours)}; take one "
+            f"{what} has other classes than the data set: {_shown(names)}; the data set: {_shown(classes)}; take one "
             "that was trained on these classes or, if only the names differ, change them in its student.json"
         )
     order = [old.index(name) for name in new]
@@ -64,16 +64,16 @@ def put_in_order(
             _reorder(network, order, initial)
     except FOREIGN as error:
         raise UserError(
-            f"{what} has the classes in another order, {_shown(theirs)}, than the data set, {_shown(ours)}, and its "
+            f"{what} has the classes in another order, {_shown(names)}, than the data set, {_shown(classes)}, and its "
             f"classifier cannot be reordered ({error}); list the data set's classes in the order of {what}"
         ) from None
-    _log.info("%s has the classes in another order, %s; its scores are reordered", what, _shown(theirs))
+    _log.info("%s has the classes in another order, %s; its scores are reordered", what, _shown(names))
 
 
-def are_other(theirs: Sequence[str], ours: Sequence[str]) -> bool:
+def are_other(names: Sequence[str], classes: Sequence[str]) -> bool:
     """Return True if the names of both are known and equal in number, but differ."""
-    known = _are_names(theirs) and _are_names(ours) and len(theirs) == len(ours)
-    return known and sorted(map(_plain, theirs)) != sorted(map(_plain, ours))
+    known = _are_names(names) and _are_names(classes) and len(names) == len(classes)
+    return known and sorted(map(_plain, names)) != sorted(map(_plain, classes))
 
 
 def _reorder(network: nn.Module, order: list[int], initial: Collection[str]) -> None:

@@ -1,6 +1,6 @@
 """Operations that several losses share: shape checks, void positions, means, similarities."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Any
 
@@ -13,6 +13,14 @@ from torch.utils.checkpoint import checkpoint
 def at_least_float32(x: Tensor) -> Tensor:
     """Cast a half-precision tensor to float32; return any other unchanged."""
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
+def random_on(
+    function: Callable[..., Tensor], *arguments: Any, generator: torch.Generator | None, device: torch.device
+) -> Tensor:
+    """Return ``function(*arguments)`` on ``device``, drawn on the device of the generator if there is one."""
+    source = device if generator is None else generator.device
+    return function(*arguments, generator=generator, device=source).to(device)
 
 
 def call_in_dtype(module: nn.Module, x: Tensor, *more: Tensor | None, learns: bool = True) -> Any:

@@ -9,7 +9,16 @@ from torch.utils.checkpoint import checkpoint
 
 from segdistill.losses._checks import Count, NonNegative, Positive, Range, checked
 from segdistill.losses._declare import loss_function
-from segdistill.losses._ops import call_in_dtype, check_shapes, hide_void, masked_mean, valid_at, zero_void
+from segdistill.losses._ops import (
+    call_in_dtype,
+    check_channels,
+    check_shapes,
+    hide_void,
+    masked_mean,
+    random_on,
+    valid_at,
+    zero_void,
+)
 
 # Numbers that the contrast holds at a time, in its distances and, on CUDA, their backward pass: 256 MB in float32.
 _NUMBERS_AT_A_TIME = 2**26
@@ -139,18 +148,13 @@ class AfDCD(nn.Module):
     def draw_kept(self, like: Tensor) -> Tensor:
         """Draw the positions of ``like`` (N, C, H, W) that are not masked, boolean (N, H, W)."""
         size = like[:, 0].shape
-        source = like.device if self.generator is None else self.generator.device
-        return torch.rand(size, generator=self.generator, device=source).to(like.device) >= self.mask_ratio
+        return random_on(torch.rand, *size, generator=self.generator, device=like.device) >= self.mask_ratio
 
 
 @loss_function
 def _af_dcd(student: Tensor, teacher: Tensor, labels: Tensor | None, *, loss: AfDCD) -> Tensor:
     check_shapes(student, teacher, any_channels=True)
-    if (student.shape[1], teacher.shape[1]) != (loss.student_channels, loss.teacher_channels):
-        raise ValueError(
-            f"expected student_channels={loss.student_channels} and teacher_channels={loss.teacher_channels}, "
-            f"got student {tuple(student.shape)} and teacher {tuple(teacher.shape)}"
-        )
+    check_channels(student, teacher, student_channels=loss.student_channels, teacher_channels=loss.teacher_channels)
     valid = valid_at(labels, student, loss.ignore_index)
     rebuilt = loss.rebuild(student, loss.draw_kept(student), valid)
     errors = zero_void(rebuilt - teacher, valid).square().sum(dim=(1, 2, 3))  # (N,)

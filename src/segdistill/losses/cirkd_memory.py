@@ -1,13 +1,11 @@
 """CIRKD, memory terms: match the similarity of every position to queues of the teacher's pixels and regions."""
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 
 from segdistill.losses._checks import Count, CountOrZero, Positive, checked
 from segdistill.losses._declare import loss_function
-from segdistill.losses._ops import call_in_dtype, check_shapes, class_members, similarity_divergence, unit
+from segdistill.losses._ops import call_in_dtype, check_shapes, class_members, random_on, similarity_divergence, unit
 from segdistill.losses._processes import gathered
 
 # Largest number of pixels of each class and image that enter the pixel queue in a step.
@@ -109,8 +107,9 @@ class CIRKDMemory(nn.Module):
                 nn.ReLU(),
                 nn.Conv2d(channels, channels, 1, bias=False),
             )
+        source = None if generator is None else generator.device
         for name, size in (("pixel", pixel_size), ("region", region_size)):
-            directions = self._random(torch.randn, num_classes, size, channels)
+            directions = torch.randn(num_classes, size, channels, generator=generator, device=source)
             self.register_buffer(f"{name}_queue", unit(directions, dim=2))
             self.register_buffer(f"{name}_next", torch.zeros(num_classes, dtype=torch.long))
 
@@ -140,7 +139,7 @@ class CIRKDMemory(nn.Module):
         _enqueue(self.region_queue, self.region_next, *gathered(regions[present], present.nonzero()[:, 1]))
 
         image, position, of_class = member.nonzero().unbind(dim=1)
-        order = self._random(torch.randperm, len(image), device=image.device)
+        order = random_on(torch.randperm, len(image), generator=self.generator, device=image.device)
         image, position, of_class = image[order], position[order], of_class[order]
         drawn = _rank(image * self.num_classes + of_class) < _PIXELS_AT_A_TIME
         pixels = embeddings.mT[image[drawn], position[drawn]]
@@ -148,15 +147,9 @@ class CIRKDMemory(nn.Module):
 
     def draw(self, queue: Tensor, contrast: int) -> Tensor:
         """Draw entries of ``queue``, at the same indices for every class, shape (channels, entries)."""
-        indices = self._random(torch.randperm, queue.shape[1], device=queue.device)
+        indices = random_on(torch.randperm, queue.shape[1], generator=self.generator, device=queue.device)
         indices = indices[: contrast // self.num_classes + 1]
         return queue[:, indices].flatten(0, 1).mT
-
-    def _random(self, function: Callable[..., Tensor], *sizes: int, device: torch.device | None = None) -> Tensor:
-        """Return random numbers on ``device``, drawn on the device of the generator if there is one."""
-        source = device if self.generator is None else self.generator.device
-        numbers = function(*sizes, generator=self.generator, device=source)
-        return numbers if device is None else numbers.to(device)
 
 
 @loss_function

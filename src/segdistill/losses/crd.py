@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from segdistill.losses._checks import Count, Positive, Share, checked
 from segdistill.losses._declare import loss_function
-from segdistill.losses._ops import call_in_dtype, check_channels, check_shapes, mean_of_valid, unit, valid_at
+from segdistill.losses._ops import call_in_dtype, check_channels, check_shapes, mean_of_valid, random_on, unit, valid_at
 from segdistill.losses._processes import gathered, summed
 
 _EPSILON = 1e-7  # in the logarithms, as in the released code
@@ -136,10 +136,8 @@ class CRD(nn.Module):
 
     def draw(self) -> Tensor:
         """Draw the indices of negatives in the queues, shape (K,)."""
-        device = self.student_memory.device
-        source = device if self.generator is None else self.generator.device
-        indices = torch.randperm(len(self.student_memory), generator=self.generator, device=source)
-        return indices[: self.negatives].to(device)
+        size, device = len(self.student_memory), self.student_memory.device
+        return random_on(torch.randperm, size, generator=self.generator, device=device)[: self.negatives]
 
     @torch.no_grad()
     def partition_of(self, exponentials: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """DiffKD: denoise the student's features with a diffusion model of the teacher's features, then match the teacher."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Annotated
 
 import torch
@@ -10,7 +10,15 @@ from torch import Tensor, nn
 from segdistill.losses._checks import Count, Range, checked
 from segdistill.losses._declare import loss_function
 from segdistill.losses._diffusion import LEFT, STEPS, Bottleneck, Denoiser, batch_norm, denoised
-from segdistill.losses._ops import call_in_dtype, check_shapes, masked_mean, valid_at, zero_void
+from segdistill.losses._ops import (
+    call_in_dtype,
+    check_channels,
+    check_shapes,
+    masked_mean,
+    random_on,
+    valid_at,
+    zero_void,
+)
 from segdistill.losses.self_taught import SelfTaught
 
 
@@ -129,26 +137,17 @@ class DiffKD(SelfTaught):
         """Return Adam with learning rate 1e-3, which suits features of any scale: a choice made here."""
         return torch.optim.Adam(self.inner_parameters(), lr=1e-3)
 
-    def _random(self, function: Callable[..., Tensor], *arguments: object, device: torch.device) -> Tensor:
-        """Return random numbers on ``device``, drawn on the device of the generator if there is one."""
-        source = device if self.generator is None else self.generator.device
-        return function(*arguments, generator=self.generator, device=source).to(device)
-
 
 @loss_function
 def _distance(student: Tensor, teacher: Tensor, labels: Tensor | None, *, loss: DiffKD) -> Tensor:
     check_shapes(student, teacher, any_channels=True)
-    if student.shape[1] != loss.student_channels or teacher.shape[1] != loss.teacher_channels:
-        raise ValueError(
-            f"features must have student_channels={loss.student_channels} and teacher_channels={loss.teacher_channels},"
-            f" got student {tuple(student.shape)} and teacher {tuple(teacher.shape)}"
-        )
+    check_channels(student, teacher, student_channels=loss.student_channels, teacher_channels=loss.teacher_channels)
     valid = valid_at(labels, student, loss.ignore_index)
     with torch.no_grad():
         target = call_in_dtype(loss.encoder, teacher)
     features = call_in_dtype(loss.connector, zero_void(student, valid))
     share = call_in_dtype(loss.noise_adapter, features)  # (N, 1, 1, 1)
-    noise = loss._random(torch.randn, features.shape, device=features.device)
+    noise = random_on(torch.randn, features.shape, generator=loss.generator, device=features.device)
     noisy = share * features + (1 - share) * noise
     clean = denoised(noisy, lambda maps, step: call_in_dtype(loss.denoiser, maps, step, learns=False), loss.steps)
     return masked_mean((call_in_dtype(loss.projector, clean) - target).square().mean(dim=1), valid)
@@ -159,8 +158,8 @@ def _model_error(_: Tensor, teacher: Tensor, *, loss: DiffKD) -> Tensor:
     code = call_in_dtype(loss.encoder, teacher)
     reconstruction_error = F.mse_loss(call_in_dtype(loss.decoder, code), teacher)
     clean = code.detach()
-    noise = loss._random(torch.randn, clean.shape, device=clean.device).to(clean)
-    step = loss._random(torch.randint, STEPS, (len(clean),), device=clean.device)
+    noise = random_on(torch.randn, clean.shape, generator=loss.generator, device=clean.device).to(clean)
+    step = random_on(torch.randint, STEPS, (len(clean),), generator=loss.generator, device=clean.device)
     left = clean.new_tensor(LEFT)[step, None, None, None]
     noisy = left.sqrt() * clean + (1 - left).sqrt() * noise
     return F.mse_loss(call_in_dtype(loss.denoiser, noisy, step), noise) + reconstruction_error

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from segdistill.losses._checks import Count, Positive
 from segdistill.losses._declare import loss_function, module_of
-from segdistill.losses._ops import check_shapes, kl_divergence, labels_at, unit
+from segdistill.losses._ops import check_shapes, kl_divergence, labels_at, random_on, unit
 
 Sampling = Literal["class_balanced", "random"]
 Stride = Count | Literal["classes"]
@@ -174,8 +174,7 @@ def sample_positions(
         ignore_index: Label of the positions that are never drawn.
     """
     valid = (labels != ignore_index).nonzero().squeeze(1)
-    device = labels.device if generator is None else generator.device
-    order = valid[torch.randperm(len(valid), generator=generator, device=device).to(labels.device)]
+    order = valid[random_on(torch.randperm, len(valid), generator=generator, device=labels.device)]
     # A stable sort by class keeps the random order within each class.
     ranked, by_class = labels[order].sort(stable=True)
     count: Tensor = torch.unique_consecutive(ranked, return_counts=True)[1]  # (classes,)
@@ -188,8 +187,7 @@ def sample_positions(
 
 def row_permutations(size: int, *, generator: torch.Generator | None, device: torch.device) -> Tensor:
     """Return ``size`` independent random orders of ``range(size)``, one per row."""
-    source = device if generator is None else generator.device
-    return torch.rand(size, size, generator=generator, device=source).to(device).argsort(dim=1)
+    return random_on(torch.rand, size, size, generator=generator, device=device).argsort(dim=1)
 
 
 @module_of(gskd)

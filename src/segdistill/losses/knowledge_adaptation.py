@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from segdistill.losses._checks import Count, NonNegative, checked
 from segdistill.losses._declare import loss_function
-from segdistill.losses._ops import call_in_dtype, check_shapes, masked_mean, unit, valid_at, zero_void
+from segdistill.losses._ops import call_in_dtype, check_channels, check_shapes, masked_mean, unit, valid_at, zero_void
 from segdistill.losses.self_taught import SelfTaught
 
 
@@ -152,11 +152,7 @@ def _knowledge_adaptation(
     student: Tensor, teacher: Tensor, labels: Tensor | None, *, loss: KnowledgeAdaptation
 ) -> Tensor:
     check_shapes(student, teacher, any_channels=True)
-    if (student.shape[1], teacher.shape[1]) != (loss.student_channels, loss.teacher_channels):
-        raise ValueError(
-            f"channels must be student_channels={loss.student_channels} and teacher_channels={loss.teacher_channels}, "
-            f"got student {tuple(student.shape)} and teacher {tuple(teacher.shape)}"
-        )
+    check_channels(student, teacher, student_channels=loss.student_channels, teacher_channels=loss.teacher_channels)
     valid = valid_at(labels, student, loss.ignore_index)
     student, visible = (zero_void(x, valid) for x in (student, teacher))
     with torch.no_grad():
