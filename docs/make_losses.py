@@ -19,11 +19,20 @@ HEAD = """# Losses
 
 Every loss compares features or logits of the student with those of the teacher. A `Term` states which ones, and with
 what `weight`. `make docs` writes this page from `src/segdistill/catalogue/cards.py` and `benchmarks/losses.json`.
-`segdistill losses` prints the same in a terminal. The docstring of a loss tells more, and lists where the released
-code departs from the paper.
+`segdistill losses` lists the losses and methods in a terminal. The docstring of a loss has the details and the
+differences between the released code and the paper.
 
-In the equations, S is the student and T the teacher; softmax_c is over classes or channels, softmax_hw over
-positions; mean_i is over pixels; there are N images, d channels, C classes and h x w positions.
+In the equations, the subscripts S and T mean student and teacher, tau is the temperature, and ^T transposes a matrix. z
+are logits, f features, x either, p class probabilities, y labels. KL(a || b) is the Kullback-Leibler divergence, corr
+the Pearson correlation, cos the cosine. softmax_c is over classes or channels, softmax_hw over positions. mean_i is
+over pixels. There are N images, d channels, C classes and h x w positions.
+
+"Golden numbers" are inputs and results of the authors' code. They are not in the repository:
+`python -m tests.losses.reference.make` lists how to make them, and the tests that need them are skipped without them.
+Every loss is also compared with its equation written out, in tests that run for everyone.
+
+A mean over pixels or images makes gradient accumulation exact: the parts of a step are weighted by their pixels or
+images. Where the value is another, the parts have equal weights, and the step differs from the one on the whole batch.
 """
 
 MEASURED = """
@@ -40,10 +49,9 @@ the student, ({batch}, 256, 64, 128) of the teacher; 19 classes; labels of 512x1
 """
 
 _PARTS = {
-    "pixels": "a mean over pixels: the parts of an accumulated step are weighted by their pixels",
-    "images": "a mean over images: the parts of an accumulated step are weighted by their images",
-    "batch": "compares within the whole batch, or adds several means: the parts of an accumulated step have equal "
-    "weights, which differs from the step on the whole batch",
+    "pixels": "a mean over pixels: exact with gradient accumulation",
+    "images": "a mean over images: exact with gradient accumulation",
+    "batch": "no single mean over pixels or images: not exact with gradient accumulation",
 }
 
 
@@ -109,9 +117,13 @@ def _methods() -> str:
     lines = [
         "## Methods",
         "",
-        "`method=NAME` in a recipe. Each is added to the task loss, with the weights of its paper or its authors.",
+        "`method=NAME` in a recipe, or `Distiller(student, teacher, NAME)`, adds these terms to the task loss. The",
+        "weights come from the paper or its released code, where one was published. The table has the names of terms.",
+        "A term can change the settings of its loss; the `recipe.yaml` of a run lists all of them. `linear(a → b)` and",
+        "`exponential(a → b)` change the weight from a to b over the run. `steps(a, x f at s, ...)` starts at a and",
+        "multiplies by f at these shares of the run. 0.47619 is 10/21, for the 21 classes of Pascal VOC.",
         "",
-        "| method | terms: weight x loss |",
+        "| method | weight x term |",
         "|---|---|",
     ]
     for name, terms in METHODS.items():

@@ -231,7 +231,7 @@ def test_hyperparameters() -> None:
     agree("losses", " ".join(HYPERPARAMETERS), (card.name for card in LOSS_CARDS))
     for name, listed in HYPERPARAMETERS.items():
         found = {key.name.removeprefix(f"terms.{name}.") for key in describe(f"terms.{name}")}
-        agree(f"hyper-parameters of {name}", listed, found - set(TERM_KEYS.split()))
+        agree(f"hyperparameters of {name}", listed, found - set(TERM_KEYS.split()))
 
 
 def test_recipes_methods_and_data_sets() -> None:

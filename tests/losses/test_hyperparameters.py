@@ -1,4 +1,4 @@
-"""What a hyper-parameter cannot be, for every loss: the function and the module refuse it alike, by name."""
+"""What a hyperparameter cannot be, for every loss: the function and the module refuse it alike, by name."""
 
 import inspect
 import math

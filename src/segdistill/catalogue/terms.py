@@ -6,17 +6,17 @@ from segdistill.catalogue.cards import LossCard, loss_card
 from segdistill.errors import UserError, unknown
 
 TERM_KEYS = ("loss", "on", "labels", "teacher", "weight")
-"""The keys of a term that are not hyper-parameters of its loss."""
+"""The keys of a term that are not hyperparameters of its loss."""
 
 
 def complete(name: str, term: Any) -> Any:
     """Return a term with its defaults: the loss of the term's name, and what the card gives for all other keys.
 
-    The card gives the feature, labels, weight and hyper-parameters. A user's own loss (``package.module:callable``)
+    The card gives the feature, labels, weight and hyperparameters. A user's own loss (``package.module:callable``)
     has no card.
 
     Raises:
-        UserError: An unknown loss or key, a hyper-parameter of the wrong type, or no labels for a loss that needs them.
+        UserError: An unknown loss or key, a hyperparameter of the wrong type, or no labels for a loss that needs them.
     """
     if not isinstance(term, dict):
         return term
@@ -42,7 +42,7 @@ def complete(name: str, term: Any) -> Any:
 
 
 def _check_types(name: str, term: dict[str, Any], card: LossCard) -> None:
-    """Raise for a hyper-parameter whose type differs from its default's. The loss itself checks the range."""
+    """Raise for a hyperparameter whose type differs from its default's. The loss itself checks the range."""
     for key, default in card.hyperparameters.items():
         value = term.get(key, default)
         if isinstance(default, bool):

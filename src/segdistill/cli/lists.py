@@ -47,7 +47,7 @@ def losses() -> None:
     """List the losses and the methods."""
     is_narrow = console.width < 120
     more = () if is_narrow else ("on", "labels", "paper")
-    table = screen_table("loss", "idea", "hyper-parameters", *more)
+    table = screen_table("loss", "idea", "hyperparameters", *more)
     for card in LOSS_CARDS:
         defaults = [f"{key}={value}" for key, value in card.hyperparameters.items()]
         on = card.on if isinstance(card.on, str) else ", ".join(card.on)

@@ -21,11 +21,11 @@ from segdistill.schedules import Schedule
 from segdistill.system.importing import import_callable
 
 Settings = Mapping[str, Any]
-"""One completed term: its loss, features and hyper-parameters; labels, teacher and weight if they are given."""
+"""One completed term: its loss, features and hyperparameters; labels, teacher and weight if they are given."""
 
 
 def check_terms(terms: Mapping[str, Settings]) -> None:
-    """Check what can be checked without the networks: hyper-parameters, weights, labels, a user's own loss.
+    """Check what can be checked without the networks: hyperparameters, weights, labels, a user's own loss.
 
     Raises:
         UserError: The first mistake; the message names the term.
@@ -44,7 +44,7 @@ def build_terms(terms: Mapping[str, Settings], pair: NetworkPair) -> dict[str, T
     Losses with parameters are built in the order of the terms, so equal seeds give equal parameters.
 
     Raises:
-        UserError: A loss or schedule refuses a hyper-parameter or a weight; the message names the term.
+        UserError: A loss or schedule refuses a hyperparameter or a weight; the message names the term.
     """
     drafts = {}
     for name, term in terms.items():
@@ -67,7 +67,7 @@ class _Draft:
         settings: The settings of the term.
         maker: The class of the loss, or a user's own function or class.
         on: The features that the term compares.
-        arguments: The hyper-parameters of the loss.
+        arguments: The hyperparameters of the loss.
     """
 
     settings: Settings

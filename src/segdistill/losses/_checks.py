@@ -1,4 +1,4 @@
-"""Checks of hyper-parameters, derived from their annotations and shared by the function and the module."""
+"""Checks of hyperparameters, derived from their annotations and shared by the function and the module."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -54,7 +54,7 @@ def checks_of(function: Callable[..., Any]) -> dict[str, Check]:
 
 
 def check_all(checks: Mapping[str, Check], values: Mapping[str, object]) -> None:
-    """Raise a ValueError for the first hyper-parameter that does not match its annotation."""
+    """Raise a ValueError for the first hyperparameter that does not match its annotation."""
     for name, check in checks.items():
         if name in values:
             expected = check(values[name])
@@ -63,12 +63,12 @@ def check_all(checks: Mapping[str, Check], values: Mapping[str, object]) -> None
 
 
 def checked(constructor: Callable[P, R]) -> Callable[P, R]:
-    """Make a constructor reject hyper-parameters that do not match its annotations."""
+    """Make a constructor reject hyperparameters that do not match its annotations."""
     return checked_by(checks_of(constructor), constructor)
 
 
 def checked_by(checks: Mapping[str, Check], constructor: Callable[P, R]) -> Callable[P, R]:
-    """Make a constructor reject hyper-parameters that fail ``checks``."""
+    """Make a constructor reject hyperparameters that fail ``checks``."""
 
     @wraps(constructor)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:

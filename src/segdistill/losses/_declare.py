@@ -1,4 +1,4 @@
-"""Decorators that declare a loss: its traits and the checks of its hyper-parameters."""
+"""Decorators that declare a loss: its traits and the checks of its hyperparameters."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -44,7 +44,7 @@ def loss_function(
     """Make ``function(student, teacher, ...)`` a loss: declare its traits, check its arguments, detach the teacher.
 
     The traits become attributes of the function; see :class:`segdistill.losses.Loss` for their meaning and defaults. A
-    hyper-parameter that does not match its annotation raises a ValueError. No gradient reaches the teacher (the second
+    hyperparameter that does not match its annotation raises a ValueError. No gradient reaches the teacher (the second
     parameter). Half-precision tensors are cast to float32 and autocast is off inside. Student and teacher may be
     tensors, tuples of tensors or None.
     """
@@ -66,7 +66,7 @@ def loss_function(
 
 
 def module_of(function: Callable[..., Tensor]) -> Callable[[type[M]], type[M]]:
-    """Make a class the module form of ``function``, with the same traits and checks of its hyper-parameters."""
+    """Make a class the module form of ``function``, with the same traits and checks of its hyperparameters."""
 
     def decorate(cls: type[M]) -> type[M]:
         for name in TRAITS:
@@ -79,7 +79,7 @@ def module_of(function: Callable[..., Tensor]) -> Callable[[type[M]], type[M]]:
 
 
 def _guarded(function: Callable[P, Tensor]) -> Callable[P, Tensor]:
-    """Wrap ``function`` so that it checks its hyper-parameters, detaches the teacher and computes in float32."""
+    """Wrap ``function`` so that it checks its hyperparameters, detaches the teacher and computes in float32."""
     compute = cast("Callable[..., Tensor]", function)
     student_name, teacher_name = list(signature(function).parameters)[:2]
     checks = checks_of(function)

@@ -62,7 +62,7 @@ class AfDCD(nn.Module):
         ignore_index: Label of ignored positions.
 
     Raises:
-        ValueError: For a hyper-parameter out of range.
+        ValueError: For a hyperparameter out of range.
 
     Example:
         >>> import torch

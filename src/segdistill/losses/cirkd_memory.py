@@ -48,7 +48,7 @@ class CIRKDMemory(nn.Module):
         region_next: The same for regions.
 
     Raises:
-        ValueError: For a hyper-parameter out of range.
+        ValueError: For a hyperparameter out of range.
 
     Example:
         >>> import torch

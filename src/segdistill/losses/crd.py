@@ -53,7 +53,7 @@ class CRD(nn.Module):
         partition: Z of the student's and of the teacher's exponentials, shape (2,); 0 before the first batch.
 
     Raises:
-        ValueError: For a hyper-parameter out of range.
+        ValueError: For a hyperparameter out of range.
 
     Example:
         >>> import torch

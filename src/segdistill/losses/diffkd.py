@@ -52,7 +52,7 @@ class DiffKD(SelfTaught):
         ignore_index: Label of ignored positions.
 
     Raises:
-        ValueError: For a hyper-parameter out of range.
+        ValueError: For a hyperparameter out of range.
 
     Example:
         >>> import torch

@@ -34,7 +34,7 @@ class FreeKD(MaskTokens):
             Coefficients of void positions only are ignored.
 
     Raises:
-        ValueError: For a hyper-parameter out of range.
+        ValueError: For a hyperparameter out of range.
 
     Example:
         >>> import torch

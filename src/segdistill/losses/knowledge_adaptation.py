@@ -44,7 +44,7 @@ class KnowledgeAdaptation(SelfTaught):
             them. The autoencoder sees all positions, because it learns the teacher and not the labels.
 
     Raises:
-        ValueError: For a hyper-parameter out of range.
+        ValueError: For a hyperparameter out of range.
 
     Example:
         >>> import torch

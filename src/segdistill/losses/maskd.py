@@ -28,7 +28,7 @@ class MasKD(MaskTokens):
         ignore_index: Label of ignored positions.
 
     Raises:
-        ValueError: For a hyper-parameter out of range.
+        ValueError: For a hyperparameter out of range.
 
     Example:
         >>> import torch

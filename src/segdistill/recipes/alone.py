@@ -11,7 +11,7 @@ from segdistill.recipes.terms import own_part
 def alone_recipe(recipe: Recipe) -> Recipe:
     """Return the recipe of the student alone: this recipe without its distillation terms.
 
-    Data, budget and seed are the same. The user's settings of the task (loss, hyper-parameters, labels, weight) and
+    Data, budget and seed are the same. The user's settings of the task (loss, hyperparameters, labels, weight) and
     further terms that need no teacher are kept. Settings of the task that belong to the method, such as AICSD's
     schedule, are removed with it. Two settings of the user are reset to their defaults: ``labels: teacher_correct``,
     because there is no teacher, and ``weight: 0`` (distillation without labels), because nothing would be trained.

@@ -33,7 +33,7 @@ class Key:
 def describe(name: str) -> list[Key]:
     """Return the key of this name, or all keys of a section such as ``train``.
 
-    ``terms.NAME.KEY`` is a key of any term, or a hyper-parameter of the loss NAME.
+    ``terms.NAME.KEY`` is a key of any term, or a hyperparameter of the loss NAME.
 
     Raises:
         UserError: If there is no such key. The message names the nearest one.
@@ -80,7 +80,7 @@ def _of_term(term: str) -> Iterator[Key]:
         for name, default in card.hyperparameters.items():
             text = "from the networks" if default is None else _yaml(default)
             kind = "" if default is None else type(default).__name__
-            yield Key(f"terms.{term}.{name}", _NAMES.get(kind, kind), text, f"hyper-parameter of the loss {card.name}")
+            yield Key(f"terms.{term}.{name}", _NAMES.get(kind, kind), text, f"hyperparameter of the loss {card.name}")
 
 
 def _key(name: str, field: FieldInfo) -> Key:

@@ -178,7 +178,7 @@ class Teacher(Network):
 
 
 class TermRecipe(BaseModel):
-    """Term of a recipe. Every key other than these five is a hyper-parameter of the loss."""
+    """Term of a recipe. Every key other than these five is a hyperparameter of the loss."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 

@@ -21,7 +21,7 @@ class Rehearsal:
         session: The opened recipe.
 
     Raises:
-        UserError: If weights do not fit, a feature does not exist, or a loss rejects its hyper-parameters.
+        UserError: If weights do not fit, a feature does not exist, or a loss rejects its hyperparameters.
     """
 
     def __init__(self, session: Session) -> None:
