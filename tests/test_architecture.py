@@ -12,8 +12,8 @@ SOURCE = Path(__file__).parents[1] / "src" / "segdistill"
 # Part of the package: the parts it may import. Read from the bottom, each line stands on those below it.
 MAY_IMPORT = {
     "__main__": {"cli", "system"},
-    "cli": {"catalogue", "data", "distillation", "errors", "evaluation", "jobs", "models", "recipes", "reports",
-            "system", "training", "version"},
+    "cli": {"catalogue", "data", "distillation", "errors", "evaluation", "jobs", "models", "outputs", "recipes",
+            "reports", "system", "training", "version"},
     "jobs": {"comparison", "data", "distillation", "errors", "evaluation", "models", "recipes", "runs", "system",
              "training"},
     "comparison": {"catalogue", "data", "distillation", "errors", "evaluation", "recipes", "reports", "runs", "system",

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from segdistill.errors import UserError
 
@@ -41,6 +41,15 @@ def read_output(output: object) -> SegOutput:
         f"the network returned {type(output).__name__}; expected a tensor, a dict with 'out' or an "
         "object with .logits: wrap it in a module that returns one of these"
     )
+
+
+def aligns_corners(network: nn.Module) -> bool:
+    """Return whether a network's logits are upsampled with aligned corners: its attribute ``align_corners``.
+
+    Without the attribute it is False, as in torchvision and transformers. smp, CIRKD and the papers that follow it
+    align the corners. The wrong choice moves the borders of regions by up to half a stride.
+    """
+    return bool(getattr(network, "align_corners", False))
 
 
 class DistillerOutput(NamedTuple):

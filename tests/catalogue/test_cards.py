@@ -13,7 +13,7 @@ from segdistill.catalogue.cards import LOSS_CARDS, LossCard, loss_card
 from segdistill.errors import UserError
 from segdistill.losses.loss import declared, trait
 
-EVERYWHERE = {"ignore_index", "generator"}  # the same for every loss, and no recipe's business
+EVERYWHERE = {"ignore_index", "generator", "align_corners"}  # of the data set, the run or the student; not of a term
 
 
 def forms(card: LossCard) -> list[Any]:

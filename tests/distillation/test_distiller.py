@@ -36,7 +36,7 @@ def test_the_total_is_the_weighted_sum_of_losses_computed_by_hand(batch) -> None
     joined = distiller(kd=Term(losses.KD(temperature=2.0), weight=3.0)).eval()
     out = joined(images, labels)
     ours, theirs = joined.student(images), joined.teacher(images)
-    upsampled = F.interpolate(ours, (32, 32), mode="bilinear", align_corners=True)
+    upsampled = F.interpolate(ours, (32, 32), mode="bilinear", align_corners=False)
     task = F.cross_entropy(upsampled, labels, ignore_index=255)
     kd = losses.kd(ours, theirs, temperature=2.0)
     torch.testing.assert_close(out.terms["task"], task)
@@ -149,7 +149,7 @@ def test_the_task_term_takes_in_the_auxiliary_head(batch) -> None:
     logits = joined.student(images)
     expected = sum(
         weight
-        * F.cross_entropy(F.interpolate(x, (32, 32), mode="bilinear", align_corners=True), labels, ignore_index=255)
+        * F.cross_entropy(F.interpolate(x, (32, 32), mode="bilinear", align_corners=False), labels, ignore_index=255)
         for weight, x in ((1.0, logits["out"]), (0.4, logits["aux"]))
     )
     torch.testing.assert_close(out.total, expected)

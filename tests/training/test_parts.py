@@ -8,6 +8,7 @@ import torch
 from lightning_fabric import Fabric
 from rich.console import Console
 from torch import nn
+from torchvision import tv_tensors
 
 from segdistill.catalogue.cards import LOSS_CARDS, LossCard
 from segdistill.data import Scenes
@@ -16,10 +17,10 @@ from segdistill.distillation.facts import Asked, NetworkPair
 from segdistill.distillation.feature_names import FeatureNames
 from segdistill.errors import UserError
 from segdistill.evaluation.cost import count_flops, count_parameters
-from segdistill.evaluation.scoring import Score, evaluate, predict
+from segdistill.evaluation.scoring import Score, evaluate, predict, scoring_transform
 from segdistill.models import build
 from segdistill.recipes import alone_recipe
-from segdistill.recipes.schema import Data, Train
+from segdistill.recipes.schema import Data, Evaluation, Train
 from segdistill.runs.metric import METRICS
 from segdistill.runs.run_folder import RunFolder
 from segdistill.training.build import training_augmentation
@@ -42,7 +43,33 @@ def test_score_by_hand() -> None:
     score = Score.of_segmentation(confusion, ("road", "car", "sky", "tree"))
     assert score.classes == {"road": 3 / 8, "car": 4 / 7, "sky": None, "tree": 0.0}
     assert score.value == pytest.approx((3 / 8 + 4 / 7 + 0) / 3)  # sky is neither there nor predicted
-    assert score.pixel_accuracy == pytest.approx(7 / 12)
+    assert score.more["pixel_accuracy"] == pytest.approx(7 / 12)
+
+
+def test_other_scores_by_hand() -> None:
+    confusion = torch.tensor([[3, 1, 2], [0, 4, 0], [0, 0, 0]])
+    score = Score.of_segmentation(confusion, ("road", "car", "sky"))
+    assert score.more["class_accuracy"] == pytest.approx((3 / 6 + 4 / 4) / 2)
+    assert score.more["frequency_weighted_iou"] == pytest.approx(6 / 10 * 3 / 6 + 4 / 10 * 4 / 5)
+
+
+def test_an_absent_class_counts_as_zero_if_the_protocol_counts_it() -> None:
+    confusion = torch.tensor([[3, 0, 0], [0, 0, 0], [0, 0, 0]])
+    score = Score.of_segmentation(confusion, ("road", "sky", "void"), counted=["road", "sky"])
+    assert score.classes == {"road": 1.0, "sky": 0.0, "void": None}
+    assert score.value == pytest.approx(1 / 2)
+    assert score.more["class_accuracy"] == pytest.approx(1 / 2)
+
+
+def test_evaluation_at_a_short_side() -> None:
+    image = torch.zeros(3, 32, 48, dtype=torch.uint8)
+    labels = (torch.arange(48) >= 24).to(torch.uint8).expand(32, 48)
+    item = tv_tensors.Image(image), tv_tensors.Mask(labels)
+    small, kept = scoring_transform(DATA, "segmentation", Evaluation(short_side=16))(*item)
+    assert small.shape == (3, 16, 24)
+    assert torch.equal(kept, labels.long())
+    _, resized = scoring_transform(DATA, "segmentation", Evaluation(short_side=16, resize_labels=True))(*item)
+    assert torch.equal(resized, (torch.arange(24) >= 12).long().expand(16, 24))
 
 
 class Truth(nn.Module):
@@ -67,7 +94,7 @@ def test_evaluation_counts_every_pixel_but_void_once() -> None:
     labels = [dataset[index][1] for index in range(3)]
     valid = sum(int((each != 255).sum()) for each in labels)
     wrong = sum(int((each[0] != 255).sum()) for each in labels)
-    assert score.pixel_accuracy == pytest.approx(1 - wrong / valid)
+    assert score.more["pixel_accuracy"] == pytest.approx(1 - wrong / valid)
 
 
 def test_evaluation_gives_every_module_its_mode_back() -> None:
@@ -79,13 +106,16 @@ def test_evaluation_gives_every_module_its_mode_back() -> None:
     assert not network[1].training
 
 
-def test_predictions_are_upsampled_with_aligned_corners() -> None:
+def test_predictions_are_upsampled_as_the_network_does() -> None:
     class Two(nn.Module):
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             return torch.tensor([[[[0.0, 0.0]], [[-7.0, 3.0]]]])  # two classes, one row, two columns
 
-    # Corners aligned, class 1 is -7, -3.67, -0.33, 3 over four columns; half-pixel centres would give 0.5 in the third.
-    assert predict(Two(), torch.zeros(1, 3, 1, 4), (1, 4)).tolist() == [[[0, 0, 0, 1]]]
+    # Class 1 is -7, -3.67, -0.33, 3 over four columns with aligned corners, and -7, -4.5, 0.5, 3 without.
+    network = Two()
+    assert predict(network, torch.zeros(1, 3, 1, 4), (1, 4)).tolist() == [[[0, 0, 1, 1]]]
+    network.align_corners = True
+    assert predict(network, torch.zeros(1, 3, 1, 4), (1, 4)).tolist() == [[[0, 0, 0, 1]]]
 
 
 def test_learning_rate_by_hand() -> None:

@@ -14,6 +14,7 @@ from segdistill.comparison.compare import compare
 from segdistill.comparison.plan import plan
 from segdistill.data.datasets.image_files import MaskFiles
 from segdistill.recipes import alone_recipe, load
+from segdistill.recipes.schema import Evaluation
 from segdistill.training import engine, session, teacher
 from segdistill.training.run import distill
 from segdistill.training.session import Session
@@ -126,3 +127,14 @@ def test_a_run_starts_with_the_first_loss_scale(monkeypatch: pytest.MonkeyPatch)
     precision.scale = 2.0  # as a run leaves it
     opened.variant(tiny("seed=1")).reset_precision()
     assert precision.scale == 65536.0
+
+
+def test_a_teacher_is_scored_again_under_another_protocol(root: Path, tmp_path: Path, console: Console) -> None:
+    session = Session(tiny("teacher.train=null", "teacher.weights=null"))
+    section = session.recipe.teacher.model_copy(update={"train": None})
+    session.use_teacher(section)
+    first = session.teacher()
+    other = session.variant(session.recipe.model_copy(update={"evaluation": Evaluation(flip=True)}))
+    assert session.variant(session.recipe).teacher() is first
+    assert other.teacher() is not first
+    assert other.teacher().protocol.flip

@@ -175,7 +175,7 @@ def compare(
 
 @app.command(
     epilog=_examples(
-        "segdistill sweep quickstart --set terms.gskd.weight=1..50:log --trials 10",
+        "segdistill sweep folder data.root=my_images --set terms.gskd.weight=1..50:log --trials 10",
         "segdistill sweep mine.yaml --set terms.gskd.samples=4..32 --set terms.gskd.stride=4,8,classes",
     )
 )

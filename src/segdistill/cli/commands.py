@@ -102,11 +102,15 @@ def taps(model: str, classes: int, size: int) -> None:
         import torch
 
         from segdistill import models
-        from segdistill.distillation.features import describe
+        from segdistill.distillation.features import describe, unwrap
+        from segdistill.outputs import aligns_corners
 
-        rows = describe(models.build(model, classes), torch.zeros(1, 3, size, size))
+        network = models.build(model, classes)
+        rows = describe(network, torch.zeros(1, 3, size, size))
     table = screen_table("name", "kind", "channels x height x width", "stride")
     for name, kind, shape in rows:
         stride = f"{size / shape[2]:g}" if len(shape) == 4 else "-"
         table.add_row(name, kind, " x ".join(map(str, shape[1:])), stride)
     console.print(table)
+    aligned = "true" if aligns_corners(unwrap(network)) else "false"
+    console.print(f"logits are upsampled with align_corners={aligned} (student.align_corners, teacher.align_corners)")

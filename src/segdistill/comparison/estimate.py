@@ -17,7 +17,7 @@ from segdistill.data import ImageDataset, Layout, training_loader
 from segdistill.distillation.distiller import Distiller
 from segdistill.distillation.features import evaluating
 from segdistill.evaluation.scoring import predict_like, scoring_transform
-from segdistill.recipes.schema import Data, Train
+from segdistill.recipes.schema import Data, Evaluation, Train
 from segdistill.reports.screen import screen_table
 from segdistill.runs import checkpoint
 from segdistill.training.console import clock, quiet
@@ -126,8 +126,10 @@ def measure(session: Session) -> Cost:
             began = _now(fabric)
     return Cost(
         step=median(seconds[1:]),  # the first step includes one-time setup
-        image=_image_seconds(distiller.student, val_set, fabric, recipe.data),
-        teacher_image=0.0 if teacher is None else _image_seconds(teacher, val_set, fabric, recipe.data),
+        image=_image_seconds(distiller.student, val_set, fabric, recipe.data, recipe.evaluation),
+        teacher_image=0.0
+        if teacher is None
+        else _image_seconds(teacher, val_set, fabric, recipe.data, recipe.evaluation),
         first_stage=_first_stage_seconds(distiller, images, labels, fabric) * recipe.train.iterations,
     )
 
@@ -143,15 +145,17 @@ def _first_stage_seconds(distiller: Distiller, images: Tensor, labels: Tensor, f
 
 
 @torch.no_grad()
-def _image_seconds(network: nn.Module, dataset: ImageDataset, fabric: Fabric, data: Data) -> float:
+def _image_seconds(
+    network: nn.Module, dataset: ImageDataset, fabric: Fabric, data: Data, protocol: Evaluation
+) -> float:
     seconds = []
-    transform = scoring_transform(data, dataset.task)
+    transform = scoring_transform(data, dataset.task, protocol)
     with evaluating(network):
         for index in range(min(IMAGES, len(dataset))):
             began = _now(fabric)
             image, labels = transform(*dataset[index])
             with fabric.autocast():
-                predict_like(network, image[None].to(fabric.device), labels[None])
+                predict_like(network, image[None].to(fabric.device), labels[None], protocol)
             seconds.append(_now(fabric) - began)
     return median(seconds[1:] or seconds)
 

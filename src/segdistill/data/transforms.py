@@ -85,10 +85,41 @@ def training_transform(crop: tuple[int, int], scales: Sequence[float] = SCALES) 
     return v2.Compose([RandomScaleCrop(crop, scales), v2.RandomHorizontalFlip(0.5), evaluation_transform()])
 
 
-def evaluation_transform() -> v2.Transform:
-    """Return normalization alone: float32 RGB with ImageNet's mean and deviation removed, and int64 labels."""
+class ShortSide(v2.Transform):  # type: ignore[misc]
+    """Resize images to a short side, and their labels too or not.
+
+    Args:
+        size: The short side, in pixels. The aspect ratio is kept.
+        resize_labels: Whether to resize the labels, each pixel taking the label under its center.
+    """
+
+    def __init__(self, size: int, *, resize_labels: bool) -> None:
+        super().__init__()
+        self.size = size
+        self.resize_labels = resize_labels
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        """Resize one image or mask."""
+        if isinstance(inpt, tv_tensors.Mask) and not self.resize_labels:
+            return inpt
+        height, width = inpt.shape[-2:]
+        factor = self.size / min(height, width)
+        size = [max(1, round(height * factor)), max(1, round(width * factor))]
+        if isinstance(inpt, tv_tensors.Mask):
+            return resized_labels(inpt, size)
+        return F.resize(inpt, size, antialias=True)
+
+
+def evaluation_transform(short_side: int | None = None, *, resize_labels: bool = False) -> v2.Transform:
+    """Return normalization: float32 RGB with ImageNet's mean and deviation removed, and int64 labels.
+
+    Args:
+        short_side: The short side to which images are resized first; None keeps their size.
+        resize_labels: Whether the labels are resized with the images.
+    """
     dtypes = {tv_tensors.Image: torch.float32, tv_tensors.Mask: torch.int64, "others": None}
-    return v2.Compose([v2.ToDtype(dtypes, scale=True), v2.Normalize(MEAN, STD), v2.ToPureTensor()])
+    resize = [] if short_side is None else [ShortSide(short_side, resize_labels=resize_labels)]
+    return v2.Compose([*resize, v2.ToDtype(dtypes, scale=True), v2.Normalize(MEAN, STD), v2.ToPureTensor()])
 
 
 def classification_training_transform(crop: tuple[int, int], areas: tuple[float, float] = (0.08, 1.0)) -> v2.Transform:

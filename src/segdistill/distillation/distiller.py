@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from segdistill import losses
 from segdistill.distillation.arguments import check_apart, check_network, check_outputs
 from segdistill.distillation.ensemble import Ensemble
+from segdistill.distillation.features import unwrap
 from segdistill.distillation.first_stage import FirstStage
 from segdistill.distillation.gradients import AutoWeight, gradient_norms
 from segdistill.distillation.guards import named, unchanged, uncompiled
@@ -22,7 +23,7 @@ from segdistill.distillation.wired import WiredTerm
 from segdistill.distillation.wiring import Wiring
 from segdistill.errors import UserError
 from segdistill.losses.self_taught import SelfTaught
-from segdistill.outputs import DistillerOutput
+from segdistill.outputs import DistillerOutput, aligns_corners
 
 
 class Distiller(nn.Module):
@@ -108,7 +109,8 @@ class Distiller(nn.Module):
         self._read_student = read_features(student, "student", students, probe)
         teachers = {name: term.features.teacher for name, term in given.items() if term.needs_teacher}
         self._read_teacher = None if teacher is None else read_features(teacher, "teacher", teachers, probe)
-        task = task or Term(losses.CrossEntropy(ignore_index=ignore_index)).as_task()
+        aligns = aligns_corners(unwrap(student))
+        task = task or Term(losses.CrossEntropy(ignore_index=ignore_index, align_corners=aligns)).as_task()
         if "aux" in self._read_student.shapes:
             task = task.with_aux()
         self._checks_labels = task.classifies

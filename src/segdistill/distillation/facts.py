@@ -13,9 +13,10 @@ from segdistill.distillation.features import classifier_path, probe_for, unwrap
 from segdistill.distillation.guards import named
 from segdistill.distillation.probing import read_features
 from segdistill.errors import UserError
+from segdistill.outputs import aligns_corners
 
 TEACHER_WIDTHS = frozenset({"channels", "teacher_channels"})
-FACTS = frozenset({"num_classes", "ignore_index", "student_channels", "classifier"}) | TEACHER_WIDTHS
+FACTS = frozenset({"num_classes", "ignore_index", "align_corners", "student_channels", "classifier"}) | TEACHER_WIDTHS
 """Parameters of a loss's constructor that are filled in from the networks if they are not given."""
 
 Shapes = Mapping[str, torch.Size]
@@ -86,6 +87,8 @@ class NetworkPair:
     def _fact(self, fact: str, features: FeatureNames, student: Shapes, teacher: Shapes) -> Any:
         if fact == "ignore_index":
             return self.ignore_index
+        if fact == "align_corners":
+            return aligns_corners(unwrap(self.student))
         if fact == "num_classes":
             return student["logits"][1] if self.num_classes is None else self.num_classes
         if fact == "classifier":

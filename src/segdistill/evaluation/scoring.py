@@ -1,11 +1,10 @@
-"""Scores of a network on a data set: whole images at one scale, every image once, over all processes."""
+"""Scores of a network on a data set: every image once, over all processes."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torchmetrics.classification import MulticlassConfusionMatrix
@@ -22,8 +21,9 @@ from segdistill.data.stream import Transform
 from segdistill.distillation.features import evaluating
 from segdistill.distillation.running import run
 from segdistill.errors import FOREIGN, UserError, first_line
+from segdistill.evaluation.class_scores import class_scores
 from segdistill.evaluation.finite import check_loaded
-from segdistill.recipes.schema import Data
+from segdistill.recipes.schema import Data, Evaluation
 from segdistill.runs.metric import METRICS, Metric
 
 ImageSet = SegmentationDataset | ClassificationDataset
@@ -40,25 +40,38 @@ class Score:
         metric: The metric of ``value``: mean IoU, or top-1 accuracy.
         value: The score that networks are compared by.
         classes: The score of each class: IoU, or the share of the class's images that are classified correctly. A class
-            that does not occur has None and does not count in the mean; the CIRKD code counts it as 0. A class that is
-            predicted but does not occur in the labels has IoU 0.
-        pixel_accuracy: The share of pixels that are classified correctly; None for image classification.
+            that is neither in the labels nor predicted has None and does not count in the mean, or 0 if the protocol
+            counts it (``evaluation.absent=zero``, as in the CIRKD code). A class that is predicted but does not occur
+            in the labels has IoU 0.
+        more: Other scores of a segmentation, by the keys of ``MORE``: the share of pixels that are classified
+            correctly; its mean over the classes in the labels; the mean IoU weighted by the classes' pixels.
     """
 
     metric: Metric
     value: float
     classes: dict[str, float | None]
-    pixel_accuracy: float | None = None
+    more: dict[str, float] = field(default_factory=dict)
 
     @classmethod
-    def of_segmentation(cls, confusion: Tensor, classes: tuple[str, ...]) -> "Score":
-        """Return the scores of a confusion matrix of pixels, of shape (C, C): rows are labels, columns predictions."""
+    def of_segmentation(cls, confusion: Tensor, classes: tuple[str, ...], *, counted: Sequence[str] = ()) -> "Score":
+        """Return the scores of a confusion matrix of pixels.
+
+        Args:
+            confusion: Numbers of pixels, of shape (C, C): rows are labels, columns predictions.
+            classes: The names of the classes.
+            counted: The classes that count as 0 if they are neither in the labels nor predicted.
+        """
         counts = confusion.cpu().double()
-        hits = counts.diagonal()
-        iou = _shares(hits, counts.sum(0) + counts.sum(1) - hits, classes)
-        present = [value for value in iou.values() if value is not None]
-        mean = sum(present) / len(present) if present else 0.0
-        return cls(METRICS["segmentation"], mean, iou, _share(hits.sum(), counts.sum()))
+        hits, labels = counts.diagonal(), counts.sum(1)
+        iou = _with_zeros(_shares(hits, counts.sum(0) + labels - hits, classes), counted)
+        accuracy = _with_zeros(_shares(hits, labels, classes), counted)
+        weighted = sum(share * float(count) for share, count in zip(iou.values(), labels, strict=True) if share)
+        more = {
+            "pixel_accuracy": _share(hits.sum(), counts.sum()),
+            "class_accuracy": _mean(accuracy),
+            "frequency_weighted_iou": weighted / max(1.0, float(labels.sum())),
+        }
+        return cls(METRICS["segmentation"], _mean(iou), iou, more)
 
     @classmethod
     def of_classification(cls, confusion: Tensor, classes: tuple[str, ...]) -> "Score":
@@ -70,63 +83,94 @@ class Score:
 
     def record(self) -> dict[str, Any]:
         """Return the scores under the keys of a run's result."""
-        more = {} if self.pixel_accuracy is None else {"pixel_accuracy": self.pixel_accuracy}
-        return {self.metric.key: self.value, self.metric.classes: self.classes, **more}
+        return {self.metric.key: self.value, self.metric.classes: self.classes, **self.more}
 
 
-def scoring_transform(data: Data, task: Task) -> Transform:
+def scoring_transform(data: Data, task: Task, protocol: Evaluation | None = None) -> Transform:
     """Return the transform of images for scoring, which keeps the whole image, or its center for classification."""
-    transform: Transform = (
-        classification_evaluation_transform(data.crop) if task == "classification" else evaluation_transform()
-    )
+    protocol = Evaluation() if protocol is None else protocol
+    transform: Transform
+    if task == "classification":
+        transform = classification_evaluation_transform(data.crop)
+    else:
+        transform = evaluation_transform(protocol.short_side, resize_labels=protocol.resize_labels)
     return transform
 
 
-def predict(network: nn.Module, images: Tensor, size: tuple[int, int], void: Sequence[int] = ()) -> Tensor:
+def predict(
+    network: nn.Module,
+    images: Tensor,
+    size: tuple[int, int],
+    void: Sequence[int] = (),
+    protocol: Evaluation | None = None,
+) -> Tensor:
     """Return the class of every pixel, of shape (N, H, W), with the logits upsampled to ``size``.
 
-    Upsampling is bilinear with ``align_corners=True``, as in the task loss and in the evaluation of the CIRKD code. The
-    classes in ``void`` are never predicted.
+    The network decides how the corners are aligned; see :func:`class_scores`. The classes in ``void`` are never
+    predicted.
     """
-    return _classes(run(network, images).logits, size, void)
+    return _classes(class_scores(network, images, size, protocol), void)
 
 
-def predict_like(network: nn.Module, images: Tensor, labels: Tensor, void: Sequence[int] = ()) -> Tensor:
+def predict_like(network: nn.Module, images: Tensor, labels: Tensor, protocol: Evaluation | None = None) -> Tensor:
     """Return the class of each image if ``labels`` have shape (N,), or of every pixel if they have (N, H, W)."""
-    return _classes(run(network, images).logits, tuple(labels.shape[1:]), void)
+    if labels.dim() == 1:
+        return run(network, images).logits.argmax(1)
+    return predict(network, images, (labels.shape[1], labels.shape[2]), protocol=protocol)
 
 
-def _classes(logits: Tensor, size: tuple[int, ...], void: Sequence[int]) -> Tensor:
-    if not size:
-        return logits.argmax(1)
-    scores = F.interpolate(logits.float(), size, mode="bilinear", align_corners=True)
+def _classes(scores: Tensor, void: Sequence[int]) -> Tensor:
     if void:
         scores = scores.index_fill(1, torch.tensor(void, device=scores.device), -torch.inf)
     return scores.argmax(1)
 
 
 @torch.no_grad()
-def try_scoring(network: nn.Module, dataset: ImageSet, fabric: Fabric, data: Data, who: str) -> None:
+def try_scoring(
+    network: nn.Module,
+    dataset: ImageSet,
+    fabric: Fabric,
+    data: Data,
+    who: str,
+    protocol: Evaluation | None = None,
+) -> None:
     """Score the first image of a data set, so that an error of validation appears before training.
 
     Args:
-        network, dataset, fabric, data: As for :func:`evaluate`.
+        network, dataset, fabric, data, protocol: As for :func:`evaluate`.
         who: The name of the network in errors.
 
     Raises:
         UserError: As for :func:`evaluate`.
     """
-    image, labels = scoring_transform(data, dataset.task)(*dataset[0])
+    image, labels = scoring_transform(data, dataset.task, protocol)(*dataset[0])
     with evaluating(network):
-        _predict(network, image[None], labels[None], dataset, fabric, who)
+        _predict(network, image[None], labels[None], dataset, fabric, who, protocol)
 
 
-def _predict(network: nn.Module, images: Tensor, labels: Tensor, dataset: ImageSet, fabric: Fabric, who: str) -> Tensor:
+def _predict(
+    network: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    dataset: ImageSet,
+    fabric: Fabric,
+    who: str,
+    protocol: Evaluation | None,
+) -> Tensor:
+    """Return the class of every pixel or image. The output of the network is checked."""
+    images = images.to(fabric.device)
+
+    def scores(network: nn.Module, images: Tensor) -> Tensor:
+        logits = run(network, images).logits
+        _check_scores(logits, labels, len(dataset.classes), who)
+        return logits
+
     try:
         with fabric.autocast():
-            logits = run(network, images.to(fabric.device)).logits
-            _check_scores(logits, labels, len(dataset.classes), who)
-            return _classes(logits, tuple(labels.shape[1:]), dataset.classes.void)
+            if labels.dim() == 1:
+                return scores(network, images).argmax(1)
+            size = (labels.shape[1], labels.shape[2])
+            return _classes(class_scores(network, images, size, protocol, scores), dataset.classes.void)
     except UserError:
         raise
     except FOREIGN as error:
@@ -134,7 +178,8 @@ def _predict(network: nn.Module, images: Tensor, labels: Tensor, dataset: ImageS
         reason = first_line(error).rstrip(".")
         raise UserError(
             f"{who} cannot take an image of {height}x{width}: {reason}; images are scored whole, so it must take any "
-            "size (encoders of timm: options.strict_img_size=false for Swin, options.dynamic_img_size=true for ViT)"
+            "size (encoders of timm: options.strict_img_size=false for Swin, options.dynamic_img_size=true for ViT); "
+            "or give evaluation.window=[HEIGHT,WIDTH]"
         ) from error
 
 
@@ -151,7 +196,14 @@ def _check_scores(logits: Tensor, labels: Tensor, classes: int, who: str) -> Non
 
 
 @torch.no_grad()
-def evaluate(network: nn.Module, dataset: ImageSet, fabric: Fabric, data: Data, who: str = "the network") -> Score:
+def evaluate(
+    network: nn.Module,
+    dataset: ImageSet,
+    fabric: Fabric,
+    data: Data,
+    who: str = "the network",
+    protocol: Evaluation | None = None,
+) -> Score:
     """Return the score of a network on a data set, with predictions at the size of the labels.
 
     Every process reads its share of the images once; the score covers all images.
@@ -162,18 +214,20 @@ def evaluate(network: nn.Module, dataset: ImageSet, fabric: Fabric, data: Data, 
         fabric: The engine.
         data: The section ``data`` of a recipe; ``crop`` (for classification) and ``workers`` are read.
         who: The name of the network in errors.
+        protocol: The section ``evaluation`` of a recipe; by default whole images at one scale.
 
     Raises:
         UserError: A weight is not finite, the network cannot take whole images, or it does not return one score for
             each class.
     """
     check_loaded(network, f"{who}'s")
+    protocol = Evaluation() if protocol is None else protocol
     classes = dataset.classes
     classifies = dataset.task == "classification"
     metric = MulticlassConfusionMatrix(len(classes), ignore_index=dataset.ignore_index).to(fabric.device)
     loader = evaluation_loader(
         dataset,
-        scoring_transform(data, dataset.task),
+        scoring_transform(data, dataset.task, protocol),
         batch_size=CLASSIFIED_AT_A_TIME if classifies else 1,
         workers=data.workers,
         rank=fabric.global_rank,
@@ -181,16 +235,28 @@ def evaluate(network: nn.Module, dataset: ImageSet, fabric: Fabric, data: Data, 
     )
     with evaluating(network):
         for images, labels in loader:
-            predicted = _predict(network, images, labels, dataset, fabric, who)
+            predicted = _predict(network, images, labels, dataset, fabric, who, protocol)
             metric.update(predicted, labels.to(fabric.device))
-    read = Score.of_classification if classifies else Score.of_segmentation
-    return read(metric.compute(), classes.names)
+    confusion = metric.compute()
+    if classifies:
+        return Score.of_classification(confusion, classes.names)
+    named = [name for index, name in enumerate(classes.names) if index not in classes.void]
+    return Score.of_segmentation(confusion, classes.names, counted=named if protocol.absent == "zero" else ())
 
 
 def _shares(hits: Tensor, totals: Tensor, classes: tuple[str, ...]) -> dict[str, float | None]:
     return {
         name: float(hit / total) if total > 0 else None for name, hit, total in zip(classes, hits, totals, strict=True)
     }
+
+
+def _with_zeros(shares: dict[str, float | None], counted: Sequence[str]) -> dict[str, float | None]:
+    return {name: 0.0 if share is None and name in counted else share for name, share in shares.items()}
+
+
+def _mean(shares: dict[str, float | None]) -> float:
+    present = [share for share in shares.values() if share is not None]
+    return sum(present) / len(present) if present else 0.0
 
 
 def _share(hits: Tensor, total: Tensor) -> float:

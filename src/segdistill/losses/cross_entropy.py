@@ -15,6 +15,7 @@ def cross_entropy(
     *,
     ignore_index: int = 255,
     aux_weight: NonNegative = 0.4,
+    align_corners: bool = True,
 ) -> Tensor:
     r"""Return the mean over valid pixels of :math:`-\log \sigma(z)_y`, in nats, plus that of the auxiliary logits.
 
@@ -22,11 +23,14 @@ def cross_entropy(
 
     Args:
         student: Logits, shape (N, C, h, w), or (N, C) for image classification; or a tuple of these and the
-            logits of the auxiliary head (or None). They are upsampled to the labels, bilinear with aligned corners.
+            logits of the auxiliary head (or None). They are upsampled to the labels bilinearly.
         teacher: Not used. Every loss has this parameter.
         labels: Class indices, shape (N, H, W), or (N,); required.
         ignore_index: Label of ignored pixels.
         aux_weight: Weight of the auxiliary head.
+        align_corners: Whether the upsampling aligns the centers of the corner pixels, as in CIRKD's code and in smp, or
+            the corners themselves, as in torchvision and transformers. A Distiller's own task, recipes and methods by
+            name take it from the student.
 
     Raises:
         ValueError: If labels are missing or do not fit the logits.
@@ -44,18 +48,18 @@ def cross_entropy(
     if labels is None:
         raise ValueError('cross_entropy needs labels, got None; give its Term labels="valid"')
     logits, aux = student if isinstance(student, tuple) else (student, None)
-    loss = _head(logits, labels, ignore_index)
-    return loss if aux is None else loss + aux_weight * _head(aux, labels, ignore_index)
+    loss = _head(logits, labels, ignore_index, align_corners)
+    return loss if aux is None else loss + aux_weight * _head(aux, labels, ignore_index, align_corners)
 
 
-def _head(logits: Tensor, labels: Tensor, ignore_index: int) -> Tensor:
+def _head(logits: Tensor, labels: Tensor, ignore_index: int, align_corners: bool) -> Tensor:
     if (logits.dim(), labels.dim()) not in ((4, 3), (2, 1)) or logits.shape[0] != labels.shape[0]:
         raise ValueError(
             "logits must be (N, C, h, w) with labels (N, H, W), or (N, C) with labels (N,), "
             f"got logits {tuple(logits.shape)} and labels {tuple(labels.shape)}"
         )
     if logits.shape[2:] != labels.shape[1:]:
-        logits = F.interpolate(logits, labels.shape[1:], mode="bilinear", align_corners=True)
+        logits = F.interpolate(logits, labels.shape[1:], mode="bilinear", align_corners=align_corners)
     total = F.cross_entropy(logits, labels.long(), ignore_index=ignore_index, reduction="sum")
     return total / (labels != ignore_index).sum().clamp(min=1)
 
@@ -64,10 +68,11 @@ def _head(logits: Tensor, labels: Tensor, ignore_index: int) -> Tensor:
 class CrossEntropy(nn.Module):
     """Module form of :func:`cross_entropy`."""
 
-    def __init__(self, *, ignore_index: int = 255, aux_weight: float = 0.4) -> None:
+    def __init__(self, *, ignore_index: int = 255, aux_weight: float = 0.4, align_corners: bool = True) -> None:
         super().__init__()
         self.ignore_index = ignore_index
         self.aux_weight = aux_weight
+        self.align_corners = align_corners
 
     def forward(
         self,
@@ -76,4 +81,11 @@ class CrossEntropy(nn.Module):
         labels: Tensor | None = None,
     ) -> Tensor:
         """Return the loss, a scalar."""
-        return cross_entropy(student, teacher, labels, ignore_index=self.ignore_index, aux_weight=self.aux_weight)
+        return cross_entropy(
+            student,
+            teacher,
+            labels,
+            ignore_index=self.ignore_index,
+            aux_weight=self.aux_weight,
+            align_corners=self.align_corners,
+        )

@@ -11,6 +11,7 @@ from segdistill.errors import UserError, unknown
 from segdistill.models.names import PAPERS, check_name, is_import_path
 from segdistill.models.weights import load_weights
 from segdistill.models.wrapper import IMAGENET_MEAN, IMAGENET_STD, Wrapped, wrap
+from segdistill.outputs import aligns_corners
 from segdistill.system.importing import import_callable
 
 log = logging.getLogger("segdistill")
@@ -23,6 +24,7 @@ def build(
     *,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
+    align_corners: bool | None = None,
     **options: object,
 ) -> nn.Module:
     """Return a network that returns :class:`~segdistill.outputs.SegOutput`, with logits at the network's stride.
@@ -37,6 +39,9 @@ def build(
         mean, std: The mean and standard deviation with which the network expects RGB images in 0..1 to be normalized.
             By default those that timm records for the weights of the encoder, or ImageNet's. The returned network takes
             images normalized with ImageNet's values and converts them; values other than ImageNet's are logged.
+        align_corners: Whether the logits are upsampled with aligned corners, in the task loss and in every score; by
+            default as the network's library does: True for the papers' networks (CIRKD's code) and smp's, False for any
+            other network without an attribute ``align_corners``.
         options: For the papers' convolutional networks ``encoder`` and ``output_stride``; for instance
             ``encoder="resnet18"`` gives deeplabv3_resnet18 torchvision's encoder instead of the papers' deep stem.
             Otherwise the arguments of smp's architecture or of the callable.
@@ -56,6 +61,8 @@ def build(
         from segdistill.models.library import build_library
 
         network = build_library(name, num_classes, options)
+    if align_corners is not None:
+        network.align_corners = align_corners  # type: ignore[assignment]
     network = _normalizing(network, name, mean, std)
     if weights is not None:
         log.info("%s: %s", name, load_weights(network, weights))
@@ -73,7 +80,7 @@ def _normalizing(network: nn.Module, name: str, mean: Sequence[float] | None, st
         return network
     log.info("%s: images are normalized with mean %s and deviation %s", name, list(mean), list(std))
     inner = network.network if isinstance(network, Wrapped) and not network.converts else network
-    return wrap(inner, mean=mean, std=std)
+    return wrap(inner, mean=mean, std=std, align_corners=aligns_corners(network))
 
 
 def _build_paper(name: str, num_classes: int, options: dict[str, object]) -> nn.Module:

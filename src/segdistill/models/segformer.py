@@ -24,6 +24,8 @@ class SegFormer(nn.Module):
         size: ``"b0"`` or ``"b4"``.
 
     Attributes:
+        align_corners: True: CIRKD upsamples the logits with aligned corners. transformers does not; for weights trained
+            with it give ``align_corners=False``.
         roles: ``stage1`` (stride 4) .. ``stage4`` (stride 32), and ``head``, the fused map before the
             classifier.
     """
@@ -50,6 +52,7 @@ class SegFormer(nn.Module):
         # CIRKD has no dropout before the classifier; the default of transformers is 0.1.
         config = SegformerConfig(num_labels=num_classes, classifier_dropout_prob=0.0, **SIZES[size])
         network = SegformerForSemanticSegmentation(config)
+        self.align_corners = True
         self.segformer = network.segformer
         self.decode_head = network.decode_head
         self.roles = {f"stage{number}": f"segformer.stages.{number - 1}" for number in (1, 2, 3, 4)}

@@ -23,6 +23,7 @@ class Segmenter(nn.Module):
             mean color) at the right and bottom, and the logits are cropped; features keep the padding.
 
     Attributes:
+        align_corners: Whether the logits are upsampled with aligned corners: True, as in smp and in CIRKD's code.
         roles: The taps of the features: ``stage1`` (stride 4) .. ``stage4``, ``head``, which is the classifier's
             input, and ``aux`` if there is an auxiliary head.
     """
@@ -44,6 +45,7 @@ class Segmenter(nn.Module):
         self.segmentation_head = segmentation_head
         self.aux_head = aux_head
         self.multiple = multiple
+        self.align_corners = True
         self.roles = {**_stages(encoder), "head": "segmentation_head:input"}
         if aux_head is not None:
             self.roles["aux"] = "aux_head"

@@ -14,6 +14,7 @@ from segdistill.models.builder import build
 from segdistill.models.names import is_import_path
 from segdistill.models.weights import load_weights
 from segdistill.models.wrapper import IMAGENET_MEAN, IMAGENET_STD, Wrapped
+from segdistill.outputs import aligns_corners
 from segdistill.system.atomic import replacing, write_text
 
 REMEDY = "in a run's folder, delete this file and result.json, and repeat the run's command, which writes them again"
@@ -58,6 +59,7 @@ def save_student(
         "std": list(std),
         "network_mean": list(network.mean if isinstance(network, Wrapped) else IMAGENET_MEAN),
         "network_std": list(network.std if isinstance(network, Wrapped) else IMAGENET_STD),
+        "align_corners": aligns_corners(network),
         **(extra or {}),
     }
     folder = Path(folder)
@@ -86,7 +88,8 @@ def load(path: str | Path, *, trust: bool = False) -> nn.Module:
         )
     try:
         normalization = {"mean": spec.get("network_mean", IMAGENET_MEAN), "std": spec.get("network_std", IMAGENET_STD)}
-        network = build(spec["model"], spec["num_classes"], **normalization, **spec["options"])
+        aligns = spec.get("align_corners")  # missing in files of earlier versions
+        network = build(spec["model"], spec["num_classes"], align_corners=aligns, **normalization, **spec["options"])
     except UserError as error:
         raise UserError(f"{description}: {error}") from error
     except (TypeError, KeyError, AttributeError, ValueError, RuntimeError) as error:  # options of the wrong type
@@ -158,6 +161,7 @@ FIELDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "std": ("three numbers", lambda value: _all(_is_number)(value) and len(value) == 3),
     "network_mean": ("three numbers", lambda value: _all(_is_number)(value) and len(value) == 3),
     "network_std": ("three numbers", lambda value: _all(_is_number)(value) and len(value) == 3),
+    "align_corners": ("true or false", lambda value: isinstance(value, bool)),
     "void": ("a list of whole numbers", _all(lambda value: type(value) is int)),
     "scale": ("a number above 0", lambda value: _is_number(value) and value > 0),
 }

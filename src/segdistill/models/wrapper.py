@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from segdistill.errors import UserError
-from segdistill.outputs import SegOutput, read_output
+from segdistill.outputs import SegOutput, aligns_corners, read_output
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -18,6 +18,7 @@ def wrap(
     roles: Mapping[str, str] | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
+    align_corners: bool | None = None,
 ) -> nn.Module:
     """Return a network that runs ``module`` and returns :class:`~segdistill.outputs.SegOutput`.
 
@@ -28,11 +29,15 @@ def wrap(
             ``{"stage4": "backbone.layer4"}``. By default ``module.roles``, if it has them.
         mean, std: The mean and standard deviation with which ``module`` expects RGB images in 0..1 to be normalized, if
             they are not ImageNet's. The network converts images normalized with ImageNet's values to these.
+        align_corners: Whether the logits of ``module`` are upsampled with aligned corners; by default
+            ``module.align_corners`` if it has it, else False, as in torchvision and transformers.
 
     Raises:
         UserError: ``mean`` or ``std`` does not have three values, or a deviation is not positive.
     """
-    return Wrapped(module, getattr(module, "roles", {}) if roles is None else roles, mean, std)
+    wrapped = Wrapped(module, getattr(module, "roles", {}) if roles is None else roles, mean, std)
+    wrapped.align_corners = aligns_corners(module) if align_corners is None else align_corners
+    return wrapped
 
 
 class Wrapped(nn.Module):
@@ -40,6 +45,7 @@ class Wrapped(nn.Module):
 
     scale: Tensor
     shift: Tensor
+    align_corners: bool
 
     def __init__(
         self,

@@ -64,6 +64,9 @@ class Network(_Strict):
     std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] | None = Field(
         None, description="standard deviation of the input normalization; see mean"
     )
+    align_corners: bool | None = Field(
+        None, description="whether its logits are upsampled with aligned corners; null: as its library does"
+    )
 
 
 class Train(_Strict):
@@ -220,6 +223,33 @@ class TermRecipe(BaseModel):
         return dict(self.model_extra or {})
 
 
+class Evaluation(_Strict):
+    """Protocol by which networks that segment are scored, in validation and at the end."""
+
+    scales: tuple[PositiveFloat, ...] = Field(
+        (1.0,), min_length=1, description="factors of the image size; the class probabilities are averaged"
+    )
+    flip: bool = Field(False, description="also score the mirrored image; the class probabilities are averaged")
+    window: tuple[PositiveInt, PositiveInt] | None = Field(
+        None, description="height and width of sliding windows that overlap by a third; null: whole images"
+    )
+    short_side: PositiveInt | None = Field(
+        None, description="resize images to this short side; null: the size at which they are read"
+    )
+    resize_labels: bool = Field(
+        False, description="also resize the labels to short_side; false: predictions are scored at the labels' size"
+    )
+    absent: Literal["ignore", "zero"] = Field(
+        "ignore", description="a class that is neither in the labels nor predicted does not count, or counts as 0"
+    )
+
+    @model_validator(mode="after")
+    def _resizes(self) -> "Evaluation":
+        if self.resize_labels and self.short_side is None:
+            raise ValueError("resize_labels needs evaluation.short_side, the size to resize to")
+        return self
+
+
 class Recipe(_Strict):
     """Recipe of a complete experiment."""
 
@@ -238,6 +268,7 @@ class Recipe(_Strict):
     )
     terms: dict[str, TermRecipe] = Field({}, description="changes to the method's terms, and additional terms")
     train: Train = Train()
+    evaluation: Evaluation = Evaluation()
     baseline: bool = Field(True, description="also train the student alone, with the same settings and seed")
 
     @property

@@ -13,7 +13,7 @@ from segdistill.recipes.yaml import YAMLError, read
 
 Draft = dict[str, Any]
 # Keys of a network that another model cannot use.
-KEYS_OF_A_MODEL = ("options", "weights", "weights_key", "mean", "std")
+KEYS_OF_A_MODEL = ("options", "weights", "weights_key", "mean", "std", "align_corners")
 
 
 def read_source(source: str | Path, seen: tuple[Path, ...] = ()) -> Draft:

@@ -6,7 +6,7 @@ from typing import Any
 from rich.console import Group
 
 from segdistill.reports.screen import screen_table
-from segdistill.runs.metric import metric_of, read_result, weak_teacher
+from segdistill.runs.metric import MORE, metric_of, read_result, weak_teacher
 
 Record = dict[str, Any]
 
@@ -58,8 +58,9 @@ def score_table(score: Record, split: str) -> Group:
     for label, value in score[metric.classes].items():
         table.add_row(label, _percent(value))
     table.add_row(metric.name, _percent(score[metric.key]), style="bold")
-    if "pixel_accuracy" in score:
-        table.add_row("pixel accuracy", _percent(score["pixel_accuracy"]))
+    for key, name in MORE.items():
+        if key in score:
+            table.add_row(name, _percent(score[key]))
     return Group(f"{metric.of_class} in percent on {split}", table)
 
 

@@ -31,6 +31,13 @@ METRICS: dict[Task, Metric] = {
     "classification": Metric("top1", "accuracy", "top-1 accuracy", "accuracy"),
 }
 
+# Scores of a segmentation next to the mean IoU: keys of a result, and their names in tables.
+MORE = {
+    "pixel_accuracy": "pixel accuracy",
+    "class_accuracy": "mean class accuracy",
+    "frequency_weighted_iou": "frequency-weighted IoU",
+}
+
 
 def metric_of(record: Mapping[str, Any]) -> Metric:
     """Return the metric of a run's record."""

@@ -47,7 +47,14 @@ def build_network(network: Network, classes: Classes, *, strict: bool) -> nn.Mod
     Raises:
         UserError: See :func:`segdistill.models.build` and :func:`segdistill.models.load_weights`.
     """
-    built = models.build(network.model, len(classes), mean=network.mean, std=network.std, **network.options)
+    built = models.build(
+        network.model,
+        len(classes),
+        mean=network.mean,
+        std=network.std,
+        align_corners=network.align_corners,
+        **network.options,
+    )
     if network.weights is not None:
         file = Path(network.weights).expanduser()
         report = models.load_weights(built, file, strict=strict, key=network.weights_key)

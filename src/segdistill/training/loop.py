@@ -318,8 +318,7 @@ class Training:
         if metrics is not None:
             metric = score.metric
             classes = {f"{metric.classes}/{name}": value for name, value in score.classes.items()}
-            more = {} if score.pixel_accuracy is None else {"pixel_accuracy": score.pixel_accuracy}
-            metrics.log(progress.step, "val", **{metric.key: score.value}, **more, **classes)
+            metrics.log(progress.step, "val", **{metric.key: score.value}, **score.more, **classes)
 
     def _save(self, optimizers: Sequence[Any], progress: Progress) -> None:
         if name := not_finite(self.distiller):

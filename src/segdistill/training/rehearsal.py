@@ -84,13 +84,13 @@ def try_networks(session: Session, distiller: Distiller) -> None:
     Raises:
         UserError: If a network cannot take whole images, or does not return one score for each class.
     """
-    data, fabric = session.recipe.data, session.fabric
+    data, fabric, protocol = session.recipe.data, session.fabric, session.recipe.evaluation
     is_trained = session.teacher() is not None
     for split in session.scored_splits:
         dataset = session.dataset(split)
-        try_scoring(distiller.student, dataset, fabric, data, "the student")
+        try_scoring(distiller.student, dataset, fabric, data, "the student", protocol)
         if distiller.teacher is not None and not (is_trained and split == "val"):
-            try_scoring(distiller.teacher, dataset, fabric, data, "the teacher")
+            try_scoring(distiller.teacher, dataset, fabric, data, "the teacher", protocol)
 
 
 @contextmanager

@@ -114,16 +114,18 @@ class Session:
         section = self.teacher_section
         if section is None or not section.is_trained:
             return None
-        key = _key(section) + str(self.fabric.device)
+        key = _key(section) + self.recipe.evaluation.model_dump_json() + str(self.fabric.device)
         if key not in self._data.teachers:
             network = self.fabric.to_device(build_teacher(section, self.dataset("train").classes))
             check_loaded(network, "the teacher's")
-            self._data.teachers[key] = LoadedTeacher(section, network, self.dataset, self.fabric, self.recipe.data)
+            self._data.teachers[key] = LoadedTeacher(
+                section, network, self.dataset, self.fabric, self.recipe.data, self.recipe.evaluation
+            )
         return self._data.teachers[key]
 
     def evaluate(self, network: nn.Module, split: str, who: str) -> Score:
         """Score a network on a split; see :func:`segdistill.evaluation.scoring.evaluate`."""
-        return evaluate(network, self.dataset(split), self.fabric, self.recipe.data, who)
+        return evaluate(network, self.dataset(split), self.fabric, self.recipe.data, who, self.recipe.evaluation)
 
     def build_student(self) -> nn.Module:
         """Build the student on the engine's device. Its initial weights depend only on the recipe's seed.

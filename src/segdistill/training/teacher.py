@@ -11,8 +11,8 @@ from torch import nn
 from segdistill.errors import UserError
 from segdistill.evaluation.scoring import ImageSet, Score, evaluate
 from segdistill.recipes import load
-from segdistill.recipes.schema import Data, Teacher
-from segdistill.runs.metric import metric_of, read_result
+from segdistill.recipes.schema import Data, Evaluation, Teacher
+from segdistill.runs.metric import MORE, metric_of, read_result
 from segdistill.training.score_record import COSTS, score_record
 
 
@@ -26,6 +26,7 @@ class LoadedTeacher:
         dataset: Returns a split of the data set by name.
         fabric: The engine.
         data: The recipe's section of the data.
+        protocol: The recipe's section of the evaluation.
     """
 
     section: Teacher
@@ -33,13 +34,16 @@ class LoadedTeacher:
     dataset: Callable[[str], ImageSet]
     fabric: Fabric
     data: Data
+    protocol: Evaluation
     _scores: dict[str, Score] = field(default_factory=dict)
     _records: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def score(self, split: str) -> Score:
         """Return the score on a split. It is measured once."""
         if split not in self._scores:
-            self._scores[split] = evaluate(self.network, self.dataset(split), self.fabric, self.data, "the teacher")
+            self._scores[split] = evaluate(
+                self.network, self.dataset(split), self.fabric, self.data, "the teacher", self.protocol
+            )
         return self._scores[split]
 
     def checked_score(self) -> Score:
@@ -81,7 +85,8 @@ class LoadedTeacher:
         if not (folder / "recipe.yaml").exists() or not (folder / "result.json").exists():
             return None
         result = read_result(folder / "result.json", *COSTS)
-        if load(folder / "recipe.yaml").data != self.data or result["split"] != split:
+        recipe = load(folder / "recipe.yaml")
+        if (recipe.data, recipe.evaluation, result["split"]) != (self.data, self.protocol, split):
             return None
         metric = metric_of(result)
-        return {key: result[key] for key in (metric.key, metric.classes, "pixel_accuracy", *COSTS) if key in result}
+        return {key: result[key] for key in (metric.key, metric.classes, *MORE, *COSTS) if key in result}

@@ -1,0 +1,93 @@
+"""Class scores of whole images: upsampling of the logits, several scales, mirrored images, sliding windows."""
+
+from collections.abc import Callable
+from itertools import product
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from segdistill.distillation.features import unwrap
+from segdistill.distillation.running import run
+from segdistill.outputs import aligns_corners
+from segdistill.recipes.schema import Evaluation
+
+Forward = Callable[[nn.Module, Tensor], Tensor]
+
+
+def _forward(network: nn.Module, images: Tensor) -> Tensor:
+    return run(network, images).logits
+
+
+def class_scores(
+    network: nn.Module,
+    images: Tensor,
+    size: tuple[int, int],
+    protocol: Evaluation | None = None,
+    forward: Forward = _forward,
+) -> Tensor:
+    """Return the class scores of every pixel, of shape (N, C, *size).
+
+    The logits are upsampled bilinearly, with the corners aligned if the network does so (see
+    :func:`segdistill.outputs.aligns_corners`). With several scales or mirrored images, the scores are the sum of the
+    class probabilities of all passes; with a single pass they are the logits.
+
+    Args:
+        network: The network, in eval mode.
+        images: The images, of shape (N, 3, H, W).
+        size: The height and width of the scores.
+        protocol: The section ``evaluation`` of a recipe; by default one pass over the whole image.
+        forward: How the network is called: a function of network and images that returns logits.
+    """
+    protocol = Evaluation() if protocol is None else protocol
+    passes = list(product(protocol.scales, (False, True) if protocol.flip else (False,)))
+    if passes == [(1.0, False)]:
+        return _logits(network, images, size, protocol.window, forward)
+    total = images.new_zeros(())
+    for scale, mirrored in passes:
+        scaled = _resized(images, scale)
+        logits = _logits(network, scaled.flip(-1) if mirrored else scaled.clone(), size, protocol.window, forward)
+        probabilities = logits.softmax(1)
+        total = total + (probabilities.flip(-1) if mirrored else probabilities)
+    return total
+
+
+def _resized(images: Tensor, scale: float) -> Tensor:
+    if scale == 1.0:
+        return images
+    size = [max(1, round(side * scale)) for side in images.shape[-2:]]
+    return F.interpolate(images, size, mode="bilinear", antialias=scale < 1)
+
+
+def _logits(
+    network: nn.Module, images: Tensor, size: tuple[int, int], window: tuple[int, int] | None, forward: Forward
+) -> Tensor:
+    """Return the logits at ``size``, float32, of whole images or of windows."""
+    whole = tuple(images.shape[-2:])
+    if window is None or (whole[0] <= window[0] and whole[1] <= window[1]):
+        return _upsampled(network, images, size, forward)
+    height, width = (min(side, full) for side, full in zip(window, whole, strict=True))
+    total, count = torch.zeros(()), torch.zeros((1, 1, *whole), device=images.device)
+    for top, left in product(_starts(whole[0], height), _starts(whole[1], width)):
+        rows, columns = slice(top, top + height), slice(left, left + width)
+        logits = _upsampled(network, images[..., rows, columns].clone(), (height, width), forward)
+        if total.dim() == 0:
+            total = logits.new_zeros((*logits.shape[:2], *whole))
+        total[..., rows, columns] += logits
+        count[..., rows, columns] += 1
+    mean = total / count
+    return mean if whole == size else F.interpolate(mean, size, mode="bilinear", align_corners=_aligns(network))
+
+
+def _starts(length: int, window: int) -> list[int]:
+    """Return the starts of windows that cover a side, one every two thirds of a window; the last ends at the border."""
+    stride = max(1, 2 * window // 3)
+    return [*range(0, length - window, stride), length - window]
+
+
+def _upsampled(network: nn.Module, images: Tensor, size: tuple[int, int], forward: Forward) -> Tensor:
+    return F.interpolate(forward(network, images).float(), size, mode="bilinear", align_corners=_aligns(network))
+
+
+def _aligns(network: nn.Module) -> bool:
+    return aligns_corners(unwrap(network))
