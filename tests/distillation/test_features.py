@@ -263,3 +263,35 @@ def test_the_classifier_is_in_a_module_whose_name_starts_with_the_role_of_the_au
             return {"out": self.sideways(images), "aux": self.side(images)}
 
     assert classifier_path(Named(), PROBE) == "sideways"
+
+
+def _blocks(network: nn.Module) -> nn.Module:
+    """Return the last stage of a network's encoder."""
+    return next(module for path, module in network.named_modules() if path.endswith("layer4"))
+
+
+@pytest.mark.parametrize("name", ["deeplabv3_resnet18", "deeplabv3plus/resnet18", "unet/tu-resnet18"])
+def test_before_the_activation(name: str, rng: torch.Generator) -> None:
+    from segdistill import models
+
+    network = models.build(name, 3).eval()
+    before: list[Tensor] = []
+    block = list(_blocks(network).children())[-1]
+    norm = block.bn2  # the block adds its shortcut to the output of this layer, then applies the ReLU
+    nn.init.ones_(norm.weight)  # timm starts with zeros, and then the block returns its shortcut
+    norm.register_forward_hook(lambda module, inputs, output: before.append(output.clone()))
+    shortcut: list[Tensor] = []
+    block.register_forward_pre_hook(lambda module, inputs: shortcut.append(inputs[0].clone()))
+    images = torch.randn(1, 3, 64, 64, generator=rng)
+    features = FeatureReader(network, ["stage4", "stage4:pre"], torch.zeros(1, 3, 64, 64))(images)
+    assert features["stage4:pre"].min() < 0 <= features["stage4"].min()
+    torch.testing.assert_close(features["stage4:pre"], before[-1] + shortcut[-1])
+    torch.testing.assert_close(features["stage4:pre"].relu(), features["stage4"])
+
+
+def test_a_feature_without_an_activation_is_its_own_pre_activation(rng: torch.Generator) -> None:
+    network = WithRoles().eval()
+    features = FeatureReader(network, ["stage1", "stage1:pre"], PROBE)(torch.randn(1, 3, 32, 32, generator=rng))
+    assert torch.equal(features["stage1"], features["stage1:pre"])
+    with pytest.raises(UserError, match="unknown feature of WithRoles 'stag9'"):
+        resolve(network, "stag9:pre", PROBE)

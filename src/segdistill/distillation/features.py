@@ -6,13 +6,14 @@ A name is a role that the network publishes (``stage1`` .. ``stage4``, ``head``)
     classifier.4:input   the first input of that module
     encoder[2]           an item of an output that is a list or a dict
     layers.3:nhwc        any of these if the channels come last, as in a Swin transformer
+    stage4:pre           a role or an output before its last activation, such as a ReLU
 """
 
 import re
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +28,7 @@ from segdistill.outputs import SegOutput
 OUTPUTS = ("logits", "aux")
 _TAP = re.compile(r"^(?P<path>[^:\[\]]+)(?:(?P<input>:input)|\[(?P<item>[^\]]+)\])?$")
 _LAST = ":nhwc"
+_PRE = ":pre"
 
 
 @dataclass(frozen=True)
@@ -190,11 +192,14 @@ def resolve(network: nn.Module, name: str, probe: Tensor) -> Tap:
     """Return the tap that ``name`` refers to in ``network``.
 
     A path may leave out leading modules if the rest is unique. If the network does not publish ``head``, it is the
-    input of the layer that computes the logits.
+    input of the layer that computes the logits. ``NAME:pre`` is the input of the activation that computes ``NAME``. A
+    feature that no activation module computes, such as the output of a linear bottleneck, is its own pre-activation.
 
     Raises:
         UserError: An unknown name; the message suggests the nearest role or module path.
     """
+    if name.endswith(_PRE):
+        return _before_activation(network, resolve(network, name.removesuffix(_PRE), probe), probe)
     bare = name.removesuffix(_LAST)
     text = roles(network).get(bare)
     if text is None and bare == "head":
@@ -211,6 +216,36 @@ def resolve(network: nn.Module, name: str, probe: Tensor) -> Tap:
     known = [*OUTPUTS, "head", *roles(network), *paths]
     hint = "(segdistill taps MODEL lists them all)"
     raise unknown(f"feature of {type(unwrap(network)).__name__}", bare, known, hint=hint)
+
+
+def _before_activation(network: nn.Module, tap: Tap, probe: Tensor) -> Tap:
+    """Return the tap of the input of the activation whose output ``tap`` reads, or ``tap`` if there is none."""
+    current = _Pass(features={})
+    outputs: list[tuple[str, Tensor]] = []
+
+    def note(path: str, output: object) -> None:
+        if isinstance(output, Tensor):
+            outputs.append((path, output))
+
+    handles = [_register(network, _Hook(current, "value", replace(tap, is_last=False)))]
+    for path, module in unwrap(network).named_modules():
+        if _is_activation(module):
+            handles.append(module.register_forward_hook(lambda *values, p=path: note(p, values[-1])))
+    try:
+        with evaluating(network), torch.no_grad():
+            run(network, probe.clone())
+    finally:
+        _remove(handles)
+    value = (current.features or {}).get("value")
+    for path, output in reversed(outputs):
+        if value is not None and output.data_ptr() == value.data_ptr() and output.shape == value.shape:
+            return Tap(path, is_input=True, is_last=tap.is_last)
+    return tap
+
+
+def _is_activation(module: nn.Module) -> bool:
+    """Return True for an activation of PyTorch or timm: their files are called activation and activations."""
+    return type(module).__module__.rpartition(".")[2].startswith("activation") and not list(module.children())
 
 
 def classifier_path(network: nn.Module, probe: Tensor) -> str:
