@@ -136,7 +136,7 @@ af_dcd+gskd dist+gskd icsd aicsd aicsd_exponential i2ckd channel_distillation ic
 diffkd knowledge_adaptation ofd crd srrl reviewkd
 """
 
-DATA_SETS = "camvid cityscapes voc ade20k folder imagenet hf scenes shapes"
+DATA_SETS = "camvid cityscapes voc ade20k cocostuff folder imagenet hf scenes shapes"
 
 PYTHON = {
     "segdistill": """

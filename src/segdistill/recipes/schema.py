@@ -21,8 +21,8 @@ class Data(_Strict):
 
     name: str = Field(
         "scenes",
-        description="cityscapes, camvid, voc, ade20k, imagenet (classification), folder, hf (Hugging Face); scenes and "
-        "shapes are generated",
+        description="cityscapes, camvid, voc, ade20k, cocostuff, imagenet (classification), folder, hf (Hugging Face); "
+        "scenes and shapes are generated",
     )
     root: str | None = Field(None, description="the data set's folder")
     split: float | None = Field(

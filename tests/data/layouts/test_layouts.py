@@ -82,7 +82,18 @@ def test_bad_classes_json(folder: Path, content: object, message: str) -> None:
 
 
 def test_names() -> None:
-    assert set(DATASETS) == {"ade20k", "camvid", "cityscapes", "folder", "hf", "imagenet", "scenes", "shapes", "voc"}
+    assert set(DATASETS) == {
+        "ade20k",
+        "camvid",
+        "cityscapes",
+        "cocostuff",
+        "folder",
+        "hf",
+        "imagenet",
+        "scenes",
+        "shapes",
+        "voc",
+    }
     with pytest.raises(UserError, match="unknown dataset 'camvidd'; did you mean 'camvid'"):
         open_layout("camvidd", ".")
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from segdistill.data.layouts import ade20k, camvid, cityscapes, folder, generated, hf, imagenet, voc
+from segdistill.data.layouts import ade20k, camvid, cityscapes, cocostuff, folder, generated, hf, imagenet, voc
 from segdistill.data.layouts.layout import SPLITS, DatasetCard, Layout, Split, Task
 from segdistill.data.layouts.pairing import existing_folder
 from segdistill.errors import UserError, unknown
@@ -14,6 +14,7 @@ DATASET_CARDS = {
         cityscapes.CARD,
         voc.CARD,
         ade20k.CARD,
+        cocostuff.CARD,
         folder.CARD,
         imagenet.CARD,
         hf.CARD,
