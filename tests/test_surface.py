@@ -100,7 +100,7 @@ HYPERPARAMETERS = {
     "freekd": "channels tokens levels num_classes first_stage",
     "fsp": "",
     "gskd": "samples stride temperature sampling group shuffle",
-    "i2ckd": "margin num_classes",
+    "i2ckd": "margin num_classes across_processes",
     "ickd": "",
     "icsd": "form",
     "ifvd": "num_classes",

@@ -1,6 +1,7 @@
 """cross_entropy: numbers by hand, the released code's, then properties of its own."""
 
 import math
+import re
 from collections.abc import Callable
 
 import pytest
@@ -91,6 +92,14 @@ def test_autocast_changes_nothing(rng: torch.Generator) -> None:
 def test_needs_labels() -> None:
     with pytest.raises(ValueError, match="cross_entropy needs labels"):
         cross_entropy(torch.zeros(1, 2, 1, 1))
+
+
+@pytest.mark.parametrize("unknown", [5, 254, -1])
+def test_a_label_that_is_no_class_is_named(unknown: int) -> None:
+    labels = torch.tensor([[[0, 4], [255, unknown]]])
+    message = f"labels hold {unknown}, and the logits have 5 classes; expected 0 to 4, or 255 (ignore_index) for void"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        cross_entropy(torch.zeros(1, 5, 2, 2), labels=labels)
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (2, 8), (2, 1, 8, 8)])

@@ -63,6 +63,48 @@ def test_intra_class_correlation_runs_over_the_whole_batch(rng: torch.Generator)
     assert dist(student, teacher).item() != pytest.approx(halves.item(), rel=1e-3)
 
 
+def size_of(logits: Tensor, teacher: Tensor) -> tuple[float, float]:
+    """Return the value and the norm of its gradient."""
+    logits = logits.detach().clone().requires_grad_()
+    value = dist(logits, teacher)
+    (gradient,) = torch.autograd.grad(value, logits)
+    return value.item(), gradient.norm().item()
+
+
+@pytest.mark.parametrize("shift", [0.0, 1.0])  # of one class, as by a bias: constant for the columns only
+def test_nearly_constant_predictions_have_a_small_gradient(rng: torch.Generator, shift: float) -> None:
+    teacher, noise = torch.randn(2, 2, 19, 16, 16, generator=rng)
+    bias = torch.zeros(19, 1, 1)
+    bias[0] = shift
+    largest = max(size_of(bias + deviation * noise, teacher)[1] for deviation in (0, 1e-8, 1e-6, 1e-4, 1e-3, 3e-3))
+    assert 0 < largest <= 1.3 * size_of(bias + 0.01 * noise, teacher)[1]  # the released code's is 1e4 times as large
+    for deviation in (0, 1e-6, 1e-4, 1e-2):
+        value, gradient = size_of(bias + deviation * noise, bias + deviation * noise)
+        assert value == pytest.approx(0, abs=2e-3)
+        assert gradient <= 2e-3 * largest
+
+
+def test_the_value_is_continuous_where_predictions_become_nearly_constant(rng: torch.Generator) -> None:
+    teacher, noise = torch.randn(2, 1, 5, 4, 4, generator=rng, dtype=torch.float64)
+    deviations = torch.linspace(0, 0.03, 301, dtype=torch.float64).tolist()
+    values = torch.stack([dist(deviation * noise, teacher) for deviation in deviations])
+    assert values.diff().abs().max() < 0.02 * (values.max() - values.min())
+    assert values[0].item() == pytest.approx(1)  # half for the rows and half for the columns
+
+
+def test_ordinary_predictions_have_the_released_value(rng: torch.Generator) -> None:
+    student, teacher = torch.randn(2, 2, 19, 8, 8, generator=rng)
+
+    def released(a: Tensor, b: Tensor) -> Tensor:
+        norms = a.norm(dim=1) * b.norm(dim=1)
+        return (1 - (a * b).sum(1) / (norms + 1e-8)).mean()
+
+    p, q = (x.softmax(1).movedim(1, -1).flatten(0, 2) for x in (student, teacher))
+    rows = released(p - p.mean(1, keepdim=True), q - q.mean(1, keepdim=True))
+    columns = released((p - p.mean(0)).T, (q - q.mean(0)).T)
+    torch.testing.assert_close(dist(student, teacher), rows + columns, rtol=1e-6, atol=0)
+
+
 def test_temperature_must_be_positive() -> None:
     with pytest.raises(ValueError, match="temperature must be > 0, got 0"):
         DIST(temperature=0)

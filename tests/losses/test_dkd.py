@@ -67,6 +67,18 @@ def test_a_true_class_that_towers_over_the_others_stays_hidden() -> None:
     assert value.item() == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.parametrize("unknown", [5, 50, 254, -1])
+def test_labels_that_are_no_class_do_not_count(unknown: int) -> None:
+    student, teacher, labels = batch()
+    labels[0, 0, :2] = 255
+    expected = dkd(student, teacher, labels)
+    labels[0, 0, :2] = unknown
+    value = dkd(student, teacher, labels)
+    value.backward()
+    assert value == expected
+    assert student.grad[0, :, 0, :2].abs().sum() == 0
+
+
 def test_what_cannot_be_is_said() -> None:
     with pytest.raises(ValueError, match="temperature must be > 0, got 0"):
         DKD(temperature=0)

@@ -11,6 +11,11 @@ from tests.losses.references import batch, same_value_and_gradient
 CASES = [
     Case("I2CKD", {"num_classes": 4}, nonzero_at_equality="the margin is larger than the distances"),
     Case("I2CKD", nonzero_at_equality="the margin is larger than the distances"),
+    Case(
+        "I2CKD",
+        {"num_classes": 5, "across_processes": True},  # of one process: nothing is exchanged
+        nonzero_at_equality="the margin is larger than the distances",
+    ),
 ]  # rows of the contract test
 
 
@@ -77,8 +82,14 @@ def test_labels_from_num_classes_up_do_not_count(rng: torch.Generator) -> None:
 
 @pytest.mark.parametrize(
     ("wrong", "message"),
-    [({"margin": -1}, "margin must be >= 0, got -1"), ({"num_classes": 0}, "num_classes must be > 0, got 0")],
+    [
+        ({"margin": -1}, "margin must be >= 0, got -1"),
+        ({"num_classes": 0}, "num_classes must be > 0, got 0"),
+        ({"across_processes": True}, "across_processes needs num_classes"),
+    ],
 )
 def test_hyperparameters(wrong: dict[str, int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         I2CKD(**wrong)
+    with pytest.raises(ValueError, match=message):
+        i2ckd(*batch(), **wrong)

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from segdistill.losses import KnowledgeAdaptation
+from segdistill.losses._batch_norm import BatchNorm
 from segdistill.losses._ops import unit
 from segdistill.losses.knowledge_adaptation import _direction_distance, _root, _squared_row_distances
 from tests.losses.case import Case
@@ -202,7 +203,7 @@ def test_the_penalty_is_there(rng: torch.Generator) -> None:
 def test_the_autoencoder_normalises_by_the_batch_in_its_own_stage_only(rng: torch.Generator) -> None:
     student, teacher = maps(rng)
     loss = small().train()
-    norms = [m for part in (loss.encoder, loss.decoder) for m in part.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    norms = [m for part in (loss.encoder, loss.decoder) for m in part.modules() if isinstance(m, BatchNorm)]
     assert len(norms) == 5
     loss(student, teacher)
     assert {int(m.num_batches_tracked) for m in norms} == {0}

@@ -1,4 +1,4 @@
-"""What the losses keep is the same in every process, and what one process would keep."""
+"""What the losses keep and compute together is the same in every process, and what one process would compute."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from segdistill.losses import CRD, OFD
+from segdistill.losses import CRD, I2CKD, OFD
 
 State = dict[str, Tensor]
 
@@ -31,19 +31,40 @@ def ofd(own: slice) -> State:
     return {name: value for name, value in loss.state_dict().items() if "norm" not in name}
 
 
+def i2ckd(own: slice) -> State:
+    """The value and the gradient of the own images; classes 3 and 4 are in the first image only."""
+    rng = torch.Generator().manual_seed(0)
+    student, teacher = torch.randn(2, 3, 6, 4, 4, generator=rng, dtype=torch.float64)
+    labels = torch.randint(0, 3, (3, 4, 4), generator=rng)
+    labels[0] += 2
+    labels[2, 0] = 255
+    student = student[own].requires_grad_()
+    value = I2CKD(num_classes=6, margin=0.5, across_processes=True)(student, teacher[own], labels[own])
+    value.backward()
+    return {"value": value.detach(), "gradient": student.grad}
+
+
 def one_process(rank: int, file: str) -> None:
     """One image here, two there; leave what is kept beside ``file``."""
     dist.init_process_group("gloo", init_method=f"file://{file}", rank=rank, world_size=2)
     own = slice(0, 1) if rank == 0 else slice(1, 3)
-    torch.save([crd(own), ofd(own)], f"{file}.{rank}")
+    torch.save([crd(own), ofd(own), i2ckd(own)], f"{file}.{rank}")
     dist.destroy_process_group()
 
 
-def test_two_processes_keep_what_one_would(tmp_path: Path) -> None:
+def test_two_processes_keep_and_compute_what_one_would(tmp_path: Path) -> None:
     torch.multiprocessing.spawn(one_process, (str(tmp_path / "store"),), nprocs=2)
     everything = slice(0, 3)
     first, second = (torch.load(tmp_path / f"store.{rank}") for rank in range(2))
-    for one, other, alone in zip(first, second, (crd(everything), ofd(everything)), strict=True):
+    for one, other, alone in zip(first[:2], second[:2], (crd(everything), ofd(everything)), strict=True):
         for name, value in alone.items():
             assert one[name].equal(other[name])
             torch.testing.assert_close(one[name], value)
+
+    alone = i2ckd(everything)
+    assert alone["value"] > 0
+    for process in (first[2], second[2]):
+        torch.testing.assert_close(process["value"], alone["value"])
+    # DistributedDataParallel averages: the gradients of two processes count half each.
+    gradient = torch.cat([first[2]["gradient"], second[2]["gradient"]]) / 2
+    torch.testing.assert_close(gradient, alone["gradient"])

@@ -3,12 +3,14 @@
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from rich.console import Console
+from torch import nn
 
 from segdistill.comparison.compare import compare
 from segdistill.comparison.plan import plan
@@ -101,6 +103,27 @@ def test_variants_share_data_and_engine_but_no_student() -> None:
     assert other.build_student() is not opened.build_student()
     assert opened.variant(tiny("data.images=[8,3,3]")).dataset("train") is not opened.dataset("train")
     assert opened.variant(tiny("train.precision=bf16-mixed")).fabric is not opened.fabric
+
+
+def test_batch_normalization_of_student_and_losses_sees_all_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "has_several_gpus", lambda fabric: True)
+    on = {"reviewkd": "[head]", "ofd": "[head]", "srrl": "head", "diffkd": "head", "knowledge_adaptation": "head"}
+    recipe = tiny("method=none", *(f"terms.{name}={{loss: {name}, on: {feature}}}" for name, feature in on.items()))
+    distiller = Session(recipe).build_trial()
+    layers = {name: m for name, m in distiller.named_modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)}
+    assert {type(layer) for layer in layers.values()} == {nn.SyncBatchNorm}
+    assert {name.split(".")[1] for name in layers if name.startswith("terms.")} == on.keys()
+    assert any(name.startswith("student.") for name in layers)
+    learning = {id(parameter) for parameter in distiller.parameters()}
+    assert {id(layer.weight) for layer in layers.values()} <= learning
+    images = torch.randn(2, 3, *recipe.data.crop)
+    distiller(images, torch.zeros(2, *recipe.data.crop, dtype=torch.long)).total.backward()
+
+
+@pytest.mark.parametrize(("processes", "device", "expected"), [(1, "cuda", 0), (2, "cpu", 0), (2, "cuda", 1)])
+def test_batch_normalization_is_synchronized_between_gpus(processes: int, device: str, expected: bool) -> None:
+    fabric = SimpleNamespace(world_size=processes, device=torch.device(device))
+    assert engine.has_several_gpus(fabric) == expected
 
 
 def test_a_run_starts_with_the_first_loss_scale(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,8 @@
 """Connector from the student's features to the teacher's, trained with the student by the value of the loss."""
 
-import torch.nn.functional as F
 from torch import Tensor, nn
+
+from segdistill.losses._batch_norm import BatchNorm
 
 
 class Connector(nn.Module):
@@ -17,15 +18,10 @@ class Connector(nn.Module):
     def __init__(self, student_channels: int, teacher_channels: int) -> None:
         super().__init__()
         self.linear = nn.Linear(student_channels, teacher_channels, bias=False)
-        self.norm = nn.BatchNorm1d(teacher_channels)
+        self.norm = BatchNorm(teacher_channels)
         nn.init.kaiming_normal_(self.linear.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, rows: Tensor) -> Tensor:
         """Return shape (rows, teacher_channels) for ``rows`` of shape (rows, student_channels)."""
-        rows = self.linear(rows)
-        if len(rows) > 1:
-            normalized: Tensor = self.norm(rows)
-            return normalized
-        # One row or none has no variance: use the running statistics.
-        norm = self.norm
-        return F.batch_norm(rows, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)
+        normalized: Tensor = self.norm(self.linear(rows))
+        return normalized

@@ -5,6 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from segdistill.losses._batch_norm import BatchNorm
+
 STEPS = 1000
 # Share of the features' variance that is left after each step. The variance of the added noise grows linearly.
 LEFT: list[float] = (1 - torch.linspace(1e-4, 0.02, STEPS, dtype=torch.float64)).cumprod(0).tolist()
@@ -69,4 +71,4 @@ class Bottleneck(nn.Module):
 
 def batch_norm(channels: int) -> nn.Module:
     # Uses the batch's statistics in eval mode too. The denoiser sees noisy teachers and students: no average fits both.
-    return nn.BatchNorm2d(channels, track_running_stats=False)
+    return BatchNorm(channels, track_running_stats=False)

@@ -91,8 +91,14 @@ def _first_stage(student: None, teacher: Tensor, labels: Tensor | None, *, loss:
     scores, overlap = loss.masked(teacher, valid)
     if loss.probe is not None:
         # Standardized, so that the learning rate for class scores also suits features of any scale.
-        scores = call_in_dtype(loss.probe, F.batch_norm(scores, None, None, training=True))
+        scores = call_in_dtype(loss.probe, _standardized(scores))
     return cross_entropy(scores, None, labels_at(labels, scores), ignore_index=loss.ignore_index) + overlap
+
+
+def _standardized(scores: Tensor) -> Tensor:
+    """Normalize each channel of ``scores`` (N, C, H, W) by the statistics of the batch, unless it has one value."""
+    single = scores.numel() <= scores.shape[1]
+    return scores if single else F.batch_norm(scores, None, None, training=True)
 
 
 def draw_masks(tokens: Tensor, maps: Tensor, valid: Tensor) -> Tensor:

@@ -24,6 +24,17 @@ def _gather(rows: Tensor, sizes: list[int]) -> Tensor:
     return torch.cat([x[:size] for x, size in zip(all_rows, sizes, strict=True)])
 
 
+def summed_with_gradient(values: Tensor) -> Tensor:
+    """Return the sum of ``values`` over the processes, for a loss that every process computes from it alike.
+
+    The gradient at the ``values`` of a process equals the gradient at the sum times the number of processes. The mean
+    over processes, which DistributedDataParallel takes of the parameters' gradients, is then the gradient of the loss.
+    """
+    if not (dist.is_available() and dist.is_initialized()):
+        return values
+    return summed(values) + dist.get_world_size() * (values - values.detach())
+
+
 def summed(values: Tensor) -> Tensor:
     """Return the sum of ``values`` over the processes, without a graph."""
     values = values.detach().clone()

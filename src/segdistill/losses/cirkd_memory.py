@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from segdistill.losses._batch_norm import BatchNorm
 from segdistill.losses._checks import Count, CountOrZero, Positive, checked
 from segdistill.losses._declare import loss_function
 from segdistill.losses._ops import call_in_dtype, check_shapes, class_members, random_on, similarity_divergence, unit
@@ -103,7 +104,7 @@ class CIRKDMemory(nn.Module):
             self.equal_channels = False
             self.projector = nn.Sequential(
                 nn.Conv2d(student_channels, channels, 1, bias=False),
-                nn.BatchNorm2d(channels),
+                BatchNorm(channels),
                 nn.ReLU(),
                 nn.Conv2d(channels, channels, 1, bias=False),
             )

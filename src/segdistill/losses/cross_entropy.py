@@ -33,7 +33,8 @@ def cross_entropy(
             name take it from the student.
 
     Raises:
-        ValueError: If labels are missing or do not fit the logits.
+        ValueError: If labels are missing, do not fit the logits, or are neither a class nor ``ignore_index``. On CUDA,
+            PyTorch reports the last as a device-side assertion.
 
     Example:
         >>> import torch
@@ -60,8 +61,19 @@ def _head(logits: Tensor, labels: Tensor, ignore_index: int, align_corners: bool
         )
     if logits.shape[2:] != labels.shape[1:]:
         logits = F.interpolate(logits, labels.shape[1:], mode="bilinear", align_corners=align_corners)
-    total = F.cross_entropy(logits, labels.long(), ignore_index=ignore_index, reduction="sum")
+    try:
+        total = F.cross_entropy(logits, labels.long(), ignore_index=ignore_index, reduction="sum")
+    except IndexError:  # looking at the labels before would wait for the device
+        raise ValueError(_unknown_label(labels, logits.shape[1], ignore_index)) from None
     return total / (labels != ignore_index).sum().clamp(min=1)
+
+
+def _unknown_label(labels: Tensor, classes: int, ignore_index: int) -> str:
+    wrong = labels[(labels != ignore_index) & ((labels < 0) | (labels >= classes))]
+    return (
+        f"labels hold {int(wrong[0])}, and the logits have {classes} classes; "
+        f"expected 0 to {classes - 1}, or {ignore_index} (ignore_index) for void"
+    )
 
 
 @module_of(cross_entropy)

@@ -8,6 +8,9 @@ from segdistill.losses._checks import NonNegative, Positive
 from segdistill.losses._declare import loss_function, module_of
 from segdistill.losses._ops import check_shapes, masked_mean, valid_at
 
+# Predictions that vary by less than those of logits of this standard deviation are nearly constant.
+_SMALLEST_DEVIATION = 0.01
+
 
 @loss_function(reads_classes=True)
 def dist(
@@ -47,26 +50,52 @@ def dist(
         4.0
 
     Reference: Huang et al., 2022, https://arxiv.org/abs/2205.10536. The released segmentation code counts
-    void pixels too.
+    void pixels too. It adds 1e-8 to the product of the two norms, as here. A constant prediction, such as that of a
+    classifier initialized with zeros, has no correlation. There the gradient of the released code is up to 1e8 times
+    the teacher's deviation from its mean, and :math:`1 - \rho` is 1 even for equal predictions. Here a prediction that
+    varies by less than logits of standard deviation 0.01 would make it is divided by the norm at 0.01 and not by its
+    norm, and :math:`1 - \rho` becomes half the squared distance of both. So the gradient is at most about that at 0.01,
+    and zero for equal predictions. Predictions that vary more have the value of the released code.
     """
     check_shapes(student, teacher, dims=(4, 2))
     valid = valid_at(labels, student, ignore_index).flatten()  # (pixels,)
     p, q = (F.softmax(x / temperature, dim=1).movedim(1, -1).flatten(0, -2) for x in (student, teacher))
-    between = masked_mean(1 - _cosine(p - p.mean(1, keepdim=True), q - q.mean(1, keepdim=True), dim=1), valid)
+    rows = [(x - x.mean(1, keepdim=True), _least_norm(x, dim=1)) for x in (p, q)]
+    between = masked_mean(_distance(*rows, dim=1), valid)
     # Void rows become zero, which adds nothing to the products and norms of the columns.
-    p, q = (_centre_valid(x, valid[:, None]) for x in (p, q))
-    within = (1 - _cosine(p, q, dim=0)).mean() * valid.any()
+    counted = valid[:, None]
+    columns = [(_center_valid(x, counted), _least_norm(x * counted, dim=0)) for x in (p, q)]
+    within = _distance(*columns, dim=0).mean() * valid.any()
     return temperature**2 * (inter * between + intra * within)
 
 
-def _centre_valid(rows: Tensor, valid: Tensor) -> Tensor:
+def _center_valid(rows: Tensor, valid: Tensor) -> Tensor:
     mean = (rows * valid).sum(0) / valid.sum().clamp(min=1)
     return (rows - mean) * valid
 
 
-def _cosine(a: Tensor, b: Tensor, dim: int) -> Tensor:
-    norms: Tensor = torch.linalg.vector_norm(a, dim=dim) * torch.linalg.vector_norm(b, dim=dim)
-    return (a * b).sum(dim) / (norms + 1e-8)
+@torch.no_grad()
+def _least_norm(p: Tensor, dim: int) -> Tensor:
+    """Return the norm of the deviations along ``dim`` that logits of the smallest deviation would cause."""
+    # A small change of a logit changes its probability by p (1 - p) times as much.
+    norm: Tensor = torch.linalg.vector_norm(p * (1 - p), dim=dim)
+    return _SMALLEST_DEVIATION * norm
+
+
+def _distance(student: tuple[Tensor, Tensor], teacher: tuple[Tensor, Tensor], *, dim: int) -> Tensor:
+    """Return one minus the correlation along ``dim`` of the deviations; each comes with its least norm."""
+    (a, a_least), (b, b_least) = student, teacher
+    a_norm, b_norm = (torch.linalg.vector_norm(x, dim=dim) for x in (a, b))
+    norms = a_norm.maximum(a_least) * b_norm.maximum(b_least)
+    correlation: Tensor = (a * b).sum(dim) / (norms + 1e-8)
+    return 1 - correlation - _missing(a_norm, a_least) - _missing(b_norm, b_least)
+
+
+def _missing(norm: Tensor, least: Tensor) -> Tensor:
+    """Return half of what the squared length of deviations divided by ``least`` lacks to 1, zero for longer ones."""
+    is_short = norm < least
+    length = norm / least.masked_fill(~is_short, 1)
+    return (0.5 - length.square() / 2).masked_fill(~is_short, 0)
 
 
 @module_of(dist)

@@ -31,7 +31,7 @@ def dkd(
     Args:
         student: Logits, shape (N, C, H, W), or (N, C) for image classification.
         teacher: Logits, same shape; no gradient reaches it.
-        labels: Class indices, shape (N, H', W'), or (N,); required.
+        labels: Class indices, shape (N, H', W'), or (N,); required. Labels that are none of the C classes are ignored.
         target: Weight :math:`\alpha` of the true class's part, >= 0.
         others: Weight :math:`\beta` of the other classes' part, >= 0.
         temperature: Temperature of all softmaxes, > 0.
@@ -54,7 +54,7 @@ def dkd(
     """
     check_shapes(student, teacher, dims=(4, 2))
     labels = labels_at(labels, student)
-    valid = labels != ignore_index
+    valid = (labels != ignore_index) & (labels >= 0) & (labels < student.shape[1])
     true = torch.where(valid, labels, 0)[:, None]
     is_true = torch.zeros_like(student, dtype=torch.bool).scatter(1, true, True)
     both = []

@@ -38,7 +38,8 @@ def gskd(
         student: Features, shape (N, C, H, W).
         teacher: Features, shape (N, C', H, W), any number of channels; no gradient reaches it.
         labels: Class indices, shape (N, H', W'). The paper drops the positions where the teacher is wrong: set them to
-            ``ignore_index``. None is allowed with ``sampling="random"`` only.
+            ``ignore_index``. None treats every position as one class, and is allowed with ``sampling="random"`` and a
+            number as stride only: otherwise the loss needs to know the classes.
         samples: Number of positions of each class present.
         stride: Number of columns in a descriptor; "classes" is the number of classes present in the image.
         temperature: Temperature of both softmaxes, > 0.

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from segdistill.losses._batch_norm import BatchNorm
 from segdistill.losses._checks import Count, NonNegative, checked
 from segdistill.losses._declare import loss_function
 from segdistill.losses._ops import call_in_dtype, check_channels, check_shapes, masked_mean, unit, valid_at, zero_void
@@ -132,7 +133,7 @@ class KnowledgeAdaptation(SelfTaught):
 
 
 def _normalised(convolution: nn.Conv2d | nn.ConvTranspose2d) -> nn.Sequential:
-    return nn.Sequential(convolution, nn.BatchNorm2d(convolution.out_channels), nn.ReLU())
+    return nn.Sequential(convolution, BatchNorm(convolution.out_channels), nn.ReLU())
 
 
 def _doubling(channels: int, out_channels: int, *, bias: bool = True) -> nn.ConvTranspose2d:

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from segdistill.losses._batch_norm import BatchNorm
 from segdistill.losses._checks import Count, checked
 from segdistill.losses._declare import loss_function
 from segdistill.losses._ops import call_in_dtype, check_maps, masked_mean, pool_valid, valid_at, zero_void
@@ -129,8 +130,8 @@ class _Fusion(nn.Module):
         leave = nn.Conv2d(width, out, 3, padding=1, bias=False)
         for convolution in (enter, leave):
             nn.init.kaiming_uniform_(convolution.weight, a=1)
-        self.enter = nn.Sequential(enter, nn.BatchNorm2d(width))
-        self.leave = nn.Sequential(leave, nn.BatchNorm2d(out))
+        self.enter = nn.Sequential(enter, BatchNorm(width))
+        self.leave = nn.Sequential(leave, BatchNorm(out))
         self.attention = nn.Sequential(nn.Conv2d(2 * width, 2, 1), nn.Sigmoid()) if joins else None
 
     def forward(self, x: Tensor, deeper: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -34,3 +34,8 @@ def launch(train: Train) -> Fabric:
         ) from None
     fabric.launch()
     return fabric
+
+
+def has_several_gpus(fabric: Fabric) -> bool:
+    """Return whether several processes train, each on a GPU: ``nn.SyncBatchNorm`` has no version for the CPU."""
+    return fabric.world_size > 1 and fabric.device.type == "cuda"

@@ -20,7 +20,7 @@ from segdistill.evaluation.scoring import ImageSet, Score, evaluate
 from segdistill.recipes import Recipe
 from segdistill.recipes.schema import Data, Teacher, Train
 from segdistill.training.build import build_network, build_teacher, training_augmentation
-from segdistill.training.engine import launch
+from segdistill.training.engine import has_several_gpus, launch
 from segdistill.training.teacher import LoadedTeacher
 
 SPLITS = ("train", "val", "test")
@@ -137,10 +137,7 @@ class Session:
         student = build_network(self.recipe.student, self.dataset("train").classes, strict=False)
         student = student.to(self.fabric.device)
         check_loaded(student, "the student's")
-        if self.fabric.world_size > 1 and self.fabric.device.type == "cuda":
-            # Before a Distiller is built: converting the layers later would drop its hooks.
-            student = nn.SyncBatchNorm.convert_sync_batchnorm(student)  # type: ignore[no-untyped-call]
-        return student
+        return self._synchronized(student)  # before a Distiller is built: a converted layer has no hooks
 
     def build_distiller(self, teacher: nn.Module | None = None) -> Distiller:
         """Build a Distiller of student, teacher and terms, on the engine's device.
@@ -158,7 +155,15 @@ class Session:
         void = dataset.ignore_index
         pair = NetworkPair(student, frozen, len(dataset.classes), probe.to(self.fabric.device), void)
         terms = build_terms(self.recipe.term_settings, pair)
-        return Distiller(student, frozen, terms, probe=probe, ignore_index=void).to(self.fabric.device)
+        distiller = Distiller(student, frozen, terms, probe=probe, ignore_index=void).to(self.fabric.device)
+        self._synchronized(distiller.terms)
+        return distiller
+
+    def _synchronized(self, module: nn.Module) -> nn.Module:
+        """Return the module with the batch normalization of all processes, if there are several, each with a GPU."""
+        if has_several_gpus(self.fabric):
+            module = nn.SyncBatchNorm.convert_sync_batchnorm(module)  # type: ignore[no-untyped-call]
+        return module
 
     def build_trial(self) -> Distiller:
         """Build a Distiller for a few trial steps. A teacher that is not trained yet has random weights."""
