@@ -1,9 +1,10 @@
 """Random inputs for every loss: value and gradients are finite, zero at void pixels, and absent at the teacher.
 
-The examples are the same in every run, and others for every row. A failure prints the smallest batch that shows it.
+The examples are the same in every run, and others for every row; ``FUZZ_EXAMPLES=500`` tries more of them. A failure prints the smallest batch that shows it.
 """
 
 import functools
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +22,7 @@ from tests.losses.case import Case, cases, name_of, run
 Maps = tuple[Tensor, ...]
 
 VOID = 255
-EXAMPLES = 25
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "12"))
 PHASES = (Phase.generate, Phase.shrink)  # to explain a failure takes minutes
 CHOICES: dict[str, tuple[Any, ...]] = {
     "images": (1, 2, 3, 4),
