@@ -1,6 +1,7 @@
 """Random inputs for every loss: value and gradients are finite, zero at void pixels, and absent at the teacher.
 
-The examples are the same in every run, and others for every row; ``FUZZ_EXAMPLES=500`` tries more of them. A failure prints the smallest batch that shows it.
+The examples are the same in every run, and others for every row; ``FUZZ_EXAMPLES=500`` tries more of them. A failure
+prints the smallest batch that shows it.
 """
 
 import functools
