@@ -91,7 +91,7 @@ HYPERPARAMETERS = {
     "cwd": "temperature",
     "diffkd": "student_channels teacher_channels latent_channels steps",
     "dist": "inter intra temperature",
-    "dkd": "target others temperature",
+    "dkd": "target others temperature standardize",
     "dsd_category": "temperature pool",
     "dsd_pixel": "",
     "fitnet": "",
@@ -102,7 +102,7 @@ HYPERPARAMETERS = {
     "ickd": "",
     "icsd": "form",
     "ifvd": "num_classes",
-    "kd": "temperature",
+    "kd": "temperature standardize",
     "knowledge_adaptation": """
         student_channels teacher_channels latent_channels adapt_weight affinity_weight first_stage
     """,
@@ -129,9 +129,9 @@ i2ckd_camvid_pspnet_r18
 """
 
 METHOD_NAMES = """
-none kd cwd cirkd dist skd af_dcd skd_pairwise at fitnet ifvd cirkd_minibatch dsd gskd skd+gskd cwd+gskd cirkd+gskd
-af_dcd+gskd dist+gskd icsd aicsd aicsd_exponential i2ckd channel_distillation ickd sp nst fsp rkd md csc maskd freekd
-diffkd knowledge_adaptation ofd crd srrl reviewkd
+none kd kd_standardized cwd cirkd dist skd af_dcd skd_pairwise at fitnet ifvd cirkd_minibatch dsd gskd skd+gskd cwd+gskd
+cirkd+gskd af_dcd+gskd dist+gskd icsd aicsd aicsd_exponential i2ckd channel_distillation ickd sp nst fsp rkd md csc
+maskd freekd diffkd knowledge_adaptation ofd crd srrl reviewkd
 """
 
 DATA_SETS = "camvid cityscapes voc ade20k folder imagenet hf scenes shapes"

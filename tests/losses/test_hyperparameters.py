@@ -23,7 +23,7 @@ WRONG: dict[str, list[object]] = {
     **dict.fromkeys(("samples", "pool", "patch", "tokens", "levels", "size", "negatives", "dim", "width"), COUNTS),
     **dict.fromkeys(("pixel_size", "region_size", "num_classes", "channels", "latent_channels"), COUNTS),
     **{key: ["4", True, 1.5, -1] for key in ("pixel_contrast", "region_contrast")},
-    **{key: ["yes", 1, None] for key in ("group", "shuffle")},
+    **{key: ["yes", 1, None] for key in ("group", "shuffle", "standardize")},
     "p": [*NUMBERS, 0.5],
     "momentum": [*NUMBERS, -0.1, 1.1],
     "mask_ratio": [*NUMBERS, -0.1, 1.0],

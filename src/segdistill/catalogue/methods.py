@@ -70,6 +70,11 @@ METHODS: dict[str, Terms] = {
     # The student alone: the baseline that every method is compared with.
     "none": {},
     "kd": _KD,
+    # Logit standardization (Sun et al., CVPR 2024), the released commands for CIFAR-100. No weight for segmentation was
+    # published.
+    "kd_standardized": {
+        "kd": {"loss": "kd", "on": "logits", "weight": 9.0, "temperature": 2.0, "standardize": True},
+    },
     "cwd": _CWD,
     "cirkd": _CIRKD,
     "dist": _DIST,

@@ -1,5 +1,6 @@
 """Operations that several losses share: shape checks, void positions, means, similarities."""
 
+import math
 from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Any
@@ -189,6 +190,15 @@ def unit(vectors: Tensor, dim: int, *, smallest: float = 1e-12) -> Tensor:
     norm: Tensor = torch.linalg.vector_norm(vectors, dim=dim, keepdim=True)
     # F.normalize divides a zero vector by 1e-12, which multiplies its gradient by 1e12.
     return vectors / norm.masked_fill(norm < smallest, torch.inf)
+
+
+def standardize_logits(logits: Tensor) -> Tensor:
+    """Return the z-scores of ``logits`` over the classes, dim 1: mean 0, standard deviation (with C - 1) 1.
+
+    Where all classes have the same logit, the z-scores are zero and receive no gradient.
+    """
+    centered = logits - logits.mean(dim=1, keepdim=True)
+    return unit(centered, dim=1) * math.sqrt(logits.shape[1] - 1)
 
 
 def kl_divergence(student: Tensor, teacher: Tensor, dim: int) -> Tensor:
