@@ -33,6 +33,7 @@ from segdistill.losses.knowledge_adaptation import KnowledgeAdaptation
 from segdistill.losses.loss import Loss
 from segdistill.losses.maskd import MasKD
 from segdistill.losses.md import MD, md
+from segdistill.losses.mgd import MGD
 from segdistill.losses.nst import NST, nst
 from segdistill.losses.ofd import OFD
 from segdistill.losses.reviewkd import ReviewKD
@@ -58,6 +59,7 @@ __all__ = [
     "IFVD",
     "KD",
     "MD",
+    "MGD",
     "NST",
     "OFD",
     "RKD",
