@@ -80,6 +80,7 @@ loss on labels teacher weight
 HYPERPARAMETERS = {
     "af_dcd": "student_channels teacher_channels groups pool patch mask_ratio temperature fd_weight contrast_weight",
     "at": "p",
+    "attnfd": "channels reduction",
     "channel_distillation": "",
     "cirkd_memory": """
         num_classes channels student_channels pixel_size region_size pixel_contrast region_contrast temperature
@@ -132,7 +133,7 @@ i2ckd_camvid_pspnet_r18
 METHOD_NAMES = """
 none kd kd_standardized cwd cirkd dist skd af_dcd skd_pairwise at fitnet ifvd cirkd_minibatch dsd gskd skd+gskd cwd+gskd
 cirkd+gskd af_dcd+gskd dist+gskd icsd aicsd aicsd_exponential i2ckd channel_distillation ickd sp nst fsp rkd md csc
-maskd freekd diffkd knowledge_adaptation ofd crd srrl reviewkd mgd
+maskd freekd diffkd knowledge_adaptation ofd crd srrl reviewkd mgd attnfd
 """
 
 DATA_SETS = "camvid cityscapes voc ade20k folder imagenet hf scenes shapes"
@@ -142,7 +143,7 @@ PYTHON = {
         Distiller Ensemble Run Term compare distill losses method_terms models schedules train
     """,
     "segdistill.losses": """
-        AT CRD CSC CWD DIST DKD FSP GSKD I2CKD ICKD ICSD IFVD KD MD NST OFD RKD SP SRRL AfDCD CIRKDMemory
+        AT CRD CSC CWD DIST DKD FSP GSKD I2CKD ICKD ICSD IFVD KD MD NST OFD RKD SP SRRL AfDCD AttnFD CIRKDMemory
         CIRKDMiniBatch ChannelDistillation CrossEntropy DSDCategory DSDPixel DiffKD FitNet FreeKD
         KnowledgeAdaptation MGD MasKD ReviewKD SKDHolistic SKDPairwise at channel_distillation cirkd_minibatch
         cross_entropy csc cwd dist dkd dsd_category dsd_pixel fitnet fsp gskd i2ckd ickd icsd ifvd kd md nst rkd

@@ -20,7 +20,9 @@ WRONG: dict[str, list[object]] = {
     **{key: [*NUMBERS, -0.1] for key in ("inter", "intra", "target", "others", "distance", "angle", "zero", "first")},
     **{key: [*NUMBERS, -0.1] for key in ("aux_weight", "adapt_weight", "affinity_weight", "first_stage")},
     **{key: [*NUMBERS, -0.1] for key in ("fd_weight", "contrast_weight")},
-    **dict.fromkeys(("samples", "pool", "patch", "tokens", "levels", "size", "negatives", "dim", "width"), COUNTS),
+    **dict.fromkeys(
+        ("samples", "pool", "patch", "tokens", "levels", "size", "negatives", "dim", "width", "reduction"), COUNTS
+    ),
     **dict.fromkeys(("pixel_size", "region_size", "num_classes", "channels", "latent_channels"), COUNTS),
     **{key: ["4", True, 1.5, -1] for key in ("pixel_contrast", "region_contrast")},
     **{key: ["yes", 1, None] for key in ("group", "shuffle", "standardize")},

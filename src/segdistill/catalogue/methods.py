@@ -114,6 +114,8 @@ METHODS: dict[str, Terms] = {
         **{f"channels_{stage}": _channel_distillation(stage) for stage in ("stage1", "stage2", "stage3", "stage4")},
     },
     # Methods of one loss, on the feature and with the weight of its card, which names the source.
+    # AttnFD: the README of the released code.
+    "attnfd": {"attnfd": {}},
     # MGD: the released configuration for segmentation also has 3 x cwd on the logits at temperature 4: terms.cwd={}.
     "mgd": {"mgd": {}},
     **{name: {name: {}} for name in ("ickd", "sp", "nst", "fsp", "rkd", "md", "csc")},

@@ -8,6 +8,7 @@ Labels of image classification have shape (N,) and apply to every position of th
 
 from segdistill.losses.af_dcd import AfDCD
 from segdistill.losses.at import AT, at
+from segdistill.losses.attnfd import AttnFD
 from segdistill.losses.channel_distillation import ChannelDistillation, channel_distillation
 from segdistill.losses.cirkd_memory import CIRKDMemory
 from segdistill.losses.cirkd_minibatch import CIRKDMiniBatch, cirkd_minibatch
@@ -66,6 +67,7 @@ __all__ = [
     "SP",
     "SRRL",
     "AfDCD",
+    "AttnFD",
     "CIRKDMemory",
     "CIRKDMiniBatch",
     "ChannelDistillation",
