@@ -95,7 +95,7 @@ HYPERPARAMETERS = {
     "dkd": "target others temperature standardize",
     "dsd_category": "temperature pool",
     "dsd_pixel": "",
-    "fitnet": "",
+    "fitnet": "normalize",
     "freekd": "channels tokens levels num_classes first_stage",
     "fsp": "",
     "gskd": "samples stride temperature sampling group shuffle",

@@ -34,6 +34,7 @@ WRONG: dict[str, list[object]] = {
     "stride": ["class", 0, 1.5, True, None],
     "sampling": ["radnom", 1, None],
     "form": ["papre", 1, None],
+    "normalize": ["chanel", 1, None, True],
     "ignore_index": ["255", 1.5, True],
 }
 # One width, or a list of them for losses on several maps; a network's layer; I2CKD's number, OFD's tensors.
