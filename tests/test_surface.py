@@ -82,6 +82,7 @@ loss on labels teacher weight
 HYPERPARAMETERS = {
     "af_dcd": "student_channels teacher_channels groups pool patch mask_ratio temperature fd_weight contrast_weight",
     "at": "p",
+    "attnfd": "channels reduction",
     "channel_distillation": "",
     "cirkd_memory": """
         num_classes channels student_channels pixel_size region_size pixel_contrast region_contrast temperature
@@ -93,10 +94,10 @@ HYPERPARAMETERS = {
     "cwd": "temperature",
     "diffkd": "student_channels teacher_channels latent_channels steps",
     "dist": "inter intra temperature",
-    "dkd": "target others temperature",
+    "dkd": "target others temperature standardize",
     "dsd_category": "temperature pool",
     "dsd_pixel": "",
-    "fitnet": "",
+    "fitnet": "normalize",
     "freekd": "channels tokens levels num_classes first_stage",
     "fsp": "",
     "gskd": "samples stride temperature sampling group shuffle",
@@ -104,12 +105,13 @@ HYPERPARAMETERS = {
     "ickd": "",
     "icsd": "form",
     "ifvd": "num_classes",
-    "kd": "temperature",
+    "kd": "temperature standardize",
     "knowledge_adaptation": """
         student_channels teacher_channels latent_channels adapt_weight affinity_weight first_stage
     """,
     "maskd": "channels tokens num_classes first_stage",
     "md": "zero first",
+    "mgd": "student_channels teacher_channels mask_ratio",
     "nst": "",
     "ofd": "student_channels teacher_channels margin",
     "reviewkd": "student_channels teacher_channels width",
@@ -131,9 +133,9 @@ i2ckd_camvid_pspnet_r18
 """
 
 METHOD_NAMES = """
-none kd cwd cirkd dist skd af_dcd skd_pairwise at fitnet ifvd cirkd_minibatch dsd gskd skd+gskd cwd+gskd cirkd+gskd
-af_dcd+gskd dist+gskd icsd aicsd aicsd_exponential i2ckd channel_distillation ickd sp nst fsp rkd md csc maskd freekd
-diffkd knowledge_adaptation ofd crd srrl reviewkd
+none kd kd_standardized cwd cirkd dist skd af_dcd skd_pairwise at fitnet ifvd cirkd_minibatch dsd gskd skd+gskd cwd+gskd
+cirkd+gskd af_dcd+gskd dist+gskd icsd aicsd aicsd_exponential i2ckd channel_distillation ickd sp nst fsp rkd md csc
+maskd freekd diffkd knowledge_adaptation ofd crd srrl reviewkd mgd attnfd
 """
 
 DATA_SETS = "camvid cityscapes voc ade20k cocostuff folder imagenet hf scenes shapes"
@@ -143,9 +145,9 @@ PYTHON = {
         Distiller Ensemble Run Term compare distill losses method_terms models schedules train
     """,
     "segdistill.losses": """
-        AT CRD CSC CWD DIST DKD FSP GSKD I2CKD ICKD ICSD IFVD KD MD NST OFD RKD SP SRRL AfDCD CIRKDMemory
+        AT CRD CSC CWD DIST DKD FSP GSKD I2CKD ICKD ICSD IFVD KD MD NST OFD RKD SP SRRL AfDCD AttnFD CIRKDMemory
         CIRKDMiniBatch ChannelDistillation CrossEntropy DSDCategory DSDPixel DiffKD FitNet FreeKD
-        KnowledgeAdaptation MasKD ReviewKD SKDHolistic SKDPairwise at channel_distillation cirkd_minibatch
+        KnowledgeAdaptation MGD MasKD ReviewKD SKDHolistic SKDPairwise at channel_distillation cirkd_minibatch
         cross_entropy csc cwd dist dkd dsd_category dsd_pixel fitnet fsp gskd i2ckd ickd icsd ifvd kd md nst rkd
         skd_pairwise sp sub_image_descriptor_kl Loss SelfTaught
     """,

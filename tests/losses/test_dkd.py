@@ -13,17 +13,32 @@ from tests.losses.references import batch, same_value_and_gradient
 CASES = [
     Case("DKD"),
     Case("DKD", {"target": 0.5, "others": 8.0, "temperature": 4.0}),
+    Case("DKD", {"temperature": 2.0, "standardize": True}),
 ]  # rows of the contract test
 
 
+def scores(logits: Tensor) -> Tensor:
+    """Return the z-scores of the logits of one pixel, class by class."""
+    mean = sum(logits) / len(logits)
+    deviation = (sum((z - mean) ** 2 for z in logits) / (len(logits) - 1)) ** 0.5
+    return torch.stack([(z - mean) / deviation for z in logits])
+
+
 def literal(
-    student: Tensor, teacher: Tensor, labels: Tensor, target: float, others: float, temperature: float
+    student: Tensor,
+    teacher: Tensor,
+    labels: Tensor,
+    target: float,
+    others: float,
+    temperature: float,
+    standardize: bool,
 ) -> Tensor:
     """Return the mean, pixel by pixel and class by class."""
     values = []
     for n, i, j in (labels != 255).nonzero().tolist():
         y = labels[n, i, j].item()
-        p, q = (torch.softmax(z[n, :, i, j] / temperature, dim=0) for z in (student, teacher))
+        pixel = [z[n, :, i, j] for z in (student, teacher)]
+        p, q = (torch.softmax((scores(z) if standardize else z) / temperature, dim=0) for z in pixel)
         value = target * (q[y] * (q[y] / p[y]).log() + (1 - q[y]) * ((1 - q[y]) / (1 - p[y])).log())
         for c in set(range(len(p))) - {y}:
             p_hat, q_hat = p[c] / (1 - p[y]), q[c] / (1 - q[y])
@@ -32,12 +47,14 @@ def literal(
     return temperature**2 * sum(values) / len(values)
 
 
+@pytest.mark.parametrize("standardize", [False, True])
 @pytest.mark.parametrize(("target", "others", "temperature"), [(1.0, 1.0, 2.0), (0.5, 8.0, 1.0)])
-def test_is_the_equation_taken_literally(target: float, others: float, temperature: float) -> None:
+def test_is_the_equation_taken_literally(target: float, others: float, temperature: float, standardize: bool) -> None:
     student, teacher, labels = batch()
+    settings = {"target": target, "others": others, "temperature": temperature, "standardize": standardize}
     same_value_and_gradient(
-        lambda: dkd(student, teacher, labels, target=target, others=others, temperature=temperature),
-        lambda: literal(student, teacher, labels, target, others, temperature),
+        lambda: dkd(student, teacher, labels, **settings),
+        lambda: literal(student, teacher, labels, **settings),
         [student],
     )
 

@@ -20,10 +20,12 @@ WRONG: dict[str, list[object]] = {
     **{key: [*NUMBERS, -0.1] for key in ("inter", "intra", "target", "others", "distance", "angle", "zero", "first")},
     **{key: [*NUMBERS, -0.1] for key in ("aux_weight", "adapt_weight", "affinity_weight", "first_stage")},
     **{key: [*NUMBERS, -0.1] for key in ("fd_weight", "contrast_weight")},
-    **dict.fromkeys(("samples", "pool", "patch", "tokens", "levels", "size", "negatives", "dim", "width"), COUNTS),
+    **dict.fromkeys(
+        ("samples", "pool", "patch", "tokens", "levels", "size", "negatives", "dim", "width", "reduction"), COUNTS
+    ),
     **dict.fromkeys(("pixel_size", "region_size", "num_classes", "channels", "latent_channels"), COUNTS),
     **{key: ["4", True, 1.5, -1] for key in ("pixel_contrast", "region_contrast")},
-    **{key: ["yes", 1, None] for key in ("group", "shuffle", "across_processes")},
+    **{key: ["yes", 1, None] for key in ("group", "shuffle", "across_processes", "standardize")},
     "p": [*NUMBERS, 0.5],
     "momentum": [*NUMBERS, -0.1, 1.1],
     "mask_ratio": [*NUMBERS, -0.1, 1.0],
@@ -32,6 +34,7 @@ WRONG: dict[str, list[object]] = {
     "stride": ["class", 0, 1.5, True, None],
     "sampling": ["radnom", 1, None],
     "form": ["papre", 1, None],
+    "normalize": ["chanel", 1, None, True],
     "ignore_index": ["255", 1.5, True],
 }
 # One width, or a list of them for losses on several maps; a network's layer; I2CKD's number, OFD's tensors.

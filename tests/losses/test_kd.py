@@ -13,24 +13,34 @@ from tests.losses.references import batch, same_value_and_gradient
 
 CASES = [
     Case("KD", {"temperature": 2.0}),
+    Case("KD", {"temperature": 2.0, "standardize": True}),
 ]  # rows of the contract test
 
 
-def literal(student: Tensor, teacher: Tensor, labels: Tensor, temperature: float) -> Tensor:
+def scores(logits: Tensor) -> Tensor:
+    """Return the z-scores of the logits of one pixel, class by class."""
+    mean = sum(logits) / len(logits)
+    deviation = (sum((z - mean) ** 2 for z in logits) / (len(logits) - 1)) ** 0.5
+    return torch.stack([(z - mean) / deviation for z in logits])
+
+
+def literal(student: Tensor, teacher: Tensor, labels: Tensor, temperature: float, standardize: bool) -> Tensor:
     """Return the mean of T^2 KL(q || p), pixel by pixel."""
     divergences = []
     for n, y, x in (labels != 255).nonzero().tolist():
-        p, q = (torch.softmax(z[n, :, y, x] / temperature, dim=0) for z in (student, teacher))
+        pixel = [z[n, :, y, x] for z in (student, teacher)]
+        p, q = (torch.softmax((scores(z) if standardize else z) / temperature, dim=0) for z in pixel)
         divergences.append(temperature**2 * (q * (q / p).log()).sum())
     return torch.stack(divergences).mean()
 
 
+@pytest.mark.parametrize("standardize", [False, True])
 @pytest.mark.parametrize("temperature", [1.0, 3.0])
-def test_is_the_equation_taken_literally(temperature: float) -> None:
+def test_is_the_equation_taken_literally(temperature: float, standardize: bool) -> None:
     student, teacher, labels = batch()
     same_value_and_gradient(
-        lambda: kd(student, teacher, labels, temperature=temperature),
-        lambda: literal(student, teacher, labels, temperature),
+        lambda: kd(student, teacher, labels, temperature=temperature, standardize=standardize),
+        lambda: literal(student, teacher, labels, temperature, standardize),
         [student],
     )
 
@@ -40,6 +50,37 @@ def test_two_classes_by_hand() -> None:
     teacher = torch.tensor([2 * math.log(4.0), 0.0]).view(1, 2, 1, 1)  # at temperature 2, q = (4/5, 1/5)
     expected = 4 * (0.8 * math.log(1.6) + 0.2 * math.log(0.4))
     assert kd(student, teacher, temperature=2.0).item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_standardized_classes_by_hand() -> None:
+    student = torch.tensor([1.0, 2.0, 3.0]).view(1, 3, 1, 1)  # mean 2, deviation 1: z-scores (-1, 0, 1)
+    teacher = torch.tensor([50.0, 40.0, 30.0]).view(1, 3, 1, 1)  # mean 40, deviation 10: z-scores (1, 0, -1)
+    p = [math.exp(z) / (math.exp(-1) + 1 + math.e) for z in (-1, 0, 1)]
+    expected = (p[2] - p[0]) * math.log(p[2] / p[0])
+    assert kd(student, teacher, standardize=True).item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_standardized_logits_have_no_scale(rng: torch.Generator) -> None:
+    student, teacher = torch.randn(2, 2, 5, 3, 4, generator=rng)
+    expected = kd(student, teacher, standardize=True)
+    scale, shift = torch.rand(2, 2, 1, 3, 4, generator=rng) + 0.5
+    torch.testing.assert_close(kd(student * scale + shift, teacher, standardize=True), expected)
+    torch.testing.assert_close(kd(student, teacher * scale + shift, standardize=True), expected)
+
+
+def test_equal_logits_of_all_classes_have_no_deviation_to_divide_by() -> None:
+    classes = torch.arange(19.0).view(1, 19, 1)
+    student = torch.zeros(1, 19, 1, 3)
+    student[..., 1] = 0.3  # whose mean, rounded, is another number
+    student[..., 2] = classes
+    assert (student.mean(dim=1) != student[:, 0])[0, 0, 1], "the case would not tell"
+    student.requires_grad_()
+    value = kd(student, classes[..., None].expand(1, 19, 1, 3).flip(1), standardize=True)
+    value.backward()
+    assert value.isfinite()
+    assert (student.grad[..., :2] == 0).all()
+    assert student.grad[..., 2].abs().max() > 0
+    assert student.grad.isfinite().all()
 
 
 @pytest.mark.parametrize(("name", "temperature"), [("kd_case1", 1), ("hinton_kd_T4_case0", 4)])

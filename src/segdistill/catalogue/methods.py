@@ -70,6 +70,11 @@ METHODS: dict[str, Terms] = {
     # The student alone: the baseline that every method is compared with.
     "none": {},
     "kd": _KD,
+    # Logit standardization (Sun et al., CVPR 2024), the released commands for CIFAR-100. No weight for segmentation was
+    # published.
+    "kd_standardized": {
+        "kd": {"loss": "kd", "on": "logits", "weight": 9.0, "temperature": 2.0, "standardize": True},
+    },
     "cwd": _CWD,
     "cirkd": _CIRKD,
     "dist": _DIST,
@@ -109,6 +114,10 @@ METHODS: dict[str, Terms] = {
         **{f"channels_{stage}": _channel_distillation(stage) for stage in ("stage1", "stage2", "stage3", "stage4")},
     },
     # Methods of one loss, on the feature and with the weight of its card, which names the source.
+    # AttnFD: the README of the released code.
+    "attnfd": {"attnfd": {}},
+    # MGD: the released configuration for segmentation also has 3 x cwd on the logits at temperature 4: terms.cwd={}.
+    "mgd": {"mgd": {}},
     **{name: {name: {}} for name in ("ickd", "sp", "nst", "fsp", "rkd", "md", "csc")},
     **{name: {name: {}} for name in ("maskd", "freekd", "diffkd", "knowledge_adaptation")},
     **{name: {name: {}} for name in ("ofd", "crd", "srrl", "reviewkd")},

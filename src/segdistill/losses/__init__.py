@@ -8,6 +8,7 @@ Labels of image classification have shape (N,) and apply to every position of th
 
 from segdistill.losses.af_dcd import AfDCD
 from segdistill.losses.at import AT, at
+from segdistill.losses.attnfd import AttnFD
 from segdistill.losses.channel_distillation import ChannelDistillation, channel_distillation
 from segdistill.losses.cirkd_memory import CIRKDMemory
 from segdistill.losses.cirkd_minibatch import CIRKDMiniBatch, cirkd_minibatch
@@ -33,6 +34,7 @@ from segdistill.losses.knowledge_adaptation import KnowledgeAdaptation
 from segdistill.losses.loss import Loss
 from segdistill.losses.maskd import MasKD
 from segdistill.losses.md import MD, md
+from segdistill.losses.mgd import MGD
 from segdistill.losses.nst import NST, nst
 from segdistill.losses.ofd import OFD
 from segdistill.losses.reviewkd import ReviewKD
@@ -58,12 +60,14 @@ __all__ = [
     "IFVD",
     "KD",
     "MD",
+    "MGD",
     "NST",
     "OFD",
     "RKD",
     "SP",
     "SRRL",
     "AfDCD",
+    "AttnFD",
     "CIRKDMemory",
     "CIRKDMiniBatch",
     "ChannelDistillation",

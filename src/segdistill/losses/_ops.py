@@ -1,5 +1,6 @@
 """Operations that several losses share: shape checks, void positions, means, similarities."""
 
+import math
 from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Any
@@ -184,11 +185,41 @@ def pool_valid(maps: Tensor, valid: Tensor, size: tuple[int, int]) -> tuple[Tens
     return F.adaptive_avg_pool2d(maps, size) / share.masked_fill(share == 0, 1), share[:, 0] > 0
 
 
-def unit(vectors: Tensor, dim: int, *, smallest: float = 1e-12) -> Tensor:
+def unit(vectors: Tensor, dim: int, *, smallest: float | Tensor = 1e-12) -> Tensor:
     """L2-normalize along ``dim``. A vector shorter than ``smallest`` becomes zero and receives no gradient."""
     norm: Tensor = torch.linalg.vector_norm(vectors, dim=dim, keepdim=True)
     # F.normalize divides a zero vector by 1e-12, which multiplies its gradient by 1e12.
     return vectors / norm.masked_fill(norm < smallest, torch.inf)
+
+
+def unit_deviation(centered: Tensor, values: Tensor, dim: int) -> Tensor:
+    """L2-normalize the deviations ``centered`` of ``values`` from their mean along ``dim``.
+
+    Equal values have no deviation: the result is zero there and receives no gradient, although rounding of their mean
+    leaves a difference.
+    """
+    rounding = 4 * torch.finfo(values.dtype).eps * torch.linalg.vector_norm(values.detach(), dim=dim, keepdim=True)
+    return unit(centered, dim, smallest=rounding.clamp(min=1e-12))
+
+
+def standardize_logits(logits: Tensor) -> Tensor:
+    """Return the z-scores of ``logits`` over the classes, dim 1: mean 0, standard deviation (with C - 1) 1.
+
+    Where all classes have the same logit, the z-scores are zero and receive no gradient.
+    """
+    centered = logits - logits.mean(dim=1, keepdim=True)
+    return unit_deviation(centered, logits, dim=1) * math.sqrt(logits.shape[1] - 1)
+
+
+def standardize_channels(maps: Tensor, valid: Tensor) -> Tensor:
+    """Return the z-scores of ``maps`` (N, C, H, W) over the valid positions of an image: mean 0, mean square 1.
+
+    A channel with the same value everywhere has z-scores of zero, which receive no gradient, as void positions have.
+    """
+    centered = zero_void(maps - mean_of_valid(maps, valid)[:, :, None, None], valid).flatten(2)
+    count = valid.flatten(1).sum(dim=1).to(maps.dtype)
+    scores = unit_deviation(centered, zero_void(maps, valid).flatten(2), dim=2) * count.sqrt()[:, None, None]
+    return scores.view_as(maps)
 
 
 def kl_divergence(student: Tensor, teacher: Tensor, dim: int) -> Tensor:

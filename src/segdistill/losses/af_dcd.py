@@ -4,27 +4,19 @@ from typing import Annotated
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from segdistill.losses._checks import Count, NonNegative, Positive, Range, checked
 from segdistill.losses._declare import loss_function
-from segdistill.losses._ops import (
-    call_in_dtype,
-    check_channels,
-    check_shapes,
-    hide_void,
-    masked_mean,
-    random_on,
-    valid_at,
-    zero_void,
-)
+from segdistill.losses._ops import check_channels, check_shapes, hide_void, masked_mean, valid_at
+from segdistill.losses._rebuild import MaskedRebuild, squared_error
 
 # Numbers that the contrast holds at a time, in its distances and, on CUDA, their backward pass: 256 MB in float32.
 _NUMBERS_AT_A_TIME = 2**26
 
 
-class AfDCD(nn.Module):
+class AfDCD(MaskedRebuild):
     r"""Weighted sum of masked feature distillation and omni-contrast.
 
     Where the widths differ, a 1x1 convolution brings the student's features to the teacher's width. A random
@@ -97,26 +89,21 @@ class AfDCD(nn.Module):
         generator: torch.Generator | None = None,
         ignore_index: int = 255,
     ) -> None:
-        super().__init__()
+        super().__init__(
+            student_channels=student_channels,
+            teacher_channels=teacher_channels,
+            mask_ratio=mask_ratio,
+            generator=generator,
+        )
         if groups < 2 or teacher_channels % groups:
             raise ValueError(f"groups must be >= 2 and divide teacher_channels={teacher_channels}, got {groups}")
-        self.student_channels = student_channels
-        self.teacher_channels = teacher_channels
         self.groups = groups
         self.pool = pool
         self.patch = patch
-        self.mask_ratio = mask_ratio
         self.temperature = temperature
         self.fd_weight = fd_weight
         self.contrast_weight = contrast_weight
-        self.generator = generator
         self.ignore_index = ignore_index
-        self.align: nn.Module = nn.Identity()
-        if student_channels != teacher_channels:
-            self.align = nn.Conv2d(student_channels, teacher_channels, kernel_size=1)
-        self.projector = nn.ModuleList(
-            nn.Conv2d(teacher_channels, teacher_channels, kernel_size=3, padding=1) for _ in range(2)
-        )
 
     def forward(self, student: Tensor, teacher: Tensor, labels: Tensor | None = None) -> Tensor:
         """Return the loss, a scalar.
@@ -131,25 +118,6 @@ class AfDCD(nn.Module):
         """
         return _af_dcd(student, teacher, labels, loss=self)
 
-    def rebuild(self, student: Tensor, kept: Tensor, valid: Tensor) -> Tensor:
-        """Return the projector's prediction of the teacher's features, shape (N, teacher_channels, H, W).
-
-        Args:
-            student: Features, shape (N, student_channels, H, W).
-            kept: Boolean (N, H, W), True at the positions that are not masked.
-            valid: Boolean (N, H, W).
-        """
-        first, second = self.projector
-        visible = zero_void(call_in_dtype(self.align, student), kept & valid)
-        hidden = zero_void(call_in_dtype(first, visible).relu(), valid)
-        rebuilt: Tensor = call_in_dtype(second, hidden)
-        return rebuilt
-
-    def draw_kept(self, like: Tensor) -> Tensor:
-        """Draw the positions of ``like`` (N, C, H, W) that are not masked, boolean (N, H, W)."""
-        size = like[:, 0].shape
-        return random_on(torch.rand, *size, generator=self.generator, device=like.device) >= self.mask_ratio
-
 
 @loss_function
 def _af_dcd(student: Tensor, teacher: Tensor, labels: Tensor | None, *, loss: AfDCD) -> Tensor:
@@ -157,8 +125,7 @@ def _af_dcd(student: Tensor, teacher: Tensor, labels: Tensor | None, *, loss: Af
     check_channels(student, teacher, student_channels=loss.student_channels, teacher_channels=loss.teacher_channels)
     valid = valid_at(labels, student, loss.ignore_index)
     rebuilt = loss.rebuild(student, loss.draw_kept(student), valid)
-    errors = zero_void(rebuilt - teacher, valid).square().sum(dim=(1, 2, 3))  # (N,)
-    distillation = masked_mean(errors, valid.flatten(1).any(dim=1))
+    distillation = masked_mean(squared_error(rebuilt, teacher, valid), valid.flatten(1).any(dim=1))
     contrast = _omni_contrast(
         rebuilt, teacher, valid, groups=loss.groups, pool=loss.pool, patch=loss.patch, temperature=loss.temperature
     )

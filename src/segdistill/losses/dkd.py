@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from segdistill.losses._checks import NonNegative, Positive
 from segdistill.losses._declare import loss_function, module_of
-from segdistill.losses._ops import check_shapes, kl_divergence, labels_at, masked_mean
+from segdistill.losses._ops import check_shapes, kl_divergence, labels_at, masked_mean, standardize_logits
 
 
 @loss_function(reads_classes=True, mean_over="pixels")
@@ -17,6 +17,7 @@ def dkd(
     target: NonNegative = 1.0,
     others: NonNegative = 0.5,
     temperature: Positive = 1.0,
+    standardize: bool = False,
     ignore_index: int = 255,
 ) -> Tensor:
     r"""Return the mean over valid pixels of the weighted sum of two divergences, in nats.
@@ -35,6 +36,8 @@ def dkd(
         target: Weight :math:`\alpha` of the true class's part, >= 0.
         others: Weight :math:`\beta` of the other classes' part, >= 0.
         temperature: Temperature of all softmaxes, > 0.
+        standardize: Replace the logits of every pixel by their z-scores over the classes first; see
+            :func:`segdistill.losses.kd`.
         ignore_index: Label of ignored pixels.
 
     Raises:
@@ -50,9 +53,12 @@ def dkd(
 
     Reference: Zhao et al., CVPR 2022, https://arxiv.org/abs/2203.08679, Eq. 7. The paper classifies images; here every
     pixel is an image. The released code hides the true class by subtracting 1000 from its logit, which fails for logits
-    of that size. Here the true class is excluded.
+    of that size. Here the true class is excluded. ``standardize``: Sun et al., CVPR 2024,
+    https://arxiv.org/abs/2403.01427.
     """
     check_shapes(student, teacher, dims=(4, 2))
+    if standardize:
+        student, teacher = standardize_logits(student), standardize_logits(teacher)
     labels = labels_at(labels, student)
     valid = (labels != ignore_index) & (labels >= 0) & (labels < student.shape[1])
     true = torch.where(valid, labels, 0)[:, None]
@@ -77,11 +83,13 @@ class DKD(nn.Module):
         target: float = 1.0,
         others: float = 0.5,
         temperature: float = 1.0,
+        standardize: bool = False,
         ignore_index: int = 255,
     ) -> None:
         super().__init__()
         self.target, self.others = target, others
         self.temperature = temperature
+        self.standardize = standardize
         self.ignore_index = ignore_index
 
     def forward(self, student: Tensor, teacher: Tensor, labels: Tensor | None = None) -> Tensor:
@@ -93,5 +101,6 @@ class DKD(nn.Module):
             target=self.target,
             others=self.others,
             temperature=self.temperature,
+            standardize=self.standardize,
             ignore_index=self.ignore_index,
         )
