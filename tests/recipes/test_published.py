@@ -154,10 +154,23 @@ def test_gskd_is_set_as_each_section_says() -> None:
     assert gskd("gskd_cityscapes_segformer_b0")["samples"] == 32
     assert gskd("gskd_cityscapes_segformer_b0", "dist+gskd")["samples"] == 32
     assert gskd("gskd_cityscapes_segformer_b0", "skd+gskd")["samples"] == 32
-    for method in ("gskd", "dist+gskd"):
-        term = gskd("gskd_imagenet_r18", method)
-        assert (term["sampling"], term["samples"], term["stride"], term["weight"]) == ("random", 16, 10, 5)
-        assert (term["labels"], term["on"]) == (None, "stage4")
+
+
+@pytest.mark.parametrize("method", ["gskd", "dist+gskd"])
+def test_imagenet_samples_as_the_released_script_does(method: str) -> None:
+    terms = load("gskd_imagenet_r18", [f"method={method}"]).terms
+    gskd = terms["gskd"]
+    settings = gskd.hyperparameters
+    assert (gskd.labels, gskd.on, gskd.weight, settings["sampling"]) == (None, "stage2", 5, "random")
+    # --N 16 --S 10: N groups of S columns, and no column left over
+    assert settings["stride"] == 10
+    assert divmod(settings["samples"], settings["stride"]) == (16, 0)
+    if method == "gskd":
+        assert (terms["kd"].weight, terms["kd"].hyperparameters["temperature"]) == (2, 4)
+    else:
+        assert "kd" not in terms
+    (row,) = published_rows("gskd_imagenet_r18", method)
+    assert "stage2" in row.note
 
 
 def test_cirkds_memory_weighs_less_on_voc() -> None:

@@ -318,9 +318,12 @@ _ABLATIONS = [
     ),
 ]
 
+_IMAGENET_LAYER = "the paper states N = 16 and S = 10 and no layer; the released script has 16 x 10 positions of stage2"
 _IMAGENET_NOTES = {
     "kd": "temperature and weight are not stated",
-    "gskd": "printed gain +3.42 is over KD; over the student alone it is 4.32",
+    "gskd": f"printed gain +3.42 is over KD; over the student alone it is 4.32; {_IMAGENET_LAYER}, and KD at "
+    "temperature 4 and weight 2",
+    "dist+gskd": _IMAGENET_LAYER,
 }
 _IMAGENET = [
     Row(
