@@ -389,6 +389,13 @@ def test_a_part_with_an_objective_of_its_own_learns_from_that_alone(batch) -> No
     assert set(joined.inner_optimizers()) == {"judge"}
     assert judge.direction not in set(joined.student_parameters())
     assert len(joined.student_parameters()) == len(list(joined.parameters())) - 1
+    assert joined.term_parameters() == []
+
+
+def test_term_parameters_are_those_of_adapters_and_losses() -> None:
+    joined = distiller(fitnet=Term(losses.FitNet(), on="act"), judge=Term(Judge()))
+    (adapter,) = joined.terms["fitnet"].adapters
+    assert [id(each) for each in joined.term_parameters()] == [id(adapter.weight)]
 
 
 def test_no_objective_of_its_own_in_evaluation_or_before_a_first_stage_ends(batch) -> None:

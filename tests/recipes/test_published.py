@@ -200,6 +200,7 @@ def test_af_dcd_weighs_by_data_set(data: str, fd: float, contrast: float, kd: fl
         terms = load(f"gskd_{data}_deeplabv3_r18", [f"method={method}"]).terms
         settings = terms["af_dcd"].hyperparameters
         assert (settings["fd_weight"], settings["contrast_weight"]) == (fd, contrast)
+        assert settings["pool"] == (1 if data == "camvid" else 4)
         assert (terms["kd"].weight, terms["af_dcd"].weight) == (kd, 1)
 
 
@@ -212,6 +213,16 @@ def test_rows_of_dist_train_the_student_as_dists_code_and_the_teacher_as_cirkds(
     assert (recipe.teacher.train.weight_decay, recipe.teacher.train.floor) == (1e-4, 0)
     assert (recipe.terms["dist_aux"].on, recipe.terms["dist_aux"].weight) == ("aux", 0.4)
     assert "dist_aux" not in load("gskd_cityscapes_deeplabv3_mobilenetv2", ["method=dist"]).terms
+
+
+def test_rows_of_af_dcd_clip_its_convolutions_and_neither_student_nor_teacher() -> None:
+    rows = [row for row in ROWS if row.method in ("af_dcd", "af_dcd+gskd")]
+    assert len(rows) == 16
+    for row in rows:
+        recipe = load(row.experiment, [f"method={row.method}", *row.changes])
+        assert (recipe.train.clip, recipe.train.clip_modules) == (None, 15)
+        assert recipe.teacher is not None
+        assert recipe.teacher.train == load(row.experiment, ["method=none"]).train
 
 
 def scores(method: str, *changes: str, recipe: str = "gskd_cityscapes_deeplabv3_r18") -> dict[str, float | None]:

@@ -97,6 +97,11 @@ class Train(_Strict):
     floor: float = Field(0.0, ge=0, description="learning rate at the end of the decay")
     warmup: int = Field(0, ge=0, description="steps over which the learning rate grows linearly from 0")
     clip: PositiveFloat | None = Field(None, description="clip the gradient norm to this; null: no clipping")
+    clip_modules: PositiveFloat | None = Field(
+        None,
+        description="clip the joint gradient norm of what the terms train, adapters and layers of losses, to this, "
+        "after clip; the student's gradients are not changed; null: no clipping",
+    )
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field(
         "32-true",
         description="float32, or mixed precision with bfloat16 or float16; losses are always computed in float32; "

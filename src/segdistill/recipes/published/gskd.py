@@ -8,8 +8,8 @@ from segdistill.recipes.published.row import Row
 #: CIRKD's settings for all models.)
 DIST = ("train.weight_decay=5e-4", "train.floor=1e-4")
 
-#: The Af-DCD code base clips the student's gradients.
-AF_DCD = ("train.clip=15",)
+#: The Af-DCD code base clips the gradients of the loss's convolutions (criterion_ocfd), not those of the student.
+AF_DCD = ("train.clip_modules=15",)
 
 _CHANGES = {"dist": DIST, "dist+gskd": DIST, "af_dcd": AF_DCD, "af_dcd+gskd": AF_DCD}
 _RERUN = "re-run by GSKD's authors"
