@@ -73,7 +73,7 @@ train.save_every train.log_every train.tensorboard
 """
 
 TERM_KEYS = """
-loss on labels teacher weight
+loss on labels teacher weight resize
 """
 """Below ``terms.NAME``, for every loss."""
 

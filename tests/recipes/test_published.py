@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from segdistill import schedules
 from segdistill.cli import lists
 from segdistill.recipes import BUILTIN, METHODS, ROWS, Row, load, published_rows, rows_of, tables, teacher_rows
 from segdistill.recipes.experiments import EXPERIMENTS
@@ -125,14 +126,45 @@ def test_aicsd_trains_by_epochs_and_a_cosine(
     assert (train.iterations, train.validate_every, recipe.data.crop) == (iterations, epoch, crop)
 
 
-def test_aicsds_kd_is_a_mean_over_the_classes_too() -> None:
-    for name, classes in (("aicsd_voc_r18", 21), ("aicsd_cityscapes_r18", 19)):
-        for method, schedule in (("aicsd", "linear"), ("aicsd_exponential", "exponential")):
-            terms = load(name, [f"method={method}"]).terms
-            assert terms["kd"].weight == {schedule: {"start": 10 / classes, "end": 0}}
-            assert terms["icsd"].weight == {schedule: {"start": 0, "end": 9500}}
-            assert terms["icsd"].hyperparameters == {"form": "released"}
-            assert terms["task"].weight == {schedule: {"start": 0, "end": 1}}
+@pytest.mark.parametrize(
+    ("data", "classes", "batch_size", "crop"), [("voc", 21, 6, (513, 513)), ("cityscapes", 19, 4, (512, 1024))]
+)
+@pytest.mark.parametrize("student", ["r18", "mobilenetv2"])
+def test_aicsd_has_the_ratios_of_the_released_code(
+    student: str, data: str, classes: int, batch_size: int, crop: tuple[int, int]
+) -> None:
+    # There, CE is divided by the batch size once more, and KD is a mean over the classes too.
+    kd, icsd, name = 10 * batch_size / classes, 9500 * batch_size, f"aicsd_{data}_{student}"
+    for method, schedule in (("aicsd", "linear"), ("aicsd_exponential", "exponential")):
+        terms = load(name, [f"method={method}"]).terms
+        more = {"epochs": 120 if data == "voc" else 50} if schedule == "exponential" else {}
+        assert terms["kd"].weight == {schedule: {"start": pytest.approx(kd), "end": 0, **more}}
+        assert terms["icsd"].weight == {schedule: {"start": 0, "end": icsd, **more}}
+        assert terms["icsd"].hyperparameters == {"form": "released"}
+        assert terms["icsd"].resize == crop
+        assert terms["task"].weight == {schedule: {"start": 0, "end": 1, **more}}
+    single = {method: load(name, [f"method={method}"]).terms for method in ("kd", "at", "sp", "ickd", "icsd")}
+    assert all(set(terms) == {"task", method} for method, terms in single.items())
+    assert single["kd"]["kd"].weight == pytest.approx(kd)
+    assert (single["icsd"]["icsd"].weight, single["icsd"]["icsd"].resize) == (icsd, crop)
+    assert single["ickd"]["ickd"].on == "logits"
+
+
+def test_aicsds_exponential_schedule_ends_after_the_epochs_of_its_data_set() -> None:
+    for data, end in (("voc", 1 - 0.985**119), ("cityscapes", 1 - 0.985**49)):
+        weight = load(f"aicsd_{data}_r18", ["method=aicsd_exponential"]).terms["task"].weight
+        assert isinstance(weight, dict)
+        assert schedules.exponential(**weight["exponential"])(1.0) == pytest.approx(end)
+
+
+def test_table_iv_has_one_kd_in_all_its_rows() -> None:
+    for experiment, method in (("aicsd_voc_r18", "aicsd_exponential"), ("aicsd_voc_mobilenetv2", "aicsd")):
+        alone = load(experiment, ["method=kd"]).terms["kd"].weight
+        for row in (row for row in ROWS if (row.table, row.experiment, row.method) == ("IV", experiment, method)):
+            weight = load(experiment, [f"method={method}", *row.changes]).terms["kd"].weight
+            assert isinstance(weight, dict)
+            ((_, arguments),) = weight.items()
+            assert arguments["start"] == alone
 
 
 def test_imagenet_takes_a_hundred_epochs_and_a_tenth_of_the_rate_every_thirty() -> None:

@@ -183,7 +183,7 @@ class Teacher(Network):
 
 
 class TermRecipe(BaseModel):
-    """Term of a recipe. Every key other than these five is a hyperparameter of the loss."""
+    """Term of a recipe. Every key other than these six is a hyperparameter of the loss."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
@@ -199,6 +199,10 @@ class TermRecipe(BaseModel):
         1.0,
         description="a number; auto:SHARE, so that the term's gradient is SHARE times the task's; or a schedule as in "
         "{linear: {start: 0, end: 1}}",
+    )
+    resize: tuple[PositiveInt, PositiveInt] | None = Field(
+        None,
+        description="height and width to which both networks' maps are resized before the loss; null: the teacher's",
     )
 
     def needs_teacher(self, name: str) -> bool:
