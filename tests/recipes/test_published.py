@@ -67,7 +67,7 @@ def test_numbers_are_those_of_the_paper(paper: str, table: str) -> None:
     lines = [row for index, row in enumerate(rows) if row.method != "teacher" or index == 0]
     if table in ("II", "III"):  # both students alone, then the methods of the one and of the other
         lines.sort(key=lambda row: {"teacher": 0, "none": 1}.get(row.method, 2))
-    values = [value for row in lines for value in (row.miou, row.accuracy, *row.iou.values())]
+    values = [value for row in lines for value in (row.miou, row.class_accuracy, row.top1, *row.iou.values())]
     # 74.8 is printed with one decimal place.
     assert [f"{value:.2f}" for value in values if value not in (None, 74.8)] == printed(paper, table)
 
@@ -294,6 +294,23 @@ def test_a_printed_recipe_has_the_papers_rows_in_front_and_is_still_yaml(capsys:
     assert read(said)["name"] == "gskd_camvid_deeplabv3_r18"
     lists.recipes("quickstart")
     assert capsys.readouterr().out.startswith("name: quickstart")
+
+
+def test_a_printed_recipe_names_the_metric_of_a_second_number(capsys: pytest.CaptureFixture[str]) -> None:
+    lists.recipes("aicsd_cityscapes_r18")
+    said = capsys.readouterr().out
+    assert "# AICSD III    68.46  method=aicsd  # mean class accuracy 78.30; linear or exponential" in said
+    lists.recipes("aicsd_voc_r18")
+    assert "# AICSD II     69.04  method=sp  # ± 0.10; layer and weight" in capsys.readouterr().out
+    lists.recipes("gskd_imagenet_r18")
+    assert "# GSKD 12     71.73  method=srrl  # top-1 accuracy" in capsys.readouterr().out
+
+
+def test_the_second_number_of_table_iii_is_mean_class_accuracy() -> None:
+    rows = [row for row in ROWS if row.class_accuracy is not None]
+    assert {(row.paper, row.table) for row in rows} == {("AICSD", "III")}
+    assert all(row.top1 is None and row.miou < row.class_accuracy for row in rows)
+    assert {row.experiment for row in ROWS if row.top1 is not None} == {"gskd_imagenet_r18"}
 
 
 # Networks.

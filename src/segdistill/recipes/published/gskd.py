@@ -331,7 +331,7 @@ _IMAGENET = [
         table="12",
         experiment="gskd_imagenet_r18",
         method=method,
-        accuracy=accuracy,
+        top1=accuracy,
         note=_IMAGENET_NOTES.get(method, ""),
     )
     for method, accuracy in {
