@@ -239,10 +239,10 @@ def test_af_dcd_weighs_by_data_set(data: str, fd: float, contrast: float, kd: fl
 def test_rows_of_dist_train_the_student_as_dists_code_and_the_teacher_as_cirkds() -> None:
     (row,) = (row for row in published_rows("gskd_cityscapes_deeplabv3_r18", "dist") if row.table == "1")
     recipe = load(row.experiment, ["method=dist", *row.changes])
-    assert (recipe.train.weight_decay, recipe.train.floor) == (5e-4, 1e-4)
+    assert (recipe.train.weight_decay, recipe.train.floor, recipe.train.validate_every) == (5e-4, 1e-4, 400)
     assert recipe.teacher is not None
     assert recipe.teacher.train is not None
-    assert (recipe.teacher.train.weight_decay, recipe.teacher.train.floor) == (1e-4, 0)
+    assert recipe.teacher.train == load(row.experiment, ["method=none"]).train
     assert (recipe.terms["dist_aux"].on, recipe.terms["dist_aux"].weight) == ("aux", 0.4)
     assert "dist_aux" not in load("gskd_cityscapes_deeplabv3_mobilenetv2", ["method=dist"]).terms
 
@@ -255,6 +255,36 @@ def test_rows_of_af_dcd_clip_its_convolutions_and_neither_student_nor_teacher() 
         assert (recipe.train.clip, recipe.train.clip_modules) == (None, 15)
         assert recipe.teacher is not None
         assert recipe.teacher.train == load(row.experiment, ["method=none"]).train
+
+
+def test_cirkd_on_segformer_is_as_in_its_script() -> None:
+    for method in ("cirkd", "cirkd+gskd"):
+        terms = load("gskd_cityscapes_segformer_b0", [f"method={method}"]).terms
+        assert terms["cirkd_memory"].hyperparameters["pixel_size"] == 2000
+        assert terms["cirkd_minibatch"].hyperparameters["pool"] == 2
+    assert terms["gskd"].hyperparameters["samples"] == 32
+    alone = load("gskd_cityscapes_segformer_b0", ["method=cirkd_minibatch"]).terms["cirkd_minibatch"]
+    assert alone.hyperparameters["pool"] == 2
+    assert load("gskd_voc_pspnet_r18", ["method=cirkd"]).terms["cirkd_memory"].hyperparameters["pixel_size"] == 20_000
+
+
+def test_random_sampling_takes_all_labeled_positions() -> None:
+    for row in (row for row in ROWS if place(row) == ("GSKD", "11") and row.method == "gskd"):
+        term = load(row.experiment, row.changes).terms["gskd"]
+        is_random = term.hyperparameters["sampling"] == "random"
+        assert term.labels == ("valid" if is_random else "teacher_correct")
+        assert bool(row.note) == is_random
+
+
+def test_columns_that_table_8_ignores() -> None:
+    def ignored(stride: int) -> set[int]:
+        return {16 * classes % stride for classes in range(4, 20)}
+
+    for row in (row for row in ROWS if place(row) == ("GSKD", "8")):
+        stride = load(row.experiment, row.changes).terms["gskd"].hyperparameters["stride"]
+        assert bool(row.note) == (ignored(stride) != {0})
+    assert all(16 * classes % 32 == 16 * (classes % 2) for classes in range(4, 20))
+    assert all(16 * classes % 64 == 16 * (classes % 4) for classes in range(4, 20))
 
 
 def scores(method: str, *changes: str, recipe: str = "gskd_cityscapes_deeplabv3_r18") -> dict[str, float | None]:
@@ -290,7 +320,7 @@ def test_a_printed_recipe_has_the_papers_rows_in_front_and_is_still_yaml(capsys:
     lists.recipes("gskd_camvid_deeplabv3_r18")
     said = capsys.readouterr().out
     assert "# GSKD 2      69.84  teacher\n# GSKD 2      66.92  method=none\n" in said
-    assert "68.59  method=cwd+gskd  # printed gain +0.98; the difference is 0.88\n" in said
+    assert "68.59  method=cwd+gskd  # printed gain +0.98; the difference is 0.88; CIRKD's script adds a d" in said
     assert read(said)["name"] == "gskd_camvid_deeplabv3_r18"
     lists.recipes("quickstart")
     assert capsys.readouterr().out.startswith("name: quickstart")
