@@ -19,6 +19,7 @@ PAGES = [
     "CHANGELOG.md",
     "docs/guide.md",
     "docs/design.md",
+    "docs/experiments.md",
     "docs/losses.md",
     "docs/results.md",
 ]

@@ -109,6 +109,35 @@ def test_maps_of_other_sizes_are_resized_to_the_teachers(batch) -> None:
     joined(*batch).total.backward()
 
 
+def test_a_term_may_compare_maps_of_another_size(batch) -> None:
+    images, labels = batch
+    mse = lambda student, teacher, labels: (student - teacher).square().mean()  # noqa: E731
+    joined = distiller(mse=Term(mse, resize=(20, 24)), kd=Term(losses.KD(), labels="valid", resize=[32, 32])).eval()
+    out = joined(images, labels)
+    ours, theirs = (
+        F.interpolate(x, (20, 24), mode="bilinear", align_corners=True)
+        for x in (joined.student(images), joined.teacher(images))
+    )
+    torch.testing.assert_close(out.terms["mse"], (ours - theirs).square().mean())
+    cells = {row[0]: row[5] for row in joined.wiring().cells()}
+    assert cells == {"task": "-", "mse": "20x24", "kd": "32x32"}
+    term = joined.terms["kd"]  # counts what it averages over: the valid labels, at their own size
+    valid = {"valid": labels, None: None}
+    assert term.count({"logits": joined.teacher(images)}, valid, 255) == (labels != 255).sum()
+
+
+@pytest.mark.parametrize("resize", [513, (513,), (0, 4), (4.0, 4), "44"])
+def test_a_size_is_a_height_and_a_width(resize) -> None:
+    with pytest.raises(UserError, match=r"resize must be a height and a width, as in resize=\(513, 513\), got"):
+        Term(losses.KD(), resize=resize)
+
+
+def test_vectors_have_no_size_to_change() -> None:
+    networks = (nn.Sequential(nn.Conv2d(3, 4, 4), nn.AdaptiveAvgPool2d(1), nn.Flatten()) for _ in range(2))
+    with pytest.raises(UserError, match="'logits' has no height and width to resize; leave out resize"):
+        Distiller(*networks, {"kd": Term(losses.KD(), resize=(8, 8))})
+
+
 def test_an_adapter_appears_only_where_the_loss_needs_equal_channels() -> None:
     joined = distiller(
         gskd=Term(losses.GSKD(), on="head", labels="valid"), i2ckd=Term(losses.I2CKD(), on="head", labels="valid")
@@ -389,6 +418,13 @@ def test_a_part_with_an_objective_of_its_own_learns_from_that_alone(batch) -> No
     assert set(joined.inner_optimizers()) == {"judge"}
     assert judge.direction not in set(joined.student_parameters())
     assert len(joined.student_parameters()) == len(list(joined.parameters())) - 1
+    assert joined.term_parameters() == []
+
+
+def test_term_parameters_are_those_of_adapters_and_losses() -> None:
+    joined = distiller(fitnet=Term(losses.FitNet(), on="act"), judge=Term(Judge()))
+    (adapter,) = joined.terms["fitnet"].adapters
+    assert [id(each) for each in joined.term_parameters()] == [id(adapter.weight)]
 
 
 def test_no_objective_of_its_own_in_evaluation_or_before_a_first_stage_ends(batch) -> None:

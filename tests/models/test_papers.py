@@ -115,6 +115,22 @@ def test_the_head_has_dropout_in_training_only() -> None:
         assert dropped.float().mean().item() == pytest.approx(share, abs=0.02)
 
 
+def test_aicsds_decoder_has_dropout_between_its_convolutions_and_no_key_for_it() -> None:
+    network = models.build("deeplabv3plus_mobilenetv2", 5)
+    first, second = network.decoder.fuse
+    before: list[Tensor] = []
+    after: list[Tensor] = []
+    first.register_forward_hook(lambda _, args, output: before.append(output))
+    second.register_forward_hook(lambda _, args, output: after.append(args[0]))
+    for mode, share in ((True, 0.5), (False, 0.0)):
+        network.train(mode)(torch.randn(2, 3, SIDE, SIDE))
+        dropped = after.pop()[(kept := before.pop()) > 0] == 0
+        assert dropped.numel() > kept.numel() / 10
+        assert dropped.float().mean().item() == pytest.approx(share, abs=0.02)
+    keys = {key for key in network.state_dict() if key.startswith("decoder.fuse")}
+    assert {key.split(".")[2] for key in keys} == {"0", "1"}
+
+
 @pytest.mark.parametrize("name", ["deeplabv3_mobilenetv2", "deeplabv3_resnet18"])
 def test_pretrained_filters_see_the_same_pixels_when_dilated(name: str) -> None:
     strided = models.build(name, 5, output_stride=32).encoder.eval()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from segdistill import schedules
 from segdistill.cli import lists
 from segdistill.recipes import BUILTIN, METHODS, ROWS, Row, load, published_rows, rows_of, tables, teacher_rows
 from segdistill.recipes.experiments import EXPERIMENTS
@@ -66,7 +67,7 @@ def test_numbers_are_those_of_the_paper(paper: str, table: str) -> None:
     lines = [row for index, row in enumerate(rows) if row.method != "teacher" or index == 0]
     if table in ("II", "III"):  # both students alone, then the methods of the one and of the other
         lines.sort(key=lambda row: {"teacher": 0, "none": 1}.get(row.method, 2))
-    values = [value for row in lines for value in (row.miou, row.accuracy, *row.iou.values())]
+    values = [value for row in lines for value in (row.miou, row.class_accuracy, row.top1, *row.iou.values())]
     # 74.8 is printed with one decimal place.
     assert [f"{value:.2f}" for value in values if value not in (None, 74.8)] == printed(paper, table)
 
@@ -125,14 +126,45 @@ def test_aicsd_trains_by_epochs_and_a_cosine(
     assert (train.iterations, train.validate_every, recipe.data.crop) == (iterations, epoch, crop)
 
 
-def test_aicsds_kd_is_a_mean_over_the_classes_too() -> None:
-    for name, classes in (("aicsd_voc_r18", 21), ("aicsd_cityscapes_r18", 19)):
-        for method, schedule in (("aicsd", "linear"), ("aicsd_exponential", "exponential")):
-            terms = load(name, [f"method={method}"]).terms
-            assert terms["kd"].weight == {schedule: {"start": 10 / classes, "end": 0}}
-            assert terms["icsd"].weight == {schedule: {"start": 0, "end": 9500}}
-            assert terms["icsd"].hyperparameters == {"form": "released"}
-            assert terms["task"].weight == {schedule: {"start": 0, "end": 1}}
+@pytest.mark.parametrize(
+    ("data", "classes", "batch_size", "crop"), [("voc", 21, 6, (513, 513)), ("cityscapes", 19, 4, (512, 1024))]
+)
+@pytest.mark.parametrize("student", ["r18", "mobilenetv2"])
+def test_aicsd_has_the_ratios_of_the_released_code(
+    student: str, data: str, classes: int, batch_size: int, crop: tuple[int, int]
+) -> None:
+    # There, CE is divided by the batch size once more, and KD is a mean over the classes too.
+    kd, icsd, name = 10 * batch_size / classes, 9500 * batch_size, f"aicsd_{data}_{student}"
+    for method, schedule in (("aicsd", "linear"), ("aicsd_exponential", "exponential")):
+        terms = load(name, [f"method={method}"]).terms
+        more = {"epochs": 120 if data == "voc" else 50} if schedule == "exponential" else {}
+        assert terms["kd"].weight == {schedule: {"start": pytest.approx(kd), "end": 0, **more}}
+        assert terms["icsd"].weight == {schedule: {"start": 0, "end": icsd, **more}}
+        assert terms["icsd"].hyperparameters == {"form": "released"}
+        assert terms["icsd"].resize == crop
+        assert terms["task"].weight == {schedule: {"start": 0, "end": 1, **more}}
+    single = {method: load(name, [f"method={method}"]).terms for method in ("kd", "at", "sp", "ickd", "icsd")}
+    assert all(set(terms) == {"task", method} for method, terms in single.items())
+    assert single["kd"]["kd"].weight == pytest.approx(kd)
+    assert (single["icsd"]["icsd"].weight, single["icsd"]["icsd"].resize) == (icsd, crop)
+    assert single["ickd"]["ickd"].on == "logits"
+
+
+def test_aicsds_exponential_schedule_ends_after_the_epochs_of_its_data_set() -> None:
+    for data, end in (("voc", 1 - 0.985**119), ("cityscapes", 1 - 0.985**49)):
+        weight = load(f"aicsd_{data}_r18", ["method=aicsd_exponential"]).terms["task"].weight
+        assert isinstance(weight, dict)
+        assert schedules.exponential(**weight["exponential"])(1.0) == pytest.approx(end)
+
+
+def test_table_iv_has_one_kd_in_all_its_rows() -> None:
+    for experiment, method in (("aicsd_voc_r18", "aicsd_exponential"), ("aicsd_voc_mobilenetv2", "aicsd")):
+        alone = load(experiment, ["method=kd"]).terms["kd"].weight
+        for row in (row for row in ROWS if (row.table, row.experiment, row.method) == ("IV", experiment, method)):
+            weight = load(experiment, [f"method={method}", *row.changes]).terms["kd"].weight
+            assert isinstance(weight, dict)
+            ((_, arguments),) = weight.items()
+            assert arguments["start"] == alone
 
 
 def test_imagenet_takes_a_hundred_epochs_and_a_tenth_of_the_rate_every_thirty() -> None:
@@ -154,10 +186,23 @@ def test_gskd_is_set_as_each_section_says() -> None:
     assert gskd("gskd_cityscapes_segformer_b0")["samples"] == 32
     assert gskd("gskd_cityscapes_segformer_b0", "dist+gskd")["samples"] == 32
     assert gskd("gskd_cityscapes_segformer_b0", "skd+gskd")["samples"] == 32
-    for method in ("gskd", "dist+gskd"):
-        term = gskd("gskd_imagenet_r18", method)
-        assert (term["sampling"], term["samples"], term["stride"], term["weight"]) == ("random", 16, 10, 5)
-        assert (term["labels"], term["on"]) == (None, "stage4")
+
+
+@pytest.mark.parametrize("method", ["gskd", "dist+gskd"])
+def test_imagenet_samples_as_the_released_script_does(method: str) -> None:
+    terms = load("gskd_imagenet_r18", [f"method={method}"]).terms
+    gskd = terms["gskd"]
+    settings = gskd.hyperparameters
+    assert (gskd.labels, gskd.on, gskd.weight, settings["sampling"]) == (None, "stage2", 5, "random")
+    # --N 16 --S 10: N groups of S columns, and no column left over
+    assert settings["stride"] == 10
+    assert divmod(settings["samples"], settings["stride"]) == (16, 0)
+    if method == "gskd":
+        assert (terms["kd"].weight, terms["kd"].hyperparameters["temperature"]) == (2, 4)
+    else:
+        assert "kd" not in terms
+    (row,) = published_rows("gskd_imagenet_r18", method)
+    assert "stage2" in row.note
 
 
 def test_cirkds_memory_weighs_less_on_voc() -> None:
@@ -187,18 +232,59 @@ def test_af_dcd_weighs_by_data_set(data: str, fd: float, contrast: float, kd: fl
         terms = load(f"gskd_{data}_deeplabv3_r18", [f"method={method}"]).terms
         settings = terms["af_dcd"].hyperparameters
         assert (settings["fd_weight"], settings["contrast_weight"]) == (fd, contrast)
+        assert settings["pool"] == (1 if data == "camvid" else 4)
         assert (terms["kd"].weight, terms["af_dcd"].weight) == (kd, 1)
 
 
 def test_rows_of_dist_train_the_student_as_dists_code_and_the_teacher_as_cirkds() -> None:
     (row,) = (row for row in published_rows("gskd_cityscapes_deeplabv3_r18", "dist") if row.table == "1")
     recipe = load(row.experiment, ["method=dist", *row.changes])
-    assert (recipe.train.weight_decay, recipe.train.floor) == (5e-4, 1e-4)
+    assert (recipe.train.weight_decay, recipe.train.floor, recipe.train.validate_every) == (5e-4, 1e-4, 400)
     assert recipe.teacher is not None
     assert recipe.teacher.train is not None
-    assert (recipe.teacher.train.weight_decay, recipe.teacher.train.floor) == (1e-4, 0)
+    assert recipe.teacher.train == load(row.experiment, ["method=none"]).train
     assert (recipe.terms["dist_aux"].on, recipe.terms["dist_aux"].weight) == ("aux", 0.4)
     assert "dist_aux" not in load("gskd_cityscapes_deeplabv3_mobilenetv2", ["method=dist"]).terms
+
+
+def test_rows_of_af_dcd_clip_its_convolutions_and_neither_student_nor_teacher() -> None:
+    rows = [row for row in ROWS if row.method in ("af_dcd", "af_dcd+gskd")]
+    assert len(rows) == 16
+    for row in rows:
+        recipe = load(row.experiment, [f"method={row.method}", *row.changes])
+        assert (recipe.train.clip, recipe.train.clip_modules) == (None, 15)
+        assert recipe.teacher is not None
+        assert recipe.teacher.train == load(row.experiment, ["method=none"]).train
+
+
+def test_cirkd_on_segformer_is_as_in_its_script() -> None:
+    for method in ("cirkd", "cirkd+gskd"):
+        terms = load("gskd_cityscapes_segformer_b0", [f"method={method}"]).terms
+        assert terms["cirkd_memory"].hyperparameters["pixel_size"] == 2000
+        assert terms["cirkd_minibatch"].hyperparameters["pool"] == 2
+    assert terms["gskd"].hyperparameters["samples"] == 32
+    alone = load("gskd_cityscapes_segformer_b0", ["method=cirkd_minibatch"]).terms["cirkd_minibatch"]
+    assert alone.hyperparameters["pool"] == 2
+    assert load("gskd_voc_pspnet_r18", ["method=cirkd"]).terms["cirkd_memory"].hyperparameters["pixel_size"] == 20_000
+
+
+def test_random_sampling_takes_all_labeled_positions() -> None:
+    for row in (row for row in ROWS if place(row) == ("GSKD", "11") and row.method == "gskd"):
+        term = load(row.experiment, row.changes).terms["gskd"]
+        is_random = term.hyperparameters["sampling"] == "random"
+        assert term.labels == ("valid" if is_random else "teacher_correct")
+        assert bool(row.note) == is_random
+
+
+def test_columns_that_table_8_ignores() -> None:
+    def ignored(stride: int) -> set[int]:
+        return {16 * classes % stride for classes in range(4, 20)}
+
+    for row in (row for row in ROWS if place(row) == ("GSKD", "8")):
+        stride = load(row.experiment, row.changes).terms["gskd"].hyperparameters["stride"]
+        assert bool(row.note) == (ignored(stride) != {0})
+    assert all(16 * classes % 32 == 16 * (classes % 2) for classes in range(4, 20))
+    assert all(16 * classes % 64 == 16 * (classes % 4) for classes in range(4, 20))
 
 
 def scores(method: str, *changes: str, recipe: str = "gskd_cityscapes_deeplabv3_r18") -> dict[str, float | None]:
@@ -234,10 +320,27 @@ def test_a_printed_recipe_has_the_papers_rows_in_front_and_is_still_yaml(capsys:
     lists.recipes("gskd_camvid_deeplabv3_r18")
     said = capsys.readouterr().out
     assert "# GSKD 2      69.84  teacher\n# GSKD 2      66.92  method=none\n" in said
-    assert "68.59  method=cwd+gskd  # printed gain +0.98; the difference is 0.88\n" in said
+    assert "68.59  method=cwd+gskd  # printed gain +0.98; the difference is 0.88; CIRKD's script adds a d" in said
     assert read(said)["name"] == "gskd_camvid_deeplabv3_r18"
     lists.recipes("quickstart")
     assert capsys.readouterr().out.startswith("name: quickstart")
+
+
+def test_a_printed_recipe_names_the_metric_of_a_second_number(capsys: pytest.CaptureFixture[str]) -> None:
+    lists.recipes("aicsd_cityscapes_r18")
+    said = capsys.readouterr().out
+    assert "# AICSD III    68.46  method=aicsd  # mean class accuracy 78.30; linear or exponential" in said
+    lists.recipes("aicsd_voc_r18")
+    assert "# AICSD II     69.04  method=sp  # ± 0.10; layer and weight" in capsys.readouterr().out
+    lists.recipes("gskd_imagenet_r18")
+    assert "# GSKD 12     71.73  method=srrl  # top-1 accuracy" in capsys.readouterr().out
+
+
+def test_the_second_number_of_table_iii_is_mean_class_accuracy() -> None:
+    rows = [row for row in ROWS if row.class_accuracy is not None]
+    assert {(row.paper, row.table) for row in rows} == {("AICSD", "III")}
+    assert all(row.top1 is None and row.miou < row.class_accuracy for row in rows)
+    assert {row.experiment for row in ROWS if row.top1 is not None} == {"gskd_imagenet_r18"}
 
 
 # Networks.

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
 from segdistill.data import training_loader
 from segdistill.distillation.build import build_terms
@@ -103,6 +104,38 @@ def test_two_steps_on_the_real_layout(name: str, tmp_path: Path) -> None:
         bool((parameter != old).any()) for parameter, old in zip(distiller.student.parameters(), before, strict=True)
     ]
     assert sum(changed) > 0.9 * len(changed)
+
+
+def test_imagenets_methods_read_what_their_code_reads() -> None:
+    student, teacher = build("resnet18", 1000).eval(), build("resnet34", 1000).eval()
+    images = torch.randn(2, 3, 64, 64)
+
+    def expected(network: nn.Module) -> list[torch.Tensor]:
+        """Return the maps before the last ReLU of each stage, and the pooled map, block by block."""
+        network = network.network  # of the wrapper
+        x, maps = network.maxpool(network.bn1(network.conv1(images)).relu()), []
+        for stage in (network.layer1, network.layer2, network.layer3, network.layer4):
+            for block in stage:
+                inner = block.bn2(block.conv2(block.bn1(block.conv1(x)).relu()))
+                before = inner + (x if block.downsample is None else block.downsample(x))
+                x = before.relu()
+            maps.append(before)
+        return [*maps, x.mean(dim=(2, 3), keepdim=True)]
+
+    for method, count in (("ofd", 4), ("reviewkd", 5)):
+        recipe = load("gskd_imagenet_r18", [f"method={method}"])
+        terms = build_terms(recipe.term_settings, NetworkPair(student, teacher, 1000, images))
+        joined = Distiller(student, teacher, terms, probe=images)
+        features = joined.terms[method].features
+        with torch.no_grad():
+            found = joined._read_student(images), joined._read_teacher(images)
+        for network, names, maps in zip((student, teacher), (features.student, features.teacher), found, strict=True):
+            assert len(names) == count
+            with torch.no_grad():
+                for name, right in zip(names, expected(network)[:count], strict=True):
+                    torch.testing.assert_close(maps[name], right)
+        assert all(float(found[1][name].min()) < 0 for name in features.teacher[:4])
+    assert load("gskd_imagenet_r18", ["method=srrl"]).terms["srrl"].on == "stage4"
 
 
 @pytest.mark.parametrize("name", NAMES)

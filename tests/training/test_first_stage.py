@@ -12,6 +12,7 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from segdistill.errors import Stopped, UserError
+from segdistill.losses import FreeKD, MasKD
 from segdistill.losses.self_taught import SelfTaught
 from segdistill.recipes import Recipe
 from segdistill.training import first_stage
@@ -51,6 +52,10 @@ class Linear(Scale):
         return teacher.detach().mean() - self.mean
 
 
+class Decaying(Linear):
+    inner_power = 0.9
+
+
 def recipe(share: float, loss: str = "Scale", *more: str) -> Recipe:
     term = (f"terms.mine.loss={__name__}:{loss}", f"terms.mine.share={share}")
     return tiny("method=none", "baseline=false", *term, *more)
@@ -86,11 +91,28 @@ def test_parts_beside_the_student_have_an_optimiser_of_their_own(tmp_path: Path,
     assert saved["distiller"]["terms.mine.loss.mean"] < 5 * 0.9**6 + 1
 
 
-@pytest.mark.parametrize(("share", "more"), [(1.0, ()), (0.0, ()), (1.0, ("train.accumulate=2",)), (1.5, ())])
+def test_the_rate_of_the_stage_decays_if_the_loss_asks_for_it(tmp_path: Path, console: Console) -> None:
+    # The gradient is -1, so the mean grows by the rate of each of the six steps.
+    for loss, rates in (("Linear", [0.05] * 6), ("Decaying", [0.05 * (1 - step / 6) ** 0.9 for step in range(6)])):
+        distill(recipe(1.0, loss), tmp_path / loss, console=console)
+        assert float(state(tmp_path / loss)["terms.mine.loss.mean"]) == pytest.approx(5 + sum(rates))
+    assert MasKD.inner_power == FreeKD.inner_power == 0.9  # poly, as MasKD's code
+
+
+@pytest.mark.parametrize(
+    ("share", "loss", "more"),
+    [
+        (1.0, "Scale", ()),
+        (0.0, "Scale", ()),
+        (1.0, "Scale", ("train.accumulate=2",)),
+        (1.5, "Scale", ()),
+        (1.0, "Decaying", ()),
+    ],
+)
 def test_a_stopped_run_goes_on_to_the_same_weights(
-    share: float, more: tuple[str, ...], tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch
+    share: float, loss: str, more: tuple[str, ...], tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    distill(recipe(share, "Scale", *more), tmp_path / "whole", console=console)
+    distill(recipe(share, loss, *more), tmp_path / "whole", console=console)
     if share:
         taken = first_stage.FirstStageTraining._take_step
 
@@ -100,11 +122,11 @@ def test_a_stopped_run_goes_on_to_the_same_weights(
 
         monkeypatch.setattr(first_stage.FirstStageTraining, "_take_step", interrupted)
         with pytest.raises(Stopped):
-            distill(recipe(share, "Scale", *more), tmp_path / "parts", console=console)
+            distill(recipe(share, loss, *more), tmp_path / "parts", console=console)
         monkeypatch.undo()
         kept = torch.load(tmp_path / "parts/checkpoints/first_stage.pt", weights_only=True)
         assert kept["step"] == 1
-    distill(recipe(share, "Scale", *more), tmp_path / "parts", console=console)
+    distill(recipe(share, loss, *more), tmp_path / "parts", console=console)
     whole, parts = state(tmp_path / "whole"), state(tmp_path / "parts")
     for name, value in whole.items():
         torch.testing.assert_close(parts[name], value, rtol=0, atol=0)

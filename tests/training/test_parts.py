@@ -10,6 +10,7 @@ from rich.console import Console
 from torch import nn
 from torchvision import tv_tensors
 
+from segdistill import Distiller, Term
 from segdistill.catalogue.cards import LOSS_CARDS, LossCard
 from segdistill.data import Scenes
 from segdistill.distillation.build import build_terms
@@ -18,6 +19,7 @@ from segdistill.distillation.feature_names import FeatureNames
 from segdistill.errors import UserError
 from segdistill.evaluation.cost import count_flops, count_parameters
 from segdistill.evaluation.scoring import Score, evaluate, predict, scoring_transform
+from segdistill.losses import FitNet
 from segdistill.models import build
 from segdistill.recipes import alone_recipe
 from segdistill.recipes.schema import Data, Evaluation, Train
@@ -26,7 +28,7 @@ from segdistill.runs.run_folder import RunFolder
 from segdistill.training.build import training_augmentation
 from segdistill.training.console import clock
 from segdistill.training.loop import Training
-from segdistill.training.optimizer import build_optimizer, learning_rate, step_together
+from segdistill.training.optimizer import build_optimizer, clip_gradients, learning_rate, step_together
 from segdistill.training.run import distill
 from segdistill.training.session import Session
 from segdistill.training.train import train_network
@@ -306,6 +308,54 @@ def test_clipping_bounds_what_a_step_can_change(tmp_path: Path, console: Console
 
     assert moved("clipped") == pytest.approx(0.01, rel=1e-3)
     assert moved("free") > 0.02
+
+
+@pytest.mark.parametrize("clip", ["null", "1"])
+def test_clip_modules_bounds_what_the_terms_train_and_leaves_the_student(
+    clip: str, tmp_path: Path, console: Console
+) -> None:
+    changes = (
+        "method=none",
+        "student.model=tests.networks:plain",
+        "terms.af_dcd={on: {student: '1', teacher: act}, groups: 2, pool: 1, fd_weight: 1}",
+        "terms.fitnet={on: {student: '1', teacher: act}}",  # with an adapter
+        "train.iterations=1",
+        "train.weight_decay=0",
+        f"train.clip={clip}",
+        "teacher.train={iterations: 3, learning_rate: 0.01, clip: null, clip_modules: null}",
+        "baseline=false",
+    )
+    for name, more in {
+        "start": "train.learning_rate=1e-20",
+        "free": "train.learning_rate=1",
+        "clipped": "train.clip_modules=0.01",
+    }.items():
+        distill(tiny(*changes, "train.learning_rate=1", more), tmp_path / name, console=console)
+
+    def moved(name: str, part: str) -> float:
+        ends, start = last(tmp_path / name), last(tmp_path / "start")
+        keys = [key for key in start if key.startswith(part)]
+        assert keys
+        return float(torch.stack([(ends[key] - start[key]).square().sum() for key in keys]).sum().sqrt())
+
+    assert moved("clipped", "terms.") == pytest.approx(0.01, rel=1e-3)
+    assert moved("free", "terms.") > 0.02
+    assert moved("clipped", "student.") == moved("free", "student.")
+
+
+def test_gradients_of_float16_are_clipped_after_they_are_unscaled() -> None:
+    torch.manual_seed(0)
+    joined = Distiller(plain(4), plain(4), {"fitnet": Term(FitNet(), on="1", adapter=nn.Conv2d(6, 6, 1))})
+    optimizer = torch.optim.SGD(joined.student_parameters(), lr=1)
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
+    for parameter in joined.student_parameters():
+        parameter.grad = torch.full_like(parameter, 3 * 2.0**10)
+    scaler.scale(torch.zeros(()))  # as the backward pass has done
+    clip_gradients(joined, optimizer, Train(clip_modules=0.5), scaler)
+    assert all(bool((parameter.grad == 3).all()) for parameter in joined.student.parameters())
+    squares = torch.stack([parameter.grad.square().sum() for parameter in joined.term_parameters()])
+    assert float(squares.sum().sqrt()) == pytest.approx(0.5, rel=1e-4)
+    step_together([optimizer], scaler)  # and the step does not divide again
 
 
 def test_the_best_student_is_kept_not_the_last(

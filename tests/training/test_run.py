@@ -158,7 +158,14 @@ def test_accumulation_counts_optimiser_steps(tmp_path: Path, console: Console) -
 
 @pytest.mark.parametrize(
     "change",
-    ["train.precision=bf16-mixed", "train.clip=0.1", "train.optimizer=adamw", "train.warmup=2", "data.workers=1"],
+    [
+        "train.precision=bf16-mixed",
+        "train.clip=0.1",
+        "train.clip_modules=0.1",
+        "train.optimizer=adamw",
+        "train.warmup=2",
+        "data.workers=1",
+    ],
 )
 def test_training_options_run(change: str, tmp_path: Path, console: Console) -> None:
     train_network(Session(alone_recipe(tiny(change))), tmp_path / "run", console=console, label="student alone")

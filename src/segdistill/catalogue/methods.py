@@ -44,20 +44,27 @@ def _gskd(samples: int, stride: int | str, weight: float) -> Terms:
     return {"gskd": {**term, "samples": samples, "stride": stride}}
 
 
-def adaptive(schedule: str, *, classes: int) -> Terms:
+def adaptive(schedule: str, *, classes: int, scale: float = 1.0, **arguments: Any) -> Terms:
     """Return AICSD's terms, Eq. 6: alpha (CE + lambda ICSD) + (1 - alpha) KD, with alpha given by ``schedule``.
 
     The released code has lambda = 9500 and a weight of 10 for KD. Its KD is also a mean over ``classes``, so 10
     there is 10 / classes for KD as in Eq. 1.
+
+    Args:
+        schedule: The name of a schedule in :mod:`segdistill.schedules`.
+        classes: Number of classes.
+        scale: Factor of ICSD and KD. The released code divides CE, and only CE, by the batch size, so the batch size
+            gives its ratios; 1 leaves both distillation terms that much weaker against CE.
+        arguments: Further arguments of the schedule.
     """
 
     def weight(start: float, end: float) -> dict[str, Any]:
-        return {"weight": {schedule: {"start": start, "end": end}}}
+        return {"weight": {schedule: {"start": start, "end": end, **arguments}}}
 
     return {
         "task": weight(0.0, 1.0),
-        "icsd": {"loss": "icsd", "on": "logits", "form": "released", **weight(0.0, 9500.0)},
-        "kd": {"loss": "kd", "on": "logits", **weight(10 / classes, 0.0)},
+        "icsd": {"loss": "icsd", "on": "logits", "form": "released", **weight(0.0, 9500.0 * scale)},
+        "kd": {"loss": "kd", "on": "logits", **weight(10 * scale / classes, 0.0)},
     }
 
 
@@ -98,7 +105,8 @@ METHODS: dict[str, Terms] = {
     "cirkd+gskd": {**_CIRKD, **_gskd(8, "classes", 5.0)},
     "af_dcd+gskd": {**_AF_DCD, **_gskd(8, "classes", 5.0)},
     "dist+gskd": {**_DIST, **_gskd(8, "classes", 10.0)},
-    # AICSD, for Pascal VOC's 21 classes. The method icsd, without KD, is its Eq. 5.
+    # AICSD, for Pascal VOC's 21 classes. The method icsd, without KD, is its Eq. 5. The weights come from the released
+    # code, which also divides CE by the batch size; the paper's recipes have its ratios.
     "icsd": {"icsd": {"loss": "icsd", "on": "logits", "form": "released", "weight": 9500.0}},
     "aicsd": adaptive("linear", classes=21),
     "aicsd_exponential": adaptive("exponential", classes=21),

@@ -5,7 +5,7 @@ from typing import Any
 from segdistill.catalogue.cards import LossCard, loss_card
 from segdistill.errors import UserError, unknown
 
-TERM_KEYS = ("loss", "on", "labels", "teacher", "weight")
+TERM_KEYS = ("loss", "on", "labels", "teacher", "weight", "resize")
 """The keys of a term that are not hyperparameters of its loss."""
 
 

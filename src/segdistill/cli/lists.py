@@ -1,11 +1,13 @@
 """Commands that list recipes, keys, losses and networks. They do not import PyTorch."""
 
+from collections.abc import Iterator
+
 from segdistill.catalogue.cards import LOSS_CARDS
 from segdistill.catalogue.methods import described
 from segdistill.cli.screen import console
 from segdistill.errors import unknown
 from segdistill.models.names import license, names
-from segdistill.recipes import BUILTIN, METHODS, ROWS, load, tables, to_yaml
+from segdistill.recipes import BUILTIN, METHODS, ROWS, Row, load, tables, to_yaml
 from segdistill.recipes.keys import describe
 from segdistill.reports.screen import screen_table
 
@@ -28,11 +30,23 @@ def _reported(name: str) -> list[str]:
     lines = []
     for row in ROWS:
         if row.experiment == name:
-            score = "classes" if row.iou else f"{row.accuracy if row.miou is None else row.miou:.2f}"
+            score = "classes" if row.iou else f"{row.score:.2f}"
             subject = "teacher" if row.method == "teacher" else " ".join((f"method={row.method}", *row.changes))
-            note = f"  # {row.note}" if row.note else ""
-            lines.append(f"{row.paper} {row.table:<4}{score:>8}  {subject}{note}")
+            notes = "; ".join(_notes(row))
+            lines.append(f"{row.paper} {row.table:<4}{score:>8}  {subject}{notes and f'  # {notes}'}")
     return lines
+
+
+def _notes(row: Row) -> Iterator[str]:
+    """Yield the other numbers of a row, and its note."""
+    if row.spread is not None:
+        yield f"± {row.spread:.2f}"
+    if row.class_accuracy is not None:
+        yield f"mean class accuracy {row.class_accuracy:.2f}"
+    if row.top1 is not None:
+        yield "top-1 accuracy"
+    if row.note:
+        yield row.note
 
 
 def key(name: str) -> None:

@@ -116,6 +116,7 @@ class _Draft:
             labels=settings.get("labels"),
             weight=_weight(settings.get("weight", 1.0)),
             teacher=settings.get("teacher"),
+            resize=settings.get("resize"),
         )
 
 

@@ -154,6 +154,11 @@ class Distiller(nn.Module):
         inner = {id(parameter) for loss in self._self_taught().values() for parameter in loss.inner_parameters()}
         return [parameter for parameter in self.parameters() if id(parameter) not in inner]
 
+    def term_parameters(self) -> list[nn.Parameter]:
+        """Return those of :meth:`student_parameters` that the terms add: adapters and the learned layers of losses."""
+        student = {id(parameter) for parameter in self.student.parameters()}
+        return [parameter for parameter in self.student_parameters() if id(parameter) not in student]
+
     def inner_optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """Return a new optimizer for each loss with parts that learn along with the student, by the term's name.
 

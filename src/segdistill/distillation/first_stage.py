@@ -19,10 +19,11 @@ class FirstStage:
 
         stage = distiller.first_stage
         if stage is not None:
-            optimizers = stage.optimizers().values()
-            for images, labels in first(batches, math.ceil(stage.share * steps)):
+            optimizers, count = stage.optimizers(), math.ceil(stage.share * steps)
+            for step, (images, labels) in enumerate(first(batches, count)):
+                stage.set_learning_rates(optimizers, step / count)
                 stage.objective(images, labels).backward()
-                for optimizer in optimizers:
+                for optimizer in optimizers.values():
                     optimizer.step()
                     optimizer.zero_grad()
             stage.finish()
@@ -59,6 +60,18 @@ class FirstStage:
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """Return a new optimizer for the parts of each term, by the term's name, with the settings of its paper."""
         return {name: loss.inner_optimizer() for name, loss in self._losses().items()}
+
+    def set_learning_rates(self, optimizers: Mapping[str, torch.optim.Optimizer], progress: float) -> None:
+        """Set the learning rates of a step, for losses whose paper decays them: see ``SelfTaught.inner_power``.
+
+        Args:
+            optimizers: The optimizers that :meth:`optimizers` has returned.
+            progress: The number of steps taken, as a share of the steps of the stage.
+        """
+        for name, loss in self._losses().items():
+            for group in optimizers[name].param_groups if loss.inner_power else ():
+                initial = group.setdefault("initial_lr", group["lr"])  # in the group, so that it is saved
+                group["lr"] = initial * (1 - progress) ** loss.inner_power
 
     def parameters(self) -> dict[str, list[nn.Parameter]]:
         """Return the parameters that learn, by the term's name."""

@@ -42,9 +42,11 @@ class Term:
             differ and the loss needs them equal. For a list of features, a list with one module each.
         teacher: The name of one of several teachers, whose features to compare. By default the logits are the average
             of all teachers.
+        resize: Height and width to which both networks' maps are resized before the loss (bilinear, corners aligned),
+            as AICSD's code compares logits of the crop's size. By default the loss gets the teacher's size.
 
     Raises:
-        UserError: A loss, features, labels, a weight or an adapter of the wrong type.
+        UserError: A loss, features, labels, a weight, an adapter or a size of the wrong type.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class Term:
         weight: float | Schedule | str | Default = Default.OF_LOSS,
         adapter: nn.Module | Sequence[nn.Module] | None = None,
         teacher: str | None = None,
+        resize: tuple[int, int] | None = None,
     ) -> None:
         if isinstance(loss, type) or not callable(loss):
             got = f"the class {loss.__name__}; call it: {loss.__name__}(...)" if isinstance(loss, type) else repr(loss)
@@ -65,10 +68,13 @@ class Term:
         labels = defaults.labels if isinstance(labels, Default) else labels
         weight = defaults.weight if isinstance(weight, Default) else weight
         _check_kinds(on, labels, weight, adapter)
+        if resize is not None:
+            resize = _checked_size(resize)
         self.loss = loss
         self.features = FeatureNames.of(on, teacher)
         self.labels = labels
         self.weight = weight
+        self.resize = resize
         self.adapters = [adapter] if isinstance(adapter, nn.Module) else adapter
         self.needs_teacher = bool(trait(loss, "needs_teacher"))
         self.mean_over: MeanOver = trait(loss, "mean_over")
@@ -124,6 +130,10 @@ class Term:
         """
         names, adapters = self.features, None
         students = [student[name] for name in names.student]
+        if self.resize is not None and (
+            flat := [n for n, s in zip(names.student, students, strict=True) if len(s) != 4]
+        ):
+            raise UserError(f"feature '{flat[0]}' has no height and width to resize; leave out resize")
         if self.needs_teacher:
             teachers = [teacher[name] for name in names.teacher]
             equal = bool(trait(self.loss, "equal_channels"))
@@ -143,6 +153,7 @@ class Term:
             adapters=adapters,
             mean_over=self.mean_over,
             wires=wires,
+            resize=self.resize,
         )
 
 
@@ -160,6 +171,14 @@ def _check_kinds(on: object, labels: object, weight: object, adapter: object) ->
     given = adapter if isinstance(adapter, Sequence | nn.ModuleList) and not isinstance(adapter, str) else [adapter]
     if adapter is not None and not all(isinstance(module, nn.Module) for module in given):
         raise UserError(f"adapter must be an nn.Module, or a list of them, got {adapter!r}")
+
+
+def _checked_size(size: Any) -> tuple[int, int]:
+    """Return the size as a tuple of two positive integers."""
+    sides = tuple(size) if isinstance(size, Sequence) and not isinstance(size, str) else ()
+    if len(sides) != 2 or not all(isinstance(side, int) and side > 0 for side in sides):
+        raise UserError(f"resize must be a height and a width, as in resize=(513, 513), got {size!r}")
+    return sides
 
 
 def _is_number(value: Any) -> bool:

@@ -45,6 +45,7 @@ class WiredTerm(nn.Module):
         adapters: One module for each feature; None for a loss without a teacher.
         features: The names of the features.
         mean_over: ``"pixels"``, ``"images"`` or ``"batch"``: what the loss averages over; see :meth:`count`.
+        resize: Height and width to which the features are resized; None for the teacher's.
         wires: One :class:`Wire` for each feature.
     """
 
@@ -59,6 +60,7 @@ class WiredTerm(nn.Module):
         adapters: Sequence[nn.Module] | None,
         mean_over: str,
         wires: Sequence[Wire],
+        resize: tuple[int, int] | None = None,
     ) -> None:
         super().__init__()
         self.loss = loss
@@ -68,6 +70,7 @@ class WiredTerm(nn.Module):
         self.features = features
         self.mean_over = mean_over
         self.wires = tuple(wires)
+        self.resize = resize
 
     @property
     def needs_teacher(self) -> bool:
@@ -90,10 +93,11 @@ class WiredTerm(nn.Module):
         """
         students = [student[name] for name in self.features.student]
         if self.adapters is None:
+            students = [self._resized(x) for x in students]
             return self.loss(self._packed(students), self._packed([None] * len(students)), labels), None
-        teachers = [teacher[name] for name in self.features.teacher]
+        teachers = [self._resized(teacher[name]) for name in self.features.teacher]
         adapted = [_adapted(adapter, x) for adapter, x in zip(self.adapters, students, strict=True)]
-        pairs = [_alike(x, y) for x, y in zip(adapted, teachers, strict=True)]
+        pairs = [_alike(self._resized(x), y) for x, y in zip(adapted, teachers, strict=True)]
         packed = self._packed([x for x, _ in pairs]), self._packed([y for _, y in pairs])
         value = self.loss(*packed, labels)
         taught = self.self_taught
@@ -110,7 +114,8 @@ class WiredTerm(nn.Module):
         taught = self.self_taught
         if taught is None:
             raise TypeError(f"{type(self.loss).__name__} has no parts that learn before the student")
-        return taught.inner_objective(None, self._packed([teacher[name] for name in self.features.teacher]), labels)
+        teachers = [self._resized(teacher[name]) for name in self.features.teacher]
+        return taught.inner_objective(None, self._packed(teachers), labels)
 
     def count(
         self, teacher: Mapping[str, Tensor], labels: Mapping[str | None, Tensor | None], ignore_index: int
@@ -132,7 +137,7 @@ class WiredTerm(nn.Module):
             return equal
         if self.needs_teacher:
             coarsest = min((teacher[name] for name in self.features.teacher), key=lambda x: x[0, 0].numel())
-            valid = valid_at(seen, coarsest, ignore_index)
+            valid = valid_at(seen, self._resized(coarsest[:, :1]), ignore_index)
         elif seen is not None:
             valid = seen != ignore_index
         else:
@@ -144,6 +149,12 @@ class WiredTerm(nn.Module):
         if isinstance(self.weight, AutoWeight):
             return self.weight.value()
         return float(self.weight(progress) if callable(self.weight) else self.weight)
+
+    def _resized(self, x: Tensor) -> Tensor:
+        """Return a feature in the size that the term asks for, if it asks for one."""
+        if self.resize is None or tuple(x.shape[2:]) == self.resize:
+            return x
+        return F.interpolate(x, self.resize, mode="bilinear", align_corners=True)
 
     def _packed(self, maps: Sequence[Any]) -> Any:
         """Return one feature as it is, several as a tuple."""

@@ -30,7 +30,7 @@ class Wiring:
                 f"{wire.student} {_shape(wire.student_shape)}",
                 f"{wire.teacher} {_shape(wire.teacher_shape)}" if wire.teacher_shape else "-",
                 wire.adapter,
-                "yes" if wire.resized else "-",
+                _resized(term, wire),
                 term.labels or "-",
                 _weight(term),
             )
@@ -48,6 +48,12 @@ class Wiring:
 
 def _shape(shape: torch.Size) -> str:
     return "x".join(str(size) for size in shape[1:])
+
+
+def _resized(term: WiredTerm, wire: Wire) -> str:
+    if term.resize is not None:
+        return "x".join(map(str, term.resize))
+    return "yes" if wire.resized else "-"
 
 
 def _function_name(loss: Callable[..., Tensor]) -> str:

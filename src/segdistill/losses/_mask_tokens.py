@@ -35,6 +35,7 @@ class MaskTokens(SelfTaught):
     """
 
     equal_channels = True
+    inner_power = 0.9
 
     @checked
     def __init__(
@@ -65,7 +66,7 @@ class MaskTokens(SelfTaught):
         return _first_stage(None, teacher, labels, loss=self)
 
     def inner_optimizer(self) -> torch.optim.Optimizer:
-        """Return SGD as in MasKD's released code. Its polynomial decay is left to the caller."""
+        """Return SGD as in MasKD's released code, whose rate decays with :attr:`inner_power`."""
         return torch.optim.SGD(self.inner_parameters(), lr=0.1, momentum=0.9, weight_decay=1e-3)
 
     def masked(self, teacher: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:

@@ -35,7 +35,7 @@ class AfDCD(MaskedRebuild):
     Void positions are treated as outside the map: convolutions see zeros there, and the max pooling ignores them. They
     are not compared, not used as negatives and not counted in P. Images without a valid position are not counted in N.
     Where ``pool * patch`` does not divide a side, void positions are added at its end, so that the whole map is used
-    (the released code raises an error, or uses the first 44x44 positions for CamVid).
+    (the released code raises an error; for CamVid it uses the first 44x44 positions, and does not pool: ``pool=1``).
 
     The distances of all pairs of a patch are computed in blocks of patches, of at most 256 MB, and computed again in
     the backward pass.
@@ -67,7 +67,9 @@ class AfDCD(MaskedRebuild):
 
     Reference: Fan et al., Af-DCD, NeurIPS 2023, https://arxiv.org/abs/2312.04168, following its released code. The
     default weights are its weights for Cityscapes (1e-6 and 5e-3 for VOC, 8e-6 and 1e-2 for CamVid, 1e-6 and 4e-2 for
-    ADE20K). That code fails where student and teacher have the same width. Its larger projector is not included.
+    ADE20K). That code fails where student and teacher have the same width. It clips the gradients of the convolutions
+    to a norm of 15. Its larger projector, which its script for Cityscapes with ResNet-18 asks for with an option that
+    its parser does not know, is not included.
     """
 
     equal_channels = False

@@ -48,7 +48,8 @@ def cirkd_minibatch(
 
     Reference: Yang et al., CVPR 2022, https://arxiv.org/abs/2204.06986. The released code holds the maps of all pairs
     and counts void positions. It pools by 2 for SegFormer, later by 4 for maps of 256 x 256 or more. The batch is that
-    of one process, as in the released code.
+    of one process, as in the released code, whose scripts have 2 images in each of 8. With 16 images in one process, an
+    image is compared with 16 instead of 2, and its similarities to itself are 1/16 instead of 1/2 of the mean.
     """
     check_shapes(student, teacher, any_channels=True)
     valid = valid_at(labels, student, ignore_index)  # (N, H, W)

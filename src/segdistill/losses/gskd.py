@@ -62,7 +62,9 @@ def gskd(
         0.1074
 
     Reference: Park et al., 2025, https://doi.org/10.1109/ACCESS.2025.3575066, Eq. 5-7 and Algorithm 1. The divergence
-    is KL(teacher || student) as in the released code; Eq. 7 prints the other order. The released code differs: it has a
+    is KL(teacher || student) as in the released code; Eq. 7 prints the other order. The paper has no rule for a class
+    with fewer positions than ``samples``: here all of its positions are repeated in turn. The released code fills up
+    with positions of other classes, and skips a class of one position. The released code differs: it has a
     projector, a group for the remaining columns and a squared temperature, divides by the number of entries of a group,
     mixes up pixels as soon as one is void, counts one image of the batch, and passes no gradient to the student.
     """

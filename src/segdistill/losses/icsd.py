@@ -52,7 +52,8 @@ def icsd(
         1.9707
 
     Reference: Mansourian et al., AICSD, Eq. 2-4, https://arxiv.org/abs/2308.04243. The released code compares logits
-    upsampled to the size of the input. Resize them before the call to do the same.
+    upsampled to the size of the input: ``Term(ICSD(form="released"), resize=(513, 513))`` does the same. On logits of
+    stride 4 instead, the value and its gradient are about twice as large (1.7 to 3.3 times for random smooth logits).
     """
     check_shapes(student, teacher)
     valid = valid_at(labels, student, ignore_index)  # (N, H, W)

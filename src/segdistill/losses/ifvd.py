@@ -46,7 +46,9 @@ def ifvd(
 
     Reference: Wang et al., ECCV 2020,
     https://www.ecva.net/papers/eccv_2020/papers_ECCV/html/230_ECCV_2020_paper.php. The released code adds nothing at
-    void positions but divides by the number of all positions: its value is this one times the share of valid positions.
+    void positions but divides by the number of all positions: its value is this one times the share of valid positions,
+    and its weight acts 1 / share times stronger here (about 1.1 to 1.15 on Cityscapes). The paper's adversarial term is
+    not included; :class:`segdistill.losses.SKDHolistic` with weight 0.001 is the one in CIRKD's script.
     """
     check_shapes(student, teacher, any_channels=True)
     member = class_members(labels, student, num_classes=num_classes, ignore_index=ignore_index)

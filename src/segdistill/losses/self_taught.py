@@ -18,10 +18,13 @@ class SelfTaught(nn.Module):
     Attributes:
         first_stage: Length of the first stage, in which the parts learn before the student, as a share of the number of
             the student's steps; 0 if they learn together with the student.
+        inner_power: In a first stage, the exponent of the polynomial decay of the learning rate of
+            :meth:`inner_optimizer`, (1 - step / steps) ** inner_power; 0 keeps the rate constant.
     """
 
     needs_teacher = True
     first_stage: float = 0.0
+    inner_power: float = 0.0
 
     def inner_parameters(self) -> Iterator[nn.Parameter]:
         """Yield the parameters that only :meth:`inner_objective` trains."""

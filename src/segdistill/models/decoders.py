@@ -40,8 +40,9 @@ class PyramidPooling(nn.Module):
 class DeepLabV3PlusDecoder(nn.Module):
     """DeepLabV3+'s decoder (Chen et al., 2018, section 3.1) with full 3x3 convolutions.
 
-    AICSD's parameter counts include full convolutions. smp's decoder differs: its convolutions are separable, and it
-    fuses the maps with one instead of two.
+    AICSD's parameter counts include full convolutions. Its released code has dropout of 0.5 between the two, as here.
+    That code resizes the coarse map with aligned corners; here the corners are not aligned. smp's decoder differs: its
+    convolutions are separable, and it fuses the maps with one instead of two.
     """
 
     def __init__(self, in_channels: int, fine_channels: int, channels: int, rates: tuple[int, int, int]) -> None:
@@ -49,10 +50,12 @@ class DeepLabV3PlusDecoder(nn.Module):
         self.aspp = ASPP(in_channels, channels, rates, separable=False, dropout=0.5)
         self.fine = _conv(fine_channels, 48, 1)
         self.fuse = nn.Sequential(_conv(channels + 48, channels, 3), _conv(channels, channels, 3))
+        self.dropout = nn.Dropout(0.5)  # not in the sequence, whose indices are keys of the weights
 
     def forward(self, features: list[Tensor]) -> Tensor:
         """Return a map of shape (N, channels, H / 4, W / 4)."""
         fine = self.fine(features[2])
         coarse = F.interpolate(self.aspp(features[-1]), size=fine.shape[-2:], mode="bilinear", align_corners=False)
-        fused: Tensor = self.fuse(torch.cat([coarse, fine], dim=1))
+        first, second = self.fuse
+        fused: Tensor = second(self.dropout(first(torch.cat([coarse, fine], dim=1))))
         return fused

@@ -100,6 +100,11 @@ class Train(_Strict):
     floor: float = Field(0.0, ge=0, description="learning rate at the end of the decay")
     warmup: int = Field(0, ge=0, description="steps over which the learning rate grows linearly from 0")
     clip: PositiveFloat | None = Field(None, description="clip the gradient norm to this; null: no clipping")
+    clip_modules: PositiveFloat | None = Field(
+        None,
+        description="clip the joint gradient norm of what the terms train, adapters and layers of losses, to this, "
+        "after clip; the student's gradients are not changed; null: no clipping",
+    )
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field(
         "32-true",
         description="float32, or mixed precision with bfloat16 or float16; losses are always computed in float32; "
@@ -181,7 +186,7 @@ class Teacher(Network):
 
 
 class TermRecipe(BaseModel):
-    """Term of a recipe. Every key other than these five is a hyperparameter of the loss."""
+    """Term of a recipe. Every key other than these six is a hyperparameter of the loss."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
@@ -197,6 +202,10 @@ class TermRecipe(BaseModel):
         1.0,
         description="a number; auto:SHARE, so that the term's gradient is SHARE times the task's; or a schedule as in "
         "{linear: {start: 0, end: 1}}",
+    )
+    resize: tuple[PositiveInt, PositiveInt] | None = Field(
+        None,
+        description="height and width to which both networks' maps are resized before the loss; null: the teacher's",
     )
 
     def needs_teacher(self, name: str) -> bool:

@@ -27,7 +27,8 @@ NO_MATTER = re.compile(
 
 # Keys that may change when a run is resumed with --resume: those that can keep a loss finite.
 MENDING = re.compile(
-    r"(teacher\.(members\..+\.)?)?train\.(learning_rate|floor|warmup|clip): |terms\.[^.]+\.weight(\.[^:]+)?: "
+    r"(teacher\.(members\..+\.)?)?train\.(learning_rate|floor|warmup|clip|clip_modules): "
+    r"|terms\.[^.]+\.weight(\.[^:]+)?: "
 )
 
 

@@ -102,6 +102,7 @@ class FirstStageTraining:
 
     def _take_step(self, optimizers: dict[str, torch.optim.Optimizer], parts: Sequence[Any], step: int) -> torch.Tensor:
         seed_step(self.seed, step - self.steps, self.fabric.global_rank)
+        self.stage.set_learning_rates(optimizers, step / self.steps)
         objective = torch.zeros((), device=self.fabric.device)
         for part in parts:
             images, labels = (tensor.to(self.fabric.device, non_blocking=True) for tensor in part)

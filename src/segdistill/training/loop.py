@@ -30,7 +30,13 @@ from segdistill.training.checkpoints import Checkpoints, Progress
 from segdistill.training.console import Narrator
 from segdistill.training.first_stage import FirstStageTraining
 from segdistill.training.interrupt import deferred_interrupt, on_any
-from segdistill.training.optimizer import build_optimizers, learning_rate, set_learning_rate, step_together
+from segdistill.training.optimizer import (
+    build_optimizers,
+    clip_gradients,
+    learning_rate,
+    set_learning_rate,
+    step_together,
+)
 from segdistill.training.read_parts import read_parts
 from segdistill.training.seeding import seed_step
 
@@ -224,8 +230,7 @@ class Training:
             outs.append(out if part is None else part.of_whole(out))
         whole = outs[0] if part is None else whole_step(outs)
         self._check_finite(whole, read, step + 1)
-        if self.train.clip is not None:
-            self.fabric.clip_gradients(module, optimizers[0], max_norm=self.train.clip, error_if_nonfinite=False)
+        clip_gradients(self.distiller, optimizers[0], self.train, self._scaler)
         scale = self._scaler.get_scale() if self._scaler else 0.0
         step_together(optimizers, self._scaler)
         progress.step = step + 1

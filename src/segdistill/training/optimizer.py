@@ -52,6 +52,25 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
         group["lr"] = rate
 
 
+def clip_gradients(distiller: Distiller, optimizer: Any, train: Train, scaler: torch.amp.GradScaler | None) -> None:
+    """Clip the gradients before a step, as ``clip`` and ``clip_modules`` ask.
+
+    Args:
+        distiller: The Distiller, not wrapped.
+        optimizer: The student's optimizer, plain or wrapped by Fabric.
+        train: The settings.
+        scaler: The scaler of float16 gradients, or None. The gradients are divided by its scale first.
+    """
+    if train.clip is None and train.clip_modules is None:
+        return
+    if scaler is not None:
+        scaler.unscale_(_plain(optimizer))
+    if train.clip is not None:
+        nn.utils.clip_grad_norm_(distiller.student_parameters(), train.clip)
+    if train.clip_modules is not None:
+        nn.utils.clip_grad_norm_(distiller.term_parameters(), train.clip_modules)
+
+
 def step_together(optimizers: Sequence[Any], scaler: torch.amp.GradScaler | None) -> None:
     """Step all optimizers and clear their gradients.
 
@@ -64,8 +83,13 @@ def step_together(optimizers: Sequence[Any], scaler: torch.amp.GradScaler | None
         if scaler is None:
             optimizer.step()
         else:
-            scaler.step(getattr(optimizer, "optimizer", optimizer))
+            scaler.step(_plain(optimizer))
     if scaler is not None:
         scaler.update()
     for optimizer in optimizers:
         optimizer.zero_grad()
+
+
+def _plain(optimizer: Any) -> Any:
+    """Return the optimizer that Fabric has wrapped, or a plain one as it is."""
+    return getattr(optimizer, "optimizer", optimizer)

@@ -7,6 +7,11 @@ text disagrees with its tables:
   paper states SGD and 40 000 steps of 16 crops for all models. CIRKD scores each half of an image separately; here the
   whole image is scored.
 * The paper states 1464 training images for Pascal VOC. Its code trains on the 10 582 augmented ones, as do the recipes.
+* GSKD's script for CIRKD + GSKD has 0.01 for the memory terms, on Cityscapes too; the recipes have CIRKD's 0.1, as the
+  paper refers to CIRKD's code. Its script for CWD + GSKD takes 80 000 steps of 8 crops; the paper states 40 000 of 16.
+* CIRKD's scripts run 8 processes of 2 images, GSKD's 4 of 4. The similarities within a batch (``cirkd_minibatch``)
+  stay within a process: ``train.devices=8`` gives CIRKD's. One process compares all 16 images.
+* CIRKD's scripts for CWD and IFVD also train a discriminator, with weight 0.001, which is not part of the methods here.
 * The released GSKD code gives the student no gradient (see :func:`segdistill.losses.gskd`). The recipes follow the
   equations.
 """
@@ -19,38 +24,56 @@ _DIST_AUX: Terms = {"dist_aux": {"loss": "dist", "on": "aux", "weight": 0.4}}
 _WITH_AUX = {"dist": _DIST_AUX, "dist+gskd": _DIST_AUX}
 
 
-def _af_dcd(fd: float, contrast: float, *, kd: float = 1.0) -> dict[str, Terms]:
-    terms: Terms = {"kd": {"weight": kd}, "af_dcd": {"fd_weight": fd, "contrast_weight": contrast}}
+def _af_dcd(fd: float, contrast: float, *, kd: float = 1.0, **more: int) -> dict[str, Terms]:
+    terms: Terms = {"kd": {"weight": kd}, "af_dcd": {"fd_weight": fd, "contrast_weight": contrast, **more}}
     return {"af_dcd": terms, "af_dcd+gskd": terms}
 
 
-# Data sets for which the CIRKD and Af-DCD code bases have other weights than for Cityscapes.
+# Data sets for which the CIRKD and Af-DCD code bases have other weights than for Cityscapes. On CamVid, Af-DCD's code
+# contrasts the first 44x44 of 45x45 positions without pooling them.
 _BY_DATA: dict[str, dict[str, Terms]] = {
-    "camvid": _af_dcd(8e-6, 1e-2),
+    "camvid": _af_dcd(8e-6, 1e-2, pool=1),
     "voc": {**_af_dcd(1e-6, 5e-3), **{name: {"cirkd_memory": {"weight": 0.01}} for name in ("cirkd", "cirkd+gskd")}},
     "ade20k": _af_dcd(1e-6, 4e-2, kd=0.5),
 }
 
 # Section V.B.6: N = 32 on the larger feature maps of SegFormer. For CWD, CIRKD's scripts have 5 on the features and 0.3
-# on the logits. CIRKD's code divides the sum over 768 channels by 256, so its 5 is 15 for the mean over channels.
+# on the logits. CIRKD's code divides the sum over 768 channels by 256, so its 5 is 15 for the mean over channels. Its
+# script for CIRKD pools the positions of the batch by 2 and has a shorter pixel memory.
 _MORE: Terms = {"gskd": {"samples": 32}}
 _CWD: Terms = {"cwd_logits": {"weight": 0.3}, "cwd_features": {"weight": 15.0}}
+_POOLED: Terms = {"cirkd_minibatch": {"pool": 2}}
+_CIRKD: Terms = {**_POOLED, "cirkd_memory": {"pixel_size": 2000}}
 _SEGFORMER: dict[str, Terms] = {
     "gskd": _MORE,
     "cwd": _CWD,
     "cwd+gskd": {**_CWD, **_MORE},
     "skd+gskd": _MORE,
     "dist+gskd": _MORE,
+    "cirkd_minibatch": _POOLED,
+    "cirkd": _CIRKD,
+    "cirkd+gskd": {**_CIRKD, **_MORE},
 }
 
-# GSKD, section V.D.3: random positions of the last feature map, independent of their class. KD has the settings of
-# RepDistiller, DIST those of its code base for this network pair, OFD its weight for ImageNet.
-_RANDOM = {"on": "stage4", "labels": None, "sampling": "random", "samples": 16, "stride": 10, "weight": 5.0}
+# GSKD, section V.D.3: random positions, independent of their class. The released script has 16 groups of 10 of 160
+# positions (--N 16 --S 10), the map of 28 x 28 (--distill-layer 2 of five), and KD at temperature 4 and weight 2
+# (resnet_kd_b1.yaml; the file that the script names is not released). Its descriptors span the images of a batch;
+# here each image has its own, as in Eq. 7. The row of KD alone has the settings of RepDistiller, DIST those of its code
+# base for this network pair, OFD its weight for ImageNet.
+_RANDOM = {"on": "stage2", "labels": None, "sampling": "random", "samples": 160, "stride": 10, "weight": 5.0}
+# OFD and ReviewKD compare the maps before the last ReLU of each stage: in the last of ResNet-18's 2 blocks, and of
+# ResNet-34's 3, 4, 6 and 3. ReviewKD also compares the pooled features. SRRL's connector is on the map, before pooling.
+_BEFORE_RELU = [
+    {"student": f"layer{stage}.1.relu:input", "teacher": f"layer{stage}.{last}.relu:input"}
+    for stage, last in enumerate((2, 3, 5, 2), start=1)
+]
 _CLASSIFICATION: dict[str, Terms] = {
     "kd": {"task": {"weight": 0.1}, "kd": {"weight": 0.9, "temperature": 4.0}},
-    "ofd": {"ofd": {"weight": 1e-4}},
+    "ofd": {"ofd": {"on": _BEFORE_RELU, "weight": 1e-4}},
+    "reviewkd": {"reviewkd": {"on": [*_BEFORE_RELU, "avgpool"]}},
+    "srrl": {"srrl": {"on": "stage4"}},
     "dist": {"dist": {"inter": 2.0, "intra": 2.0}},
-    "gskd": {"gskd": _RANDOM},
+    "gskd": {"kd": {"weight": 2.0, "temperature": 4.0}, "gskd": _RANDOM},
     "dist+gskd": {"dist": {"inter": 2.0, "intra": 2.0}, "gskd": _RANDOM},
 }
 _IMAGENET_IMAGES = 1_281_167

@@ -29,7 +29,7 @@ def cirkd(data: str, student: str, *, method: str, methods: Mapping[str, Terms] 
         # The rows of DIST and Af-DCD change the training of the student only, so the teacher's settings are explicit.
         "teacher": {
             "model": "deeplabv3_resnet101",
-            "train": {"weight_decay": 1e-4, "floor": 0.0, "clip": None},
+            "train": {"weight_decay": 1e-4, "floor": 0.0, "clip_modules": None, "validate_every": 800},
             "min_miou": 0.1,
         },
         "method": method,

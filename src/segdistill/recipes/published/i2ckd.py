@@ -8,6 +8,11 @@ from collections.abc import Mapping
 from segdistill.recipes.published.row import Row
 
 _METHODS = ("teacher", "none", "skd", "ifvd", "cwd", "i2ckd")
+_NOTES = {
+    "ifvd": "CIRKD's script adds a discriminator of weight 0.001, and its mean counts void positions, so its 20 is "
+    "20 times the share of valid positions here",
+    "cwd": "CIRKD's script adds a discriminator of weight 0.001",
+}
 
 
 def _rows(
@@ -23,7 +28,7 @@ def _rows(
             method=method,
             miou=miou,
             params=printed.get(method),
-            note=(notes or {}).get(method, ""),
+            note="; ".join(note for note in ((notes or {}).get(method), _NOTES.get(method)) if note),
         )
         for method, miou in zip(_METHODS, scores, strict=True)
     ]

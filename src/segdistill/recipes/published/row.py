@@ -16,7 +16,8 @@ class Row:
         changes: Further changes to the recipe that give this row, as in ``terms.gskd.samples=8``.
         miou: Mean IoU in percent; None if the table has none.
         spread: The number printed after the plus-minus sign of the mIoU.
-        accuracy: Pixel accuracy in percent; top-1 on ImageNet.
+        class_accuracy: Mean class accuracy in percent: the share of correct pixels, averaged over the classes.
+        top1: Top-1 accuracy in percent, on ImageNet.
         iou: IoU of each class in percent, if the table has it.
         params: Millions of parameters.
         flops: Billions of operations.
@@ -30,7 +31,8 @@ class Row:
     changes: tuple[str, ...] = ()
     miou: float | None = None
     spread: float | None = None
-    accuracy: float | None = None
+    class_accuracy: float | None = None
+    top1: float | None = None
     iou: Mapping[str, float] = field(default_factory=dict)
     params: float | None = None
     flops: float | None = None
@@ -39,4 +41,4 @@ class Row:
     @property
     def score(self) -> float | None:
         """The score that networks are compared by: mIoU, or top-1 accuracy on ImageNet."""
-        return self.accuracy if self.miou is None else self.miou
+        return self.top1 if self.miou is None else self.miou
