@@ -21,7 +21,7 @@ def cirkd(data: str, student: str, *, method: str, methods: Mapping[str, Terms] 
     The protocol: SGD with momentum 0.9, learning rate 0.02 with poly decay of power 0.9, weight decay 1e-4 on every
     parameter, 40 000 steps of 16 crops, random scales from 0.5 to 2, horizontal flips, batch norm over all devices,
     validation every 800 steps. The teacher is DeepLabV3 with ResNet-101, trained in the same way. Both networks start
-    from ImageNet backbones (``student.weights``, ``teacher.weights``).
+    from ImageNet backbones (``student.weights``, ``teacher.weights``). A class that is absent counts as 0 in a score.
     """
     return {
         "data": {"name": data, "crop": list(_CROPS[data]), "workers": 4},
@@ -35,6 +35,7 @@ def cirkd(data: str, student: str, *, method: str, methods: Mapping[str, Terms] 
         "method": method,
         "methods": {**_CWD, **(methods or {})},
         "train": {"iterations": 40_000, "batch_size": 16, "learning_rate": 0.02, "validate_every": 800},
+        "evaluation": {"absent": "zero"},
     }
 
 
