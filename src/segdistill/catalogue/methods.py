@@ -116,7 +116,9 @@ METHODS: dict[str, Terms] = {
         "kd": {"loss": "kd", "on": "logits", "labels": "teacher_correct", "weight": 1.0},
         **{f"channels_{stage}": _channel_distillation(stage) for stage in ("stage1", "stage2", "stage3", "stage4")},
     },
-    # Methods of one loss, on the feature and with the weight of its card, which names the source.
+    # Methods of one loss, on the feature and with the weight of its card, which names the source. The authors' code of
+    # OFD and ReviewKD compares features before a ReLU, MasKD's also the auxiliary heads, and FreeKD's adds 5 times the
+    # mean squared error of the same maps; see their docstrings.
     **{name: {name: {}} for name in ("ickd", "sp", "nst", "fsp", "rkd", "md", "csc")},
     **{name: {name: {}} for name in ("maskd", "freekd", "diffkd", "knowledge_adaptation")},
     **{name: {name: {}} for name in ("ofd", "crd", "srrl", "reviewkd")},
