@@ -106,6 +106,18 @@ def test_two_steps_on_the_real_layout(name: str, tmp_path: Path) -> None:
     assert sum(changed) > 0.9 * len(changed)
 
 
+@pytest.mark.parametrize("name", ["gskd_cityscapes_deeplabv3_mobilenetv2", "gskd_cityscapes_segformer_b0"])
+def test_dsd_and_cirkd_fit_students_without_an_auxiliary_head(name: str) -> None:
+    for method in ("dsd", "cirkd"):
+        recipe = small(name, "anywhere", f"method={method}")
+        with torch.device("meta"):
+            student, teacher = (build(network.model, 19) for network in (recipe.student, recipe.teacher))
+            probe = torch.zeros(1, 3, 64, 64)
+        terms = build_terms(recipe.term_settings, NetworkPair(student, teacher, 19, probe))
+        joined = Distiller(student, teacher, terms, probe=probe)
+        assert set(joined.terms) == set(recipe.terms)
+
+
 def test_imagenets_methods_read_what_their_code_reads() -> None:
     student, teacher = build("resnet18", 1000).eval(), build("resnet34", 1000).eval()
     images = torch.randn(2, 3, 64, 64)

@@ -233,12 +233,17 @@ def test_what_a_loss_must_know_of_the_networks_is_filled_in() -> None:
         networks.facts({"task": asked("channels", "head")})
 
 
-def test_facts_of_all_terms_take_one_pass_of_each_network() -> None:
+def test_facts_of_all_terms_take_one_pass_of_each_network_and_one_to_find_activations() -> None:
     networks, passes = pair(), []
     for network in (networks.student, networks.teacher):
         network.register_forward_hook(lambda module, *_: passes.append(module))
-    build_terms(tiny("method=kd", "terms.crd={}", "terms.ofd={}", "terms.reviewkd={}").term_settings, networks)
+    stages = "{on: [stage1, stage2, stage3, stage4]}"
+    several = ("terms.crd={}", f"terms.ofd={stages}", f"terms.reviewkd={stages}")
+    build_terms(tiny("method=kd", *several).term_settings, networks)
     assert passes == [networks.student, networks.teacher]
+    passes.clear()
+    build_terms(tiny("method=kd", "terms.ofd={}", "terms.reviewkd={}").term_settings, networks)  # on stage1:pre, ...
+    assert passes == [networks.student] * 2 + [networks.teacher] * 2
 
 
 def test_several_optimisers_share_one_scale() -> None:

@@ -121,7 +121,9 @@ METHODS: dict[str, Terms] = {
         "kd": {"loss": "kd", "on": "logits", "labels": "teacher_correct", "weight": 1.0},
         **{f"channels_{stage}": _channel_distillation(stage) for stage in ("stage1", "stage2", "stage3", "stage4")},
     },
-    # Methods of one loss, on the feature and with the weight of its card, which names the source.
+    # Methods of one loss, on the feature and with the weight of its card, which names the source. The authors' code of
+    # MasKD compares the auxiliary heads too, and FreeKD's adds 5 times the mean squared error of the same maps; see
+    # their docstrings.
     # AttnFD: the README of the released code.
     "attnfd": {"attnfd": {}},
     # MGD: the released configuration for segmentation also has 3 x cwd on the logits at temperature 4: terms.cwd={}.

@@ -69,7 +69,7 @@ class FeatureReader:
         self.names = tuple(dict.fromkeys(names))
         self._pass = _Pass()
         self._run = Runner()
-        taps = {name: resolve(network, name, probe) for name in self.names if name not in OUTPUTS}
+        taps = _resolved(network, [name for name in self.names if name not in OUTPUTS], probe)
         hooks = {name: _Hook(self._pass, name, tap) for name, tap in taps.items()}
         handles = [_register(network, hook) for hook in hooks.values()]
         # Remove the hooks with the reader, so that a student that outlives its Distiller keeps none.
@@ -199,7 +199,7 @@ def resolve(network: nn.Module, name: str, probe: Tensor) -> Tap:
         UserError: An unknown name; the message suggests the nearest role or module path.
     """
     if name.endswith(_PRE):
-        return _before_activation(network, resolve(network, name.removesuffix(_PRE), probe), probe)
+        return _resolved(network, [name], probe)[name]
     bare = name.removesuffix(_LAST)
     text = roles(network).get(bare)
     if text is None and bare == "head":
@@ -218,8 +218,15 @@ def resolve(network: nn.Module, name: str, probe: Tensor) -> Tap:
     raise unknown(f"feature of {type(unwrap(network)).__name__}", bare, known, hint=hint)
 
 
-def _before_activation(network: nn.Module, tap: Tap, probe: Tensor) -> Tap:
-    """Return the tap of the input of the activation whose output ``tap`` reads, or ``tap`` if there is none."""
+def _resolved(network: nn.Module, names: Iterable[str], probe: Tensor) -> dict[str, Tap]:
+    """Return the tap of each name. One forward pass finds the activations of all names that end in ``:pre``."""
+    taps = {name: resolve(network, name.removesuffix(_PRE), probe) for name in names}
+    before = {name: tap for name, tap in taps.items() if name.endswith(_PRE)}
+    return {**taps, **_before_activations(network, before, probe)} if before else taps
+
+
+def _before_activations(network: nn.Module, taps: dict[str, Tap], probe: Tensor) -> dict[str, Tap]:
+    """Return the taps of the inputs of the activations whose outputs ``taps`` read; a tap of no activation stays."""
     current = _Pass(features={})
     outputs: list[tuple[str, Tensor]] = []
 
@@ -227,7 +234,7 @@ def _before_activation(network: nn.Module, tap: Tap, probe: Tensor) -> Tap:
         if isinstance(output, Tensor):
             outputs.append((path, output))
 
-    handles = [_register(network, _Hook(current, "value", replace(tap, is_last=False)))]
+    handles = [_register(network, _Hook(current, name, replace(tap, is_last=False))) for name, tap in taps.items()]
     for path, module in unwrap(network).named_modules():
         if _is_activation(module):
             handles.append(module.register_forward_hook(lambda *values, p=path: note(p, values[-1])))
@@ -236,11 +243,16 @@ def _before_activation(network: nn.Module, tap: Tap, probe: Tensor) -> Tap:
             run(network, probe.clone())
     finally:
         _remove(handles)
-    value = (current.features or {}).get("value")
-    for path, output in reversed(outputs):
-        if value is not None and output.data_ptr() == value.data_ptr() and output.shape == value.shape:
-            return Tap(path, is_input=True, is_last=tap.is_last)
-    return tap
+    values, matches = current.features or {}, dict(taps)
+    for name, tap in taps.items():
+        for path, output in outputs:  # the last one counts: an in-place activation returns its input
+            if name in values and _is_same(output, values[name]):
+                matches[name] = Tap(path, is_input=True, is_last=tap.is_last)
+    return matches
+
+
+def _is_same(one: Tensor, other: Tensor) -> bool:
+    return one.data_ptr() == other.data_ptr() and one.shape == other.shape
 
 
 def _is_activation(module: nn.Module) -> bool:

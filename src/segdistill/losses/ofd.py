@@ -52,9 +52,8 @@ class OFD(nn.Module):
     of the released code for the four stages in segmentation, and its code for classification follows the same rule. Its
     divisors 1 and 16 for DeepLab's head and decoder are not included. That code counts void positions, uses batch
     statistics in the teacher, and trains the connectors alone in a first epoch. The paper compares features before a
-    ReLU: in a ResNet of torchvision, ``on=["layer1.1.relu:input", ...]``. Features after a ReLU have no negative
-    responses: the margin is 0, and the distance counts wherever the teacher or the student is active. The stages, which
-    are compared by default, are such features.
+    ReLU, ``"stage1:pre"`` to ``"stage4:pre"`` by default. Features after a ReLU have no negative responses: the margin
+    is 0, and the distance counts wherever the teacher or the student is active.
     """
 
     equal_channels = False

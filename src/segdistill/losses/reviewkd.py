@@ -53,7 +53,8 @@ class ReviewKD(nn.Module):
         2.56
 
     Reference: Chen et al., CVPR 2021, https://arxiv.org/abs/2104.09044. The released code assumes square maps, and
-    decides by the height alone which poolings to skip. Its factor min(1, epoch / 20) is a schedule.
+    decides by the height alone which poolings to skip. Its factor min(1, epoch / 20) is a schedule. It
+    compares the stages before their last ReLU, ``"stage1:pre"`` to ``"stage4:pre"`` by default.
     """
 
     equal_channels = False
