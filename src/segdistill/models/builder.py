@@ -31,7 +31,8 @@ def build(
 
     Args:
         name: One of :func:`segdistill.models.names`; ``"arch/encoder"`` for a network of
-            segmentation_models_pytorch with an encoder of smp or, after ``tu-``, of timm; or
+            segmentation_models_pytorch with an encoder of smp or, after ``tu-``, of timm; ``"torchvision/name"`` for a
+            segmentation network of torchvision; or
             ``"package.module:callable"``, called with ``num_classes`` and the options.
         num_classes: Number of classes.
         weights: A file for :func:`segdistill.models.load_weights`. Tensors that it does not have keep random values.
@@ -57,6 +58,10 @@ def build(
         network = _build_paper(name, num_classes, options)
     elif is_import_path(name):
         network = _build_imported(name, num_classes, options)
+    elif name.startswith("torchvision/"):
+        from segdistill.models.from_torchvision import build_torchvision
+
+        network = build_torchvision(name.removeprefix("torchvision/"), num_classes, options)
     else:
         from segdistill.models.library import build_library
 
@@ -71,7 +76,7 @@ def build(
 
 def _normalizing(network: nn.Module, name: str, mean: Sequence[float] | None, std: Sequence[float] | None) -> nn.Module:
     """Return a network that converts ImageNet-normalized images to the given mean and std; unchanged if they agree."""
-    if mean is None and std is None and "/" in name:
+    if mean is None and std is None and "/" in name and not name.startswith("torchvision/"):
         from segdistill.models.library import normalization
 
         mean, std = normalization(name.partition("/")[2])

@@ -36,6 +36,12 @@ ARCHITECTURES = (
     "pan", "pspnet", "segformer", "unet", "unetplusplus", "upernet",
 )  # fmt: skip
 
+#: Segmentation networks of torchvision, the second half of "torchvision/name".
+TORCHVISION = (
+    "deeplabv3_mobilenet_v3_large", "deeplabv3_resnet50", "deeplabv3_resnet101", "fcn_resnet50", "fcn_resnet101",
+    "lraspp_mobilenet_v3_large",
+)  # fmt: skip
+
 _IMPORT_PATH = re.compile(r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$")
 
 
@@ -50,7 +56,7 @@ def is_import_path(name: str) -> bool:
 
 
 def check_name(name: str) -> None:
-    """Raise unless ``name`` is a paper's network, ``"arch/encoder"`` or ``"package.module:callable"``.
+    """Raise unless ``name`` is a network of the papers or torchvision, ``"arch/encoder"`` or ``"module:callable"``.
 
     For the last two only the form and the architecture are checked; :func:`segdistill.models.build` checks the encoder.
 
@@ -63,8 +69,12 @@ def check_name(name: str) -> None:
     if not slash or ":" in name:
         hint = "(or 'arch/encoder' as in 'unet/resnet18', or 'package.module:callable')"
         raise unknown("model", name, PAPERS, hint=hint)
+    if architecture == "torchvision":
+        if encoder not in TORCHVISION:
+            raise unknown("network of torchvision", encoder, TORCHVISION)
+        return
     if architecture not in ARCHITECTURES:
-        raise unknown("architecture", architecture, ARCHITECTURES)
+        raise unknown("architecture", architecture, [*ARCHITECTURES, "torchvision"])
     if not encoder:
         raise UserError(f"model '{name}' names no encoder; write for instance '{architecture}/resnet18'")
 

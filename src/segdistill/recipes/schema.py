@@ -51,7 +51,9 @@ class Data(_Strict):
 class Network(_Strict):
     """Network of a recipe: a paper's network, ``architecture/encoder`` of smp, or ``package.module:callable``."""
 
-    model: str = Field(description="a paper's network, architecture/encoder of smp, or package.module:callable")
+    model: str = Field(
+        description="a paper's network, architecture/encoder of smp, torchvision/name, or package.module:callable"
+    )
     options: dict[str, Any] = Field({}, description="keyword arguments of the network's constructor")
     weights: str | None = Field(None, description="local .safetensors or .pth file, or a run's folder")
     weights_key: str | None = Field(
