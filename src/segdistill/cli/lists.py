@@ -82,7 +82,7 @@ def models() -> None:
         table.add_row(name, description, license(name))
     console.print(table)
     console.print(
-        "also: ARCHITECTURE/ENCODER of segmentation-models-pytorch, as in unet/tu-mobilenetv2_035; torchvision/NAME, as "
-        "in torchvision/deeplabv3_resnet50; and package.module:callable, called with num_classes",
+        "also: ARCHITECTURE/ENCODER of segmentation-models-pytorch, as in unet/tu-mobilenetv2_035; torchvision/NAME, "
+        "as in torchvision/deeplabv3_resnet50; and package.module:callable, called with num_classes",
         soft_wrap=True,
     )
