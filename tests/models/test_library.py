@@ -1,5 +1,8 @@
 """Networks of smp with encoders of smp and timm."""
 
+import re
+from functools import reduce
+
 import pytest
 import segmentation_models_pytorch as smp
 import torch
@@ -30,7 +33,8 @@ def test_logits_are_those_of_smp_before_upsampling() -> None:
         ("pspnet/resnet18", {}, 8, [4, 8]),
         ("unet/tu-convnext_atto", {}, 1, [4, 8, 16, 32]),
         ("deeplabv3plus/resnet18", {"encoder_output_stride": 16}, 4, [4, 8, 16, 16]),
-        ("dpt/tu-vit_tiny_patch16_224", {"dynamic_img_size": True}, 2, []),
+        ("dpt/tu-vit_tiny_patch16_224", {"dynamic_img_size": True}, 2, [16, 16, 16, 16]),
+        ("linear/tu-vit_tiny_patch16_224", {}, 16, [16, 16, 16, 16]),
     ],
 )
 def test_stride_and_roles(name: str, options: dict[str, object], stride: int, stages: list[int]) -> None:
@@ -41,8 +45,9 @@ def test_stride_and_roles(name: str, options: dict[str, object], stride: int, st
         assert network(images).logits.shape == (2, 3, 64 // stride, 64 // stride)
         features = network.encoder(images)
     taps = [tap for role, tap in network.roles.items() if role.startswith("stage")]
-    items = [int(tap.removeprefix("encoder[").removesuffix("]")) for tap in taps]
-    assert [64 // features[item].shape[-1] for item in items] == stages
+    items = [[int(item) for item in re.findall(r"\[(\d+)\]", tap)] for tap in taps]
+    maps = [reduce(lambda value, item: value[item], each, features) for each in items]
+    assert [64 // each.shape[-1] for each in maps] == stages
     assert network.roles["head"] == "segmentation_head:input"
 
 

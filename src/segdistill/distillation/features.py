@@ -4,7 +4,7 @@ A name is a role that the network publishes (``stage1`` .. ``stage4``, ``head``)
 
     backbone.layer4      the output of that module
     classifier.4:input   the first input of that module
-    encoder[2]           an item of an output that is a list or a dict
+    encoder[2]           an item of an output that is a list or a dict; also encoder[0][2]
     layers.3:nhwc        any of these if the channels come last, as in a Swin transformer
     stage4:pre           a role or an output before its last activation, such as a ReLU
 """
@@ -26,7 +26,7 @@ from segdistill.errors import UserError, unknown
 from segdistill.outputs import SegOutput
 
 OUTPUTS = ("logits", "aux")
-_TAP = re.compile(r"^(?P<path>[^:\[\]]+)(?:(?P<input>:input)|\[(?P<item>[^\]]+)\])?$")
+_TAP = re.compile(r"^(?P<path>[^:\[\]]+)(?:(?P<input>:input)|(?P<item>(?:\[[^\]]+\])+))?$")
 _LAST = ":nhwc"
 _PRE = ":pre"
 
@@ -151,6 +151,10 @@ def _remove(handles: list[RemovableHandle]) -> None:
 
 
 def _item(value: object, item: str) -> object:
+    """Return an item of a list, tuple or dict, or of its items: ``"0][2"`` is item 2 of item 0."""
+    first, _, rest = item.partition("][")
+    if rest:
+        return _item(_item(value, first), rest)
     if isinstance(value, dict):
         return value.get(item)
     if isinstance(value, list | tuple) and item.lstrip("-").isdigit() and -len(value) <= int(item) < len(value):
@@ -212,7 +216,8 @@ def resolve(network: nn.Module, name: str, probe: Tensor) -> Tap:
         matches = [path] if path in paths else [p for p in paths if p.endswith(f".{path}")]
         if len(matches) == 1:
             is_last = bare != name or text.endswith(_LAST)
-            return Tap(matches[0], is_input=match["input"] is not None, item=match["item"], is_last=is_last)
+            item = match["item"][1:-1] if match["item"] else None
+            return Tap(matches[0], is_input=match["input"] is not None, item=item, is_last=is_last)
     known = [*OUTPUTS, "head", *roles(network), *paths]
     hint = "(segdistill taps MODEL lists them all)"
     raise unknown(f"feature of {type(unwrap(network)).__name__}", bare, known, hint=hint)

@@ -25,7 +25,7 @@ def build_library(name: str, num_classes: int, options: dict[str, object]) -> Se
     """Return the network ``"arch/encoder"``, for instance ``"deeplabv3/tu-mobilenetv2_035"``.
 
     Args:
-        name: An architecture of smp, a slash, and an encoder of smp or, after ``tu-``, of timm.
+        name: An architecture of smp or ``linear``, a slash, and an encoder of smp or, after ``tu-``, of timm.
         num_classes: Number of classes.
         options: Arguments of smp's architecture (``decoder_channels``, ``encoder_output_stride``, ...); for
             ``tu-`` encoders also arguments of timm's model.
@@ -35,6 +35,10 @@ def build_library(name: str, num_classes: int, options: dict[str, object]) -> Se
     """
     architecture, encoder = name.split("/", 1)
     check_encoder(encoder)
+    if architecture == "linear":
+        from segdistill.models.linear import build_linear
+
+        return build_linear(encoder, num_classes, options)
     network_class = smp.MODEL_ARCHITECTURES_MAPPING[architecture]
     parameters = inspect.signature(network_class).parameters.values()
     known = {p.name for p in parameters if p.kind is not p.VAR_KEYWORD} - _DECIDED

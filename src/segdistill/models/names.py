@@ -30,9 +30,9 @@ PAPERS = {
     "resnet18": Paper("ResNet-18, image classification: student of DIST, GSKD on ImageNet", _TORCHVISION),
 }
 
-#: Architectures of segmentation_models_pytorch, the first half of "arch/encoder".
+#: Architectures of segmentation_models_pytorch and ``linear``, the first half of "arch/encoder".
 ARCHITECTURES = (
-    "deeplabv3", "deeplabv3plus", "dpt", "fpn", "linknet", "manet",
+    "deeplabv3", "deeplabv3plus", "dpt", "fpn", "linear", "linknet", "manet",
     "pan", "pspnet", "segformer", "unet", "unetplusplus", "upernet",
 )  # fmt: skip
 

@@ -24,8 +24,8 @@ class Segmenter(nn.Module):
 
     Attributes:
         align_corners: Whether the logits are upsampled with aligned corners: True, as in smp and in CIRKD's code.
-        roles: The taps of the features: ``stage1`` (stride 4) .. ``stage4``, ``head``, which is the classifier's
-            input, and ``aux`` if there is an auxiliary head.
+        roles: The taps of the features: ``stage1`` (stride 4) .. ``stage4``, or the maps of a vision transformer, which
+            all have one stride; ``head``, which is the classifier's input, and ``aux`` if there is an auxiliary head.
     """
 
     def __init__(
@@ -68,8 +68,9 @@ class Segmenter(nn.Module):
 
 
 def _stages(encoder: nn.Module) -> dict[str, str]:
-    if hasattr(encoder, "output_strides"):  # a vision transformer, whose maps all have one stride
-        return {}
+    if hasattr(encoder, "output_strides"):  # a vision transformer: (maps, prefix tokens), all maps at one stride
+        count = len(encoder.out_channels)  # type: ignore[arg-type]
+        return {f"stage{number}": f"encoder[0][{number - 1}]" for number in range(1, count + 1)}
     channels: list[int] = list(encoder.out_channels)  # type: ignore[arg-type]
     # Encoders without a map at stride 2 return one with 0 channels instead, so stage1 is always item 2.
     return {f"stage{item - 1}": f"encoder[{item}]" for item in range(2, len(channels)) if channels[item]}
