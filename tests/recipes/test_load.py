@@ -295,3 +295,18 @@ def test_several_teachers_take_the_place_of_one(tmp_path: Path) -> None:
     teacher = load(file).teacher
     assert list(teacher.each) == ["a"]
     assert (teacher.model, teacher.min_miou) == ("", 0.3)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("evaluation.window=32", r"evaluation.window: expected a list, as in evaluation.window=\[1,2\], got 32"),
+        ("evaluation.scales=[]", r"evaluation.scales: expected a list of at least 1, got \[\]"),
+        ("data.crop=[3]", r"data.crop: expected a list of at least 2, got \[3\]"),
+        ("data.crop=[1,2,3]", r"data.crop: expected a list of at most 2, got \[1, 2, 3\]"),
+        ("evaluation.resize_labels=true", "evaluation: resize_labels needs evaluation.short_side"),
+    ],
+)
+def test_lists_of_another_length(change: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        load("quickstart", [change])
