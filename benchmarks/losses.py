@@ -79,7 +79,6 @@ def main() -> None:
     }
     for name, each in losses.items():
         print(f"{name:22}{each['percent']:8.2f} %")
-    before_that = json.loads(RECORD.read_text(encoding="utf-8")) if args.names and RECORD.exists() else {"losses": {}}
     commit = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=True)
     about = {
         "commit": commit.stdout.strip(),
@@ -88,7 +87,12 @@ def main() -> None:
         "batch": args.batch,
         "step_seconds": step,
     }
-    record = {**about, "losses": {**before_that["losses"], **losses}}
+    if args.names and RECORD.exists():  # each ratio is of its own run: the others keep theirs, and their commit
+        record = json.loads(RECORD.read_text(encoding="utf-8"))
+        for name, each in losses.items():
+            record["losses"][name] = {**each, "commit": about["commit"]}
+    else:
+        record = {**about, "losses": losses}
     RECORD.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
