@@ -536,7 +536,6 @@ LOSS_CARDS: tuple[LossCard, ...] = (
         weight=2e-5,
         weight_source="MGD code for Cityscapes, 512 to 2048 channels, crops of 512x512; with 3 cwd on the logits there",
         cost="time 18 N h w d^2, memory N h w d, for the teacher's d channels; 18 d^2 parameters",
-        costly="two 3x3 convolutions at the teacher's width",
         evidence="golden numbers (Af-DCD code, whose first part is this loss)",
     ),
     LossCard(
