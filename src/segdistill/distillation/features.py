@@ -150,6 +150,15 @@ def _remove(handles: list[RemovableHandle]) -> None:
         handle.remove()
 
 
+def _probed(network: nn.Module, probe: Tensor, handles: list[RemovableHandle]) -> SegOutput:
+    """Run a network on a copy of ``probe``, in eval mode and without gradients, and then remove the hooks."""
+    try:
+        with evaluating(network), torch.no_grad():
+            return run(network, probe.clone())
+    finally:
+        _remove(handles)
+
+
 def _item(value: object, item: str) -> object:
     """Return an item of a list, tuple or dict, or of its items: ``"0][2"`` is item 2 of item 0."""
     first, _, rest = item.partition("][")
@@ -243,11 +252,7 @@ def _before_activations(network: nn.Module, taps: dict[str, Tap], probe: Tensor)
     for path, module in unwrap(network).named_modules():
         if _is_activation(module):
             handles.append(module.register_forward_hook(lambda *values, p=path: note(p, values[-1])))
-    try:
-        with evaluating(network), torch.no_grad():
-            run(network, probe.clone())
-    finally:
-        _remove(handles)
+    _probed(network, probe, handles)
     values, matches = current.features or {}, dict(taps)
     for name, tap in taps.items():
         for path, output in outputs:  # the last one counts: an in-place activation returns its input
@@ -283,11 +288,7 @@ def classifier_path(network: nn.Module, probe: Tensor) -> str:
         if isinstance(module, nn.Conv2d | nn.Linear):
             channels = module.out_channels if isinstance(module, nn.Conv2d) else module.out_features
             handles.append(module.register_forward_hook(lambda *_, p=path, c=channels: note(p, c)))
-    try:
-        with evaluating(network), torch.no_grad():
-            output = run(network, probe.clone())
-    finally:
-        _remove(handles)
+    output = _probed(network, probe, handles)
     aux = roles(network).get("aux")
     for path, channels in reversed(called):
         # Without a published role, a module whose name starts with "aux" is taken for the auxiliary head.
@@ -341,11 +342,7 @@ def describe(network: nn.Module, probe: Tensor) -> list[tuple[str, str, tuple[in
                 rows.append((path + _LAST * is_last, type(module).__name__, tuple(shape)))
 
         handles.append(module.register_forward_hook(note))
-    try:
-        with evaluating(network), torch.no_grad():
-            output: SegOutput = run(network, probe.clone())
-    finally:
-        _remove(handles)
+    output = _probed(network, probe, handles)
     names = ["logits", *(["aux"] if output.aux is not None else [])]
     names += [role for role in roles(network) if role not in OUTPUTS]
     if "head" not in names:

@@ -14,6 +14,9 @@ from segdistill.recipes.schema import Evaluation
 
 Forward = Callable[[nn.Module, Tensor], Tensor]
 
+ONE_PASS = Evaluation()
+"""The default protocol: whole images at one scale."""
+
 
 def _forward(network: nn.Module, images: Tensor) -> Tensor:
     return run(network, images).logits
@@ -23,7 +26,7 @@ def class_scores(
     network: nn.Module,
     images: Tensor,
     size: tuple[int, int],
-    protocol: Evaluation | None = None,
+    protocol: Evaluation = ONE_PASS,
     forward: Forward = _forward,
 ) -> Tensor:
     """Return the class scores of every pixel, of shape (N, C, *size).
@@ -39,7 +42,6 @@ def class_scores(
         protocol: The section ``evaluation`` of a recipe; by default one pass over the whole image.
         forward: How the network is called: a function of network and images that returns logits.
     """
-    protocol = Evaluation() if protocol is None else protocol
     passes = list(product(protocol.scales, (False, True) if protocol.flip else (False,)))
     if passes == [(1.0, False)]:
         return _logits(network, images, size, protocol.window, forward)
@@ -67,14 +69,16 @@ def _logits(
     if window is None or (whole[0] <= window[0] and whole[1] <= window[1]):
         return _upsampled(network, images, size, forward)
     height, width = (min(side, full) for side, full in zip(window, whole, strict=True))
-    total, count = torch.zeros(()), torch.zeros((1, 1, *whole), device=images.device)
+    total: Tensor | None = None  # the number of classes is known after the first window
+    count = torch.zeros((1, 1, *whole), device=images.device)
     for top, left in product(_starts(whole[0], height), _starts(whole[1], width)):
         rows, columns = slice(top, top + height), slice(left, left + width)
         logits = _upsampled(network, images[..., rows, columns].clone(), (height, width), forward)
-        if total.dim() == 0:
+        if total is None:
             total = logits.new_zeros((*logits.shape[:2], *whole))
         total[..., rows, columns] += logits
         count[..., rows, columns] += 1
+    assert total is not None
     mean = total / count
     return mean if whole == size else F.interpolate(mean, size, mode="bilinear", align_corners=_aligns(network))
 

@@ -21,7 +21,7 @@ from segdistill.data.stream import Transform
 from segdistill.distillation.features import evaluating
 from segdistill.distillation.running import run
 from segdistill.errors import FOREIGN, UserError, first_line
-from segdistill.evaluation.class_scores import class_scores
+from segdistill.evaluation.class_scores import ONE_PASS, class_scores
 from segdistill.evaluation.finite import check_loaded
 from segdistill.recipes.schema import Data, Evaluation
 from segdistill.runs.metric import METRICS, Metric
@@ -86,9 +86,8 @@ class Score:
         return {self.metric.key: self.value, self.metric.classes: self.classes, **self.more}
 
 
-def scoring_transform(data: Data, task: Task, protocol: Evaluation | None = None) -> Transform:
+def scoring_transform(data: Data, task: Task, protocol: Evaluation = ONE_PASS) -> Transform:
     """Return the transform of images for scoring, which keeps the whole image, or its center for classification."""
-    protocol = Evaluation() if protocol is None else protocol
     transform: Transform
     if task == "classification":
         transform = classification_evaluation_transform(data.crop)
@@ -102,7 +101,7 @@ def predict(
     images: Tensor,
     size: tuple[int, int],
     void: Sequence[int] = (),
-    protocol: Evaluation | None = None,
+    protocol: Evaluation = ONE_PASS,
 ) -> Tensor:
     """Return the class of every pixel, of shape (N, H, W), with the logits upsampled to ``size``.
 
@@ -112,7 +111,7 @@ def predict(
     return _classes(class_scores(network, images, size, protocol), void)
 
 
-def predict_like(network: nn.Module, images: Tensor, labels: Tensor, protocol: Evaluation | None = None) -> Tensor:
+def predict_like(network: nn.Module, images: Tensor, labels: Tensor, protocol: Evaluation = ONE_PASS) -> Tensor:
     """Return the class of each image if ``labels`` have shape (N,), or of every pixel if they have (N, H, W)."""
     if labels.dim() == 1:
         return run(network, images).logits.argmax(1)
@@ -132,7 +131,7 @@ def try_scoring(
     fabric: Fabric,
     data: Data,
     who: str,
-    protocol: Evaluation | None = None,
+    protocol: Evaluation = ONE_PASS,
 ) -> None:
     """Score the first image of a data set, so that an error of validation appears before training.
 
@@ -155,7 +154,7 @@ def _predict(
     dataset: ImageSet,
     fabric: Fabric,
     who: str,
-    protocol: Evaluation | None,
+    protocol: Evaluation,
 ) -> Tensor:
     """Return the class of every pixel or image. The output of the network is checked."""
     images = images.to(fabric.device)
@@ -202,7 +201,7 @@ def evaluate(
     fabric: Fabric,
     data: Data,
     who: str = "the network",
-    protocol: Evaluation | None = None,
+    protocol: Evaluation = ONE_PASS,
 ) -> Score:
     """Return the score of a network on a data set, with predictions at the size of the labels.
 
@@ -221,7 +220,6 @@ def evaluate(
             each class.
     """
     check_loaded(network, f"{who}'s")
-    protocol = Evaluation() if protocol is None else protocol
     classes = dataset.classes
     classifies = dataset.task == "classification"
     metric = MulticlassConfusionMatrix(len(classes), ignore_index=dataset.ignore_index).to(fabric.device)
