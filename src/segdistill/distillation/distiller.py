@@ -17,11 +17,11 @@ from segdistill.distillation.labels import check_labels, label_forms
 from segdistill.distillation.methods import Teacher, Terms, as_network, resolve_terms
 from segdistill.distillation.parts import Part, share_out
 from segdistill.distillation.probing import read_features
-from segdistill.distillation.running import at_least_float32
 from segdistill.distillation.term import Term
 from segdistill.distillation.wired import WiredTerm
 from segdistill.distillation.wiring import Wiring
 from segdistill.errors import UserError
+from segdistill.losses._ops import at_least_float32
 from segdistill.losses.self_taught import SelfTaught
 from segdistill.outputs import DistillerOutput, aligns_corners
 

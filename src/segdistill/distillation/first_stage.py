@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from segdistill.distillation.guards import named
 from segdistill.distillation.parts import Part
-from segdistill.distillation.running import at_least_float32
 from segdistill.distillation.wired import WiredTerm
+from segdistill.losses._ops import at_least_float32
 from segdistill.losses.self_taught import SelfTaught
 
 

@@ -49,8 +49,3 @@ def run(network: nn.Module, images: Tensor) -> SegOutput:
 def version(tensor: Tensor) -> int | None:
     """Return how often a tensor was changed in place; None for a tensor of inference mode, which does not count it."""
     return None if tensor.is_inference() else tensor._version
-
-
-def at_least_float32(value: Tensor) -> Tensor:
-    """Return a half-precision tensor in float32, any other as it is."""
-    return value.float() if value.dtype in HALF else value
