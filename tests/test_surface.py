@@ -87,7 +87,7 @@ HYPERPARAMETERS = {
     "cirkd_memory": """
         num_classes channels student_channels pixel_size region_size pixel_contrast region_contrast temperature
     """,
-    "cirkd_minibatch": "temperature pool",
+    "cirkd_minibatch": "temperature pool images",
     "crd": "student_channels teacher_channels size negatives dim temperature momentum",
     "cross_entropy": "aux_weight",
     "csc": "",
@@ -100,7 +100,7 @@ HYPERPARAMETERS = {
     "fitnet": "normalize",
     "freekd": "channels tokens levels num_classes first_stage",
     "fsp": "",
-    "gskd": "samples stride temperature sampling group shuffle",
+    "gskd": "samples stride temperature sampling group shuffle num_classes",
     "i2ckd": "margin num_classes across_processes",
     "ickd": "",
     "icsd": "form",

@@ -21,6 +21,7 @@ class Case:
     nonzero_at_equality: str = ""  # why it is not zero for student = teacher
     any_sign: str = ""  # why its value may be negative
     sees_void: str = ""  # why a void half changes the value, although it gets no gradient
+    draws: str = ""  # why it draws other random numbers for a part of the map
     images: int = 2  # more for a loss that compares images: one may be void, and the others must say something
     maps: bool = False  # it takes tuples of maps: the tensor, and itself with channels reversed after a ReLU
     three: dict[str, Any] = field(
@@ -38,6 +39,12 @@ class Case:
     @property
     def card(self) -> LossCard:
         return next(card for card in LOSS_CARDS if card.module == self.module)
+
+    @property
+    def facts(self) -> dict[str, int]:
+        """The number of classes, where the loss takes it and the row has none, as recipes fill it in."""
+        takes = "num_classes" in self.card.hyperparameters and "num_classes" not in self.kwargs
+        return {"num_classes": 5} if takes else {}
 
     @property
     def function(self) -> Callable[..., Tensor]:

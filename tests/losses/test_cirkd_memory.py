@@ -12,12 +12,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from segdistill.losses import CIRKDMemory, _ops
-from segdistill.losses.cirkd_memory import _enqueue
+from segdistill.losses._rings import enqueue
 from tests.losses.case import Case
 from tests.losses.references import batch, same_value_and_gradient
 
 CASES = [
-    Case("CIRKDMemory", {"num_classes": 5, "channels": 6, "pixel_size": 40, "region_size": 3, "region_contrast": 5}),
+    Case(
+        "CIRKDMemory",
+        {"num_classes": 5, "channels": 6, "pixel_size": 40, "region_size": 3, "region_contrast": 5},
+        draws="positions are ranked by a random number each, void or not",
+    ),
 ]  # rows of the contract test
 
 Golden = Callable[[str], dict[str, Tensor]]
@@ -142,7 +146,9 @@ def test_a_full_queue_is_a_ring() -> None:
     queue, following = torch.zeros(2, 3, 1), torch.zeros(2, dtype=torch.long)
 
     def enter(entries: list[float], classes: list[int]) -> None:
-        _enqueue(queue, following, torch.tensor(entries)[:, None], torch.tensor(classes))
+        # The first entry does not count, and would be the next of class 1.
+        rows, present = torch.tensor([99.0, *entries])[:, None], torch.tensor([False] + [True] * len(entries))
+        enqueue(queue, following, rows, torch.tensor([1, *classes]), present)
 
     enter([1, 10, 2], [0, 1, 0])
     assert queue.flatten(1).tolist() == [[1, 2, 0], [10, 0, 0]]

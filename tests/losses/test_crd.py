@@ -126,7 +126,9 @@ def test_a_batch_enters_afterwards_in_place_of_the_oldest(rng: torch.Generator) 
 def test_a_batch_larger_than_the_queue(rng: torch.Generator) -> None:
     loss, batch = small(), torch.randn(2, 7, 3, generator=rng)
     loss(*batch)
-    torch.testing.assert_close(loss.student_memory, embeddings(loss, *batch)[0][2:])
+    entered = embeddings(loss, *batch)[0]
+    torch.testing.assert_close(loss.student_memory, torch.cat([entered[5:], entered[2:5]]))  # a ring of 5
+    assert loss.following == 2
 
 
 def test_partition_is_the_first_batch_s(rng: torch.Generator) -> None:

@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Callable
+from importlib import import_module
 
 import pytest
 import torch
@@ -29,8 +30,13 @@ def literal(logits: Tensor, labels: Tensor) -> Tensor:
     return sum(values) / len(values)
 
 
+module = import_module("segdistill.losses.cross_entropy")  # the package has a function of this name
+
+
+@pytest.mark.parametrize("at_a_time", [module.UPSAMPLED_AT_A_TIME, 1, 2 * 5 * 7 * 9])
 @pytest.mark.parametrize("aux_weight", [0.4, 2.0])
-def test_is_the_equation_taken_literally(aux_weight: float) -> None:
+def test_is_the_equation_taken_literally(monkeypatch: pytest.MonkeyPatch, aux_weight: float, at_a_time: int) -> None:
+    monkeypatch.setattr(module, "UPSAMPLED_AT_A_TIME", at_a_time)  # all images, one, two
     (logits, _, _), (aux, _, _), (_, _, labels) = batch(), batch(size=(2, 3)), batch(size=(7, 9))
     same_value_and_gradient(
         lambda: cross_entropy((logits, aux), None, labels, aux_weight=aux_weight),
@@ -87,6 +93,28 @@ def test_autocast_changes_nothing(rng: torch.Generator) -> None:
         value = cross_entropy((logits, logits), labels=labels)
     assert value.dtype == torch.float32
     torch.testing.assert_close(value, cross_entropy((logits.float(), logits.float()), labels=labels))
+
+
+def test_pieces_have_the_value_and_the_gradient_of_the_whole(
+    monkeypatch: pytest.MonkeyPatch, rng: torch.Generator
+) -> None:
+    logits = torch.randn(3, 5, 9, 9, generator=rng)
+    labels = torch.randint(0, 5, (3, 33, 33), generator=rng)
+    labels[0] = 255
+
+    def computed(at_a_time: int) -> tuple[Tensor, Tensor, int]:
+        """Return value, gradient, and the size of the largest tensor that is kept for a backward pass."""
+        monkeypatch.setattr(module, "UPSAMPLED_AT_A_TIME", at_a_time)
+        student, sizes = logits.clone().requires_grad_(), [0]
+        with torch.autograd.graph.saved_tensors_hooks(lambda x: sizes.append(x.numel()) or x, lambda x: x):
+            value = cross_entropy(student, None, labels)
+        (3 * value).backward()
+        return value.detach(), student.grad, max(sizes)
+
+    *whole, largest = computed(module.UPSAMPLED_AT_A_TIME)
+    *pieces, largest_piece = computed(1)
+    torch.testing.assert_close(pieces, whole)
+    assert largest == 3 * largest_piece == 3 * 5 * 33 * 33
 
 
 def test_needs_labels() -> None:

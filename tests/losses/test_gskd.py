@@ -8,13 +8,15 @@ import torch
 from torch import Tensor
 
 from segdistill.losses import GSKD, gskd, sub_image_descriptor_kl
-from segdistill.losses.gskd import row_permutations, sample_positions
+from segdistill.losses._class_positions import FIXED_CLASSES, row_orders, sample_positions
 from tests.losses.case import Case
 from tests.losses.references import same_value_and_gradient
 
+DRAWS = "positions are ranked by a random number each, void or not"
+
 CASES = [
-    Case("GSKD", {"samples": 4, "stride": "classes"}),
-    Case("GSKD", {"samples": 4, "stride": 3, "sampling": "random", "temperature": 0.5}),
+    Case("GSKD", {"samples": 4, "stride": "classes"}, draws=DRAWS),
+    Case("GSKD", {"samples": 4, "stride": 3, "sampling": "random", "temperature": 0.5}, draws=DRAWS),
 ]  # rows of the contract test
 
 
@@ -41,7 +43,8 @@ def literal(
         rows = [pixels[p] / pixels[p].square().sum().sqrt() for p in positions]
         similarity = [[a @ b for b in rows] for a in rows]
         shuffled = [[row[j] for j in order] for row, order in zip(similarity, orders, strict=True)]
-        groups = [range(i * stride, (i + 1) * stride) for i in range(len(rows) // stride)]
+        wide = min(stride, len(rows))
+        groups = [range(i * wide, (i + 1) * wide) for i in range(len(rows) // wide)]
         return [
             torch.softmax(torch.stack([row[j] for row in shuffled for j in group]) / temperature, dim=0)
             for group in groups
@@ -54,23 +57,35 @@ def literal(
 @pytest.mark.parametrize(
     ("samples", "stride", "temperature"), [(4, 8, 1.0), (3, "classes", 1.0), (5, 3, 0.3), (2, 7, 1.0)]
 )
+@pytest.mark.parametrize("num_classes", [None, 10, FIXED_CLASSES, FIXED_CLASSES + 1])
 def test_is_the_equation_taken_literally(
-    batch: tuple[Tensor, Tensor, Tensor], samples: int, stride: int | str, temperature: float
+    batch: tuple[Tensor, Tensor, Tensor], samples: int, stride: int | str, temperature: float, num_classes: int | None
 ) -> None:
     student, teacher, labels = batch
+    labels[1, 2:] = 255  # the images differ in their number of classes
+    labels[1, :2] = 9
+    labels[2, :, :4] = 2
 
     def reference() -> Tensor:
         draw, images = seeded(), []
-        for s, t, image in zip(student, teacher, labels, strict=True):
-            positions = sample_positions(image.flatten(), samples, generator=draw)
-            orders = row_permutations(len(positions), generator=draw, device=positions.device)
-            columns = len(image[image != 255].unique()) if stride == "classes" else stride
-            images.append(literal(s, t, positions.tolist(), orders.tolist(), columns, temperature))
+        drawn = sample_positions(labels.flatten(1), samples, num_classes=num_classes, generator=draw)
+        orders = row_orders(drawn.size, drawn.places.shape[1], generator=draw, device=labels.device)
+        for s, t, image, positions, order in zip(student, teacher, labels, drawn.places, orders, strict=True):
+            present = len(image[image != 255].unique())
+            size, columns = samples * present, present if stride == "classes" else stride
+            images.append(literal(s, t, positions[:size].tolist(), order[:size, :size].tolist(), columns, temperature))
         return sum(images) / len(images)
 
     same_value_and_gradient(
         lambda: gskd(
-            student, teacher, labels, samples=samples, stride=stride, temperature=temperature, generator=seeded()
+            student,
+            teacher,
+            labels,
+            samples=samples,
+            stride=stride,
+            temperature=temperature,
+            num_classes=num_classes,
+            generator=seeded(),
         ),
         reference,
         [student],
@@ -105,9 +120,15 @@ def test_golden(golden: Callable[[str], dict[str, Tensor]]) -> None:
     torch.testing.assert_close(student.grad, expected, rtol=0, atol=1e-4 * expected.abs().max().item())
 
 
+def drawn_from(labels: Tensor, samples: int, draw: torch.Generator, **options: str) -> Tensor:
+    """Return the positions drawn in one image."""
+    positions = sample_positions(labels[None], samples, generator=draw, **options)
+    return positions.places[0, : positions.size[0]]
+
+
 def test_sampling_is_balanced_and_repeats_only_where_it_must(rng: torch.Generator) -> None:
     labels = torch.tensor([0] * 100 + [5] * 8 + [7] * 3 + [255] * 50)[torch.randperm(161, generator=rng)]
-    positions = sample_positions(labels, 8, generator=rng)
+    positions = drawn_from(labels, 8, rng)
     assert labels[positions].tolist() == [0] * 8 + [5] * 8 + [7] * 8
     many, exact, few = positions.view(3, 8)
     assert len(many.unique()) == 8
@@ -116,27 +137,39 @@ def test_sampling_is_balanced_and_repeats_only_where_it_must(rng: torch.Generato
     assert few.tolist() == (few[:3].tolist() * 3)[:8]
 
 
+@pytest.mark.parametrize("num_classes", [None, 10])
+def test_each_image_is_sampled_from_its_own_classes(rng: torch.Generator, num_classes: int | None) -> None:
+    labels = torch.tensor([[3] * 10 + [255] * 10, [255] * 20, [0, 9] * 10])
+    positions = sample_positions(labels, 2, num_classes=num_classes, generator=rng)
+    assert positions.classes.tolist() == [1, 0, 2]
+    assert positions.size.tolist() == [2, 0, 4]
+    assert positions.places.shape == (3, 2 * (num_classes or 2))
+    assert labels[0, positions.places[0, :2]].tolist() == [3, 3]
+    assert labels[2, positions.places[2, :4]].tolist() == [0, 0, 9, 9]
+
+
 def test_every_position_of_a_class_has_the_same_chance() -> None:
-    draw, labels = seeded(), torch.tensor([0, 1, 0, 0, 1, 0])
-    drawn = torch.stack([sample_positions(labels, 1, generator=draw) for _ in range(2000)])
+    labels = torch.tensor([0, 1, 0, 0, 1, 0]).expand(2000, -1)
+    drawn = sample_positions(labels, 1, generator=seeded()).places
     shares = torch.bincount(drawn.flatten(), minlength=6) / 2000
     torch.testing.assert_close(shares, torch.tensor([1, 2, 1, 1, 2, 1]) / 4, rtol=0, atol=0.05)
 
 
 def test_random_sampling_draws_as_many_of_any_class(rng: torch.Generator) -> None:
     labels = torch.tensor([0] * 90 + [5] * 10 + [255] * 9)
-    positions = sample_positions(labels, 8, sampling="random", generator=rng)
+    positions = drawn_from(labels, 8, rng, sampling="random")
     assert len(positions.unique()) == 16
     assert (labels[positions] == 5).sum() < 8
-    few = sample_positions(labels[95:], 8, sampling="random", generator=rng)
+    few = drawn_from(labels[95:], 8, rng, sampling="random")
     assert few[:5].sort().values.tolist() == [0, 1, 2, 3, 4]
     assert few.tolist() == (few[:5].tolist() * 2)[:8]
 
 
-def test_every_row_has_an_order_of_its_own(rng: torch.Generator) -> None:
-    orders = row_permutations(30, generator=rng, device=torch.device("cpu"))
-    assert orders.sort(dim=1).values.equal(torch.arange(30).expand(30, 30))
-    assert len(orders.unique(dim=0)) == 30
+def test_every_row_has_an_order_of_its_own_with_the_padding_last(rng: torch.Generator) -> None:
+    orders = row_orders(torch.tensor([30, 20]), 30, generator=rng, device=torch.device("cpu"))
+    assert orders.sort(dim=2).values.equal(torch.arange(30).expand(2, 30, 30))
+    assert orders[1, :, :20].sort(dim=1).values.equal(torch.arange(20).expand(30, 20))
+    assert len(orders[0].unique(dim=0)) == len(orders[1].unique(dim=0)) == 30
 
 
 def test_every_image_of_the_batch_matters(batch: tuple[Tensor, Tensor, Tensor]) -> None:
@@ -169,7 +202,7 @@ def test_the_generator_decides(batch: tuple[Tensor, Tensor, Tensor]) -> None:
 
 def test_without_shuffling_the_columns_stay(batch: tuple[Tensor, Tensor, Tensor]) -> None:
     student, teacher, labels = (x[:1] for x in batch)
-    positions = sample_positions(labels.flatten(), 4, generator=seeded())
+    positions = drawn_from(labels.flatten(), 4, seeded())
     order = torch.arange(len(positions)).expand(len(positions), -1)
     rows = [x[0].flatten(1)[:, positions].mT for x in (student, teacher)]
     value = gskd(student, teacher, labels, samples=4, shuffle=False, generator=seeded())

@@ -23,7 +23,7 @@ WRONG: dict[str, list[object]] = {
     **dict.fromkeys(
         ("samples", "pool", "patch", "tokens", "levels", "size", "negatives", "dim", "width", "reduction"), COUNTS
     ),
-    **dict.fromkeys(("pixel_size", "region_size", "num_classes", "channels", "latent_channels"), COUNTS),
+    **dict.fromkeys(("pixel_size", "region_size", "num_classes", "channels", "latent_channels", "images"), COUNTS),
     **{key: ["4", True, 1.5, -1] for key in ("pixel_contrast", "region_contrast")},
     **{key: ["yes", 1, None] for key in ("group", "shuffle", "across_processes", "standardize")},
     "p": [*NUMBERS, 0.5],

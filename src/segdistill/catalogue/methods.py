@@ -21,10 +21,10 @@ _CWD: Terms = {
     "cwd_logits": {"loss": "cwd", "on": "logits", "weight": 3.0, "temperature": 4.0},
     "cwd_features": {"loss": "cwd", "on": "head", "weight": 50.0, "temperature": 4.0},
 }
-# CIRKD code base; the recipes for Pascal VOC set its 0.01 there.
+# CIRKD code base, whose 8 processes compare 2 images each; the recipes for Pascal VOC set its 0.01 there.
 _CIRKD: Terms = {
     **_KD,
-    "cirkd_minibatch": {"loss": "cirkd_minibatch", "on": "head", "weight": 1.0},
+    "cirkd_minibatch": {"loss": "cirkd_minibatch", "on": "head", "weight": 1.0, "images": 2},
     "cirkd_memory": {"loss": "cirkd_memory", "on": "head", "labels": "valid", "weight": 0.1},
 }
 # CIRKD code base.
@@ -92,7 +92,7 @@ METHODS: dict[str, Terms] = {
     "at": {**_KD, "at": {"loss": "at", "on": "head", "weight": 10_000.0}},
     "fitnet": {**_KD, "fitnet": {"loss": "fitnet", "on": "head", "weight": 10.0}},
     "ifvd": {**_KD, "ifvd": {"loss": "ifvd", "on": "head", "labels": "valid", "weight": 20.0}},
-    "cirkd_minibatch": {**_KD, "cirkd_minibatch": {"loss": "cirkd_minibatch", "on": "head", "weight": 1.0}},
+    "cirkd_minibatch": {**_KD, "cirkd_minibatch": _CIRKD["cirkd_minibatch"]},
     # CIRKD code base, without KD.
     "dsd": {
         "dsd_pixel": {"loss": "dsd_pixel", "on": ["aux", "head", "logits"], "weight": 1000.0},

@@ -3,10 +3,10 @@
 from collections.abc import Collection, Mapping
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from segdistill.errors import UserError
+from segdistill.losses._ops import labels_at
 
 
 def check_labels(labels: Tensor, num_classes: int, ignore_index: int) -> None:
@@ -46,7 +46,5 @@ def label_forms(
 
 def _where_correct(labels: Tensor, teacher_logits: Tensor, ignore_index: int) -> Tensor:
     """Return the labels at the logits' resolution, void where the teacher is wrong."""
-    if labels.dim() > 1:
-        size = teacher_logits.shape[2:]
-        labels = F.interpolate(labels[:, None].float(), size, mode="nearest")[:, 0].long()
+    labels = labels_at(labels, teacher_logits)
     return torch.where(teacher_logits.argmax(1) == labels, labels, ignore_index)

@@ -20,8 +20,9 @@ def random_on(
     function: Callable[..., Tensor], *arguments: Any, generator: torch.Generator | None, device: torch.device
 ) -> Tensor:
     """Return ``function(*arguments)`` on ``device``, drawn on the device of the generator if there is one."""
-    source = device if generator is None else generator.device
-    return function(*arguments, generator=generator, device=source).to(device)
+    if generator is None:  # the compiler takes no generator with shapes that it does not know
+        return function(*arguments, device=device)
+    return function(*arguments, generator=generator, device=generator.device).to(device)
 
 
 def call_in_dtype(module: nn.Module, x: Tensor, *more: Tensor | None, learns: bool = True) -> Any:
@@ -118,8 +119,17 @@ def labels_at(labels: Tensor | None, like: Tensor) -> Tensor:
     if labels.dim() == 1 and like.dim() == 4:
         labels = labels[:, None, None].expand(-1, *like.shape[2:])
     if labels.shape[1:] != like.shape[2:]:
-        labels = F.interpolate(labels[:, None].float(), like.shape[2:], mode="nearest")[:, 0]
+        rows, columns = (
+            _nearest(*sizes, labels.device) for sizes in zip(labels.shape[1:], like.shape[2:], strict=True)
+        )
+        labels = labels[:, rows[:, None], columns]  # reads only the labels that are kept
     return labels.long()
+
+
+def _nearest(size: int, wanted: int, device: torch.device) -> Tensor:
+    """Return the index that F.interpolate(mode="nearest") takes at each of the ``wanted`` places."""
+    places = torch.arange(size, device=device, dtype=torch.float32)
+    return F.interpolate(places[None, None], wanted, mode="nearest")[0, 0].long()
 
 
 def valid_at(labels: Tensor | None, like: Tensor, ignore_index: int) -> Tensor:
@@ -161,11 +171,6 @@ def hide_void(maps: Tensor, valid: Tensor) -> Tensor:
 def zero_void(maps: Tensor, valid: Tensor) -> Tensor:
     """Set ``maps`` (N, C, H, W) to zero outside ``valid`` (N, H, W), so that sums over positions ignore it."""
     return maps.masked_fill(~valid[:, None], 0)
-
-
-def valid_rows(maps: Tensor, valid: Tensor) -> Tensor:
-    """Return the vectors of ``maps``, (N, C, H, W) or (N, C), where ``valid``, (N, H, W) or (N,): (positions, C)."""
-    return maps.movedim(1, -1)[valid]
 
 
 def mean_of_valid(maps: Tensor, valid: Tensor) -> Tensor:

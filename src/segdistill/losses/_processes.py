@@ -41,3 +41,24 @@ def summed(values: Tensor) -> Tensor:
     if dist.is_available() and dist.is_initialized():
         dist.all_reduce(values)
     return values
+
+
+def summed_everywhere(values: Tensor) -> Tensor:
+    """Return the sum of ``values`` over the processes, for statistics on which the loss of every process depends.
+
+    The gradient at the ``values`` of a process is the sum of those of all processes, as in ``nn.SyncBatchNorm``.
+    """
+    if not (dist.is_available() and dist.is_initialized()):
+        return values
+    result: Tensor = _Sum.apply(values)
+    return result
+
+
+class _Sum(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: object, values: Tensor) -> Tensor:
+        return summed(values)
+
+    @staticmethod
+    def backward(ctx: object, gradient: Tensor) -> Tensor:
+        return summed(gradient)

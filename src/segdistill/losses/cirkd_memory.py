@@ -5,12 +5,24 @@ from torch import Tensor, nn
 
 from segdistill.losses._batch_norm import BatchNorm
 from segdistill.losses._checks import Count, CountOrZero, Positive, checked
+from segdistill.losses._class_positions import by_class
 from segdistill.losses._declare import loss_function
-from segdistill.losses._ops import call_in_dtype, check_shapes, class_members, random_on, similarity_divergence, unit
+from segdistill.losses._ops import (
+    call_in_dtype,
+    check_shapes,
+    class_members,
+    masked_mean,
+    random_on,
+    similarity_divergence,
+    unit,
+)
 from segdistill.losses._processes import gathered
+from segdistill.losses._rings import enqueue
 
 # Largest number of pixels of each class and image that enter the pixel queue in a step.
 _PIXELS_AT_A_TIME = 16
+
+_NO_CLASS = -1  # the class of void and of labels of no class
 
 
 class CIRKDMemory(nn.Module):
@@ -58,7 +70,7 @@ class CIRKDMemory(nn.Module):
         >>> loss = CIRKDMemory(num_classes=3, channels=4)
         >>> student, teacher, labels = torch.randn(2, 4, 8, 8), torch.randn(2, 4, 8, 8), torch.randint(3, (2, 8, 8))
         >>> round(loss(student, teacher, labels).item(), 2)
-        18.01
+        18.0
 
     Reference: Yang et al., CVPR 2022, https://arxiv.org/abs/2204.06986. The released code draws a class's pixels from
     the top of the image, regardless of their class, and a full queue starts over from its last entries. Here the pixels
@@ -136,16 +148,20 @@ class CIRKDMemory(nn.Module):
             embeddings: L2-normalized features, shape (N, channels, positions).
             member: Which position is of which class, boolean (N, positions, num_classes).
         """
+        images, _, classes = member.shape
         regions = unit(embeddings @ member.to(embeddings.dtype), dim=1).mT  # (N, classes, channels)
-        present = member.any(dim=1)  # (N, classes)
-        _enqueue(self.region_queue, self.region_next, *gathered(regions[present], present.nonzero()[:, 1]))
+        of_class = torch.arange(classes, device=member.device).expand(images, -1)
+        _enter(self.region_queue, self.region_next, regions, of_class, member.any(dim=1))
 
-        image, position, of_class = member.nonzero().unbind(dim=1)
-        order = random_on(torch.randperm, len(image), generator=self.generator, device=image.device)
-        image, position, of_class = image[order], position[order], of_class[order]
-        drawn = _rank(image * self.num_classes + of_class) < _PIXELS_AT_A_TIME
-        pixels = embeddings.mT[image[drawn], position[drawn]]
-        _enqueue(self.pixel_queue, self.pixel_next, *gathered(pixels, of_class[drawn]))
+        labels = torch.where(member.any(dim=2), member.long().argmax(dim=2), _NO_CLASS)  # (N, positions)
+        positions, ranked = by_class(labels, generator=self.generator, ignore_index=_NO_CLASS)
+        first, after = (
+            torch.searchsorted(ranked, of_class.contiguous(), right=right)[..., None] for right in (False, True)
+        )
+        turn = first + torch.arange(_PIXELS_AT_A_TIME, device=member.device)  # (N, classes, pixels)
+        index = positions.gather(1, turn.flatten(1).clamp(max=positions.shape[1] - 1))  # (N, classes * pixels)
+        pixels = embeddings.gather(2, index[:, None].expand(-1, embeddings.shape[1], -1)).mT
+        _enter(self.pixel_queue, self.pixel_next, pixels, of_class[..., None].expand_as(turn), turn < after)
 
     def draw(self, queue: Tensor, contrast: int) -> Tensor:
         """Draw entries of ``queue``, at the same indices for every class, shape (channels, entries)."""
@@ -164,8 +180,7 @@ def _cirkd_memory(student: Tensor, teacher: Tensor, labels: Tensor | None, *, me
     s, t = (unit(x.flatten(2), dim=1) for x in (projected, teacher))  # (N, channels, H * W)
     if memory.training:
         memory.remember(t, member)
-    valid = member.any(dim=2)
-    s_rows, t_rows = (x.mT[valid] / memory.temperature for x in (s, t))  # (positions, channels)
+    s_rows, t_rows = (x.mT.flatten(0, 1) / memory.temperature for x in (s, t))  # (N * H * W, channels)
     total = s_rows.new_zeros(len(s_rows), 1)
     for queue, contrast in (
         (memory.pixel_queue, memory.pixel_contrast),
@@ -174,31 +189,10 @@ def _cirkd_memory(student: Tensor, teacher: Tensor, labels: Tensor | None, *, me
         if contrast > 0:
             columns = memory.draw(queue, contrast).to(s)[:, None]  # (channels, 1, entries)
             total = total + similarity_divergence((s_rows, columns), (t_rows, columns))
-    # A sum instead of a mean, so that without a valid position the value is a zero with a graph.
-    return total.sum() / valid.sum().clamp(min=1)
+    return masked_mean(total[:, 0], member.any(dim=2).flatten())
 
 
-def _rank(groups: Tensor) -> Tensor:
-    """Return how many earlier entries of ``groups`` are equal to each entry."""
-    ordered, order = groups.sort(stable=True)
-    # An entry's position in sorted order, minus the position where its group begins.
-    position = torch.arange(len(groups), device=groups.device)
-    return torch.empty_like(position).scatter(0, order, position - torch.searchsorted(ordered, ordered))
-
-
-def _enqueue(queue: Tensor, following: Tensor, entries: Tensor, classes: Tensor) -> None:
-    """Write ``entries`` (M, channels) into the rings of their ``classes`` (M,), in place.
-
-    Args:
-        queue: Shape (num_classes, size, channels).
-        following: Index of each class's next entry, shape (num_classes,).
-        entries: New entries, the oldest first.
-        classes: Class of each entry.
-    """
-    size = queue.shape[1]
-    count = torch.bincount(classes, minlength=len(queue))
-    rank = _rank(classes)
-    newest = rank >= count[classes] - size  # if there are more than the ring holds, only the last ones are written
-    index = (following[classes] + rank) % size
-    queue[classes[newest], index[newest]] = entries[newest].to(queue.dtype)
-    following.copy_((following + count) % size)
+def _enter(queue: Tensor, following: Tensor, entries: Tensor, classes: Tensor, present: Tensor) -> None:
+    """Add the entries (N, M, channels) of all processes to the queues of their classes; see :func:`enqueue`."""
+    rows = gathered(entries.flatten(0, 1), classes.flatten(), present.flatten())
+    enqueue(queue, following, *rows)

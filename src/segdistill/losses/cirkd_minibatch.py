@@ -1,11 +1,18 @@
 """CIRKD, mini-batch term: match the similarity of every position to the positions of every image of the batch."""
 
+from typing import Annotated
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segdistill.losses._checks import Count, Positive
+from segdistill.losses._checks import Count, Range
 from segdistill.losses._declare import loss_function, module_of
-from segdistill.losses._ops import check_shapes, masked_mean, similarity_divergence, unit, valid_at
+from segdistill.losses._ops import check_shapes, unit, valid_at
+from segdistill.losses._pair_similarities import pair_divergence, pairs_within
+
+# Up to this bound of the similarities, their exponentials, from exp(-2 * 40) on, fit into float32.
+_LARGEST = 40.0
 
 
 @loss_function(equal_channels=False)
@@ -14,8 +21,9 @@ def cirkd_minibatch(
     teacher: Tensor,
     labels: Tensor | None = None,
     *,
-    temperature: Positive = 0.1,
+    temperature: Annotated[float, Range(">= 0.003", low=0.003)] = 0.1,
     pool: Count | None = None,
+    images: Count | None = None,
     ignore_index: int = 255,
 ) -> Tensor:
     r"""Return the mean over pairs of images of the divergence of the similarities between their positions, in nats.
@@ -32,8 +40,10 @@ def cirkd_minibatch(
         teacher: Features, shape (N, C', H, W), any number of channels; no gradient reaches it.
         labels: Class indices, shape (N, H', W'). Void positions are excluded from rows, columns and pooling; None uses
             all positions.
-        temperature: Temperature of both softmaxes, > 0.
+        temperature: Temperature of both softmaxes, >= 0.003. Below 0.025, similarities are computed in float64.
         pool: Kernel and stride of an average pooling of the features; None compares every position.
+        images: Number of images that are compared with each other: the batch is cut into groups of so many, and the
+            mean is over all groups. None compares the whole batch; time grows with its square.
         ignore_index: Label of ignored positions.
 
     Raises:
@@ -47,9 +57,9 @@ def cirkd_minibatch(
         0.1074
 
     Reference: Yang et al., CVPR 2022, https://arxiv.org/abs/2204.06986. The released code holds the maps of all pairs
-    and counts void positions. It pools by 2 for SegFormer, later by 4 for maps of 256 x 256 or more. The batch is that
-    of one process, as in the released code, whose scripts have 2 images in each of 8. With 16 images in one process, an
-    image is compared with 16 instead of 2, and its similarities to itself are 1/16 instead of 1/2 of the mean.
+    and counts void positions. It pools by 2 for SegFormer, later by 4 for maps of 256 x 256 or more. It compares the
+    images of one process; the released scripts have 2 of the 16 in each, so an image's similarities to itself are half
+    of the mean: ``images=2``. With all 16 together they are 1/16.
     """
     check_shapes(student, teacher, any_channels=True)
     valid = valid_at(labels, student, ignore_index)  # (N, H, W)
@@ -61,28 +71,34 @@ def cirkd_minibatch(
         valid = F.max_pool2d(valid[:, None].to(student.dtype), pool, ceil_mode=True)[:, 0] > 0
     valid = valid.flatten(1)  # (N, n)
     present = valid.any(dim=1)  # (N,)
-    s, t = (_rows_and_columns(x, temperature) for x in (student, teacher))
-    divergence = similarity_divergence(s, t, hidden=~valid)  # (N * n, N)
-    # Mean over the images of the columns, then over the rows of an image, then over the images of the rows.
-    rows = divergence.masked_fill(~present, 0).sum(dim=1).view_as(valid) / present.sum().clamp(min=1)
-    images = rows.masked_fill(~valid, 0).sum(dim=1) / valid.sum(dim=1).clamp(min=1)
-    return masked_mean(images, present)
+    largest = 1 / temperature
+    wide = student.dtype if largest <= _LARGEST else torch.float64
+    s, t = (unit(x.flatten(2), dim=1).to(wide) * largest**0.5 for x in (student, teacher))
+    pairs = pairs_within(len(s), images or len(s), s.device)
+    weights = _weights(valid, present, images or len(s), wide)
+    # The similarities of unit vectors may be a little above 1.
+    return pair_divergence(s, t, valid, weights, pairs=pairs, largest=largest * (1 + 1e-5)).to(student.dtype)
 
 
-def _rows_and_columns(features: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    """Return features (N, d, h, w) as rows (N * n, d), divided by the temperature, and as columns (d, N, n)."""
-    columns = unit(features.flatten(2), dim=1).transpose(0, 1)
-    return columns.flatten(1).mT / temperature, columns
+def _weights(valid: Tensor, present: Tensor, group: int, dtype: torch.dtype) -> Tensor:
+    """Return the weight of a row of each ordered pair (N, N): mean over columns' images, rows, and rows' images."""
+    group_of = torch.arange(len(valid), device=valid.device) // group
+    together = (group_of[:, None] == group_of) & present  # an image and those with a valid position in its group
+    divisor = together.sum(dim=1) * valid.sum(dim=1) * present.sum()
+    return (together & present[:, None]).to(dtype) / divisor.clamp(min=1)[:, None]
 
 
 @module_of(cirkd_minibatch)
 class CIRKDMiniBatch(nn.Module):
     """Module form of :func:`cirkd_minibatch`."""
 
-    def __init__(self, *, temperature: float = 0.1, pool: int | None = None, ignore_index: int = 255) -> None:
+    def __init__(
+        self, *, temperature: float = 0.1, pool: int | None = None, images: int | None = None, ignore_index: int = 255
+    ) -> None:
         super().__init__()
         self.temperature = temperature
         self.pool = pool
+        self.images = images
         self.ignore_index = ignore_index
 
     def forward(self, student: Tensor, teacher: Tensor, labels: Tensor | None = None) -> Tensor:
@@ -93,5 +109,6 @@ class CIRKDMiniBatch(nn.Module):
             labels,
             temperature=self.temperature,
             pool=self.pool,
+            images=self.images,
             ignore_index=self.ignore_index,
         )

@@ -5,8 +5,18 @@ from torch import Tensor, nn
 
 from segdistill.losses._checks import Count, Positive, Share, checked
 from segdistill.losses._declare import loss_function
-from segdistill.losses._ops import call_in_dtype, check_channels, check_shapes, mean_of_valid, random_on, unit, valid_at
+from segdistill.losses._ops import (
+    call_in_dtype,
+    check_channels,
+    check_shapes,
+    masked_mean,
+    mean_of_valid,
+    random_on,
+    unit,
+    valid_at,
+)
 from segdistill.losses._processes import gathered, summed
+from segdistill.losses._rings import enqueue, write
 
 _EPSILON = 1e-7  # in the logarithms, as in the released code
 
@@ -140,31 +150,37 @@ class CRD(nn.Module):
         return random_on(torch.randperm, size, generator=self.generator, device=device)[: self.negatives]
 
     @torch.no_grad()
-    def partition_of(self, exponentials: Tensor) -> Tensor:
-        """Return Z for ``exponentials`` (2, M, K + 1). The first batch in training mode sets it."""
-        if (self.partition > 0).all():
-            return self.partition.to(exponentials.dtype)
-        count = exponentials.new_tensor([exponentials[0].numel()])
-        totals = summed(torch.cat([exponentials.sum(dim=(1, 2)), count]))
-        partition = len(self.student_memory) * totals[:2] / totals[2].clamp(min=1)
+    def partition_of(self, exponentials: Tensor, counts: Tensor) -> Tensor:
+        """Return Z for ``exponentials`` (2, N, K + 1) of the images that count. The first batch in training sets it."""
+        values = exponentials.masked_fill(~counts[:, None], 0).sum(dim=(1, 2))
+        totals = summed(torch.cat([values, (counts.sum() * exponentials.shape[2]).to(values.dtype)[None]]))
+        first = len(self.student_memory) * totals[:2] / totals[2].clamp(min=1)
+        partition = torch.where((self.partition > 0).all(), self.partition.to(first.dtype), first)
         if self.training:
             self.partition.copy_(partition)
-        return partition
+        return torch.where(partition > 0, partition, 1)  # 0 if no image counts
 
     @torch.no_grad()
-    def remember(self, student: Tensor, teacher: Tensor, indices: Tensor | None) -> None:
-        """Write the embeddings (M, dim) of a batch to the memories, at ``indices`` (M,) or at the end of the queues."""
-        size = len(self.student_memory)
+    def remember(self, student: Tensor, teacher: Tensor, counts: Tensor, indices: Tensor | None) -> None:
+        """Write the embeddings (N, dim) of the images that count to the memories.
+
+        Args:
+            student, teacher: The embeddings.
+            counts: Which images count, boolean (N,).
+            indices: The places in the memories, shape (N,); None for the end of the queues.
+        """
         if indices is None:
-            student, teacher = (x[-size:] for x in gathered(student, teacher))
-            places = (self.following + torch.arange(len(student), device=student.device)) % size
-            self.following.copy_((self.following + len(student)) % size)
+            student, teacher, counts = gathered(student, teacher, counts)
+            one_class = torch.zeros_like(counts, dtype=torch.long)
+            for memory, entries in ((self.student_memory, student), (self.teacher_memory, teacher)):
+                following = self.following[None].clone()  # both start at the same place
+                enqueue(memory[None], following, entries, one_class, counts)
+            self.following.copy_(following[0])
         else:
-            student, teacher, places = gathered(student, teacher, indices)
-        for memory, entries in ((self.student_memory, student), (self.teacher_memory, teacher)):
-            if indices is not None:
-                entries = unit(self.momentum * memory[places] + (1 - self.momentum) * entries, dim=1)
-            memory[places] = entries.to(memory.dtype)
+            student, teacher, counts, indices = gathered(student, teacher, counts, indices)
+            for memory, entries in ((self.student_memory, student), (self.teacher_memory, teacher)):
+                moved = unit(self.momentum * memory[indices] + (1 - self.momentum) * entries, dim=1)
+                write(memory, (indices,), moved, counts)
 
 
 @loss_function
@@ -181,16 +197,16 @@ def _crd(
     widths = (loss.student_embedding.in_features, loss.teacher_embedding.in_features)
     check_channels(student, teacher, student_channels=widths[0], teacher_channels=widths[1])
     valid = valid_at(labels, student, loss.ignore_index)  # (N, H, W), or (N,)
-    images = valid.reshape(len(valid), -1).any(dim=1)  # (N,), of which M
+    counts = valid.reshape(len(valid), -1).any(dim=1)  # (N,)
     s, t = (
-        unit(call_in_dtype(embedding, mean_of_valid(x, valid)[images]), dim=1)
+        unit(call_in_dtype(embedding, mean_of_valid(x, valid)), dim=1)
         for embedding, x in ((loss.student_embedding, student), (loss.teacher_embedding, teacher))
     )
     # Indexing makes copies, because the memories may change before the backward pass.
     if indices is None or contrast is None:
         positives, others = (s, t), loss.draw()
     else:
-        indices, others = indices[images], contrast[images]
+        others = contrast
         positives = (loss.student_memory[indices], loss.teacher_memory[indices])
     exponentials = torch.stack(
         [
@@ -198,13 +214,14 @@ def _crd(
             _exponentials(t, positives[0].to(t), loss.student_memory[others].to(t), loss.temperature),
         ]
     )
-    p = exponentials / loss.partition_of(exponentials)[:, None, None]
+    p = exponentials / loss.partition_of(exponentials, counts)[:, None, None]
     noise = others.shape[-1] / len(loss.student_memory)
     positive = torch.log(p[..., 0] / (p[..., 0] + noise + _EPSILON))
     negative = torch.log(noise / (p[..., 1:] + noise + _EPSILON))
     if loss.training:
-        loss.remember(s, t, indices)
-    return -(positive.sum() + negative.sum()) / max(1, len(s))
+        loss.remember(s, t, counts, indices)
+    images = positive.sum(dim=0) + negative.sum(dim=(0, 2))
+    return -masked_mean(images, counts)
 
 
 def _exponentials(anchors: Tensor, positives: Tensor, negatives: Tensor, temperature: float) -> Tensor:

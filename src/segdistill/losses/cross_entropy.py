@@ -1,10 +1,16 @@
 """Cross-entropy with the labels, the usual task loss, for the main and the auxiliary head."""
 
+from typing import Any
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segdistill.losses._checks import NonNegative
 from segdistill.losses._declare import loss_function, module_of
+
+# Number of upsampled logits that are held at a time: 64 MB in float32, and about as much for each of three copies.
+UPSAMPLED_AT_A_TIME = 2**24
 
 
 @loss_function(equal_channels=False, needs_teacher=False, takes_aux=True, reads_classes=True, mean_over="pixels")
@@ -23,7 +29,7 @@ def cross_entropy(
 
     Args:
         student: Logits, shape (N, C, h, w), or (N, C) for image classification; or a tuple of these and the
-            logits of the auxiliary head (or None). They are upsampled to the labels bilinearly.
+            logits of the auxiliary head (or None). They are upsampled to the labels bilinearly, a few images at a time.
         teacher: Not used. Every loss has this parameter.
         labels: Class indices, shape (N, H, W), or (N,); required.
         ignore_index: Label of ignored pixels.
@@ -59,13 +65,51 @@ def _head(logits: Tensor, labels: Tensor, ignore_index: int, align_corners: bool
             "logits must be (N, C, h, w) with labels (N, H, W), or (N, C) with labels (N,), "
             f"got logits {tuple(logits.shape)} and labels {tuple(labels.shape)}"
         )
-    if logits.shape[2:] != labels.shape[1:]:
-        logits = F.interpolate(logits, labels.shape[1:], mode="bilinear", align_corners=align_corners)
+    images = max(1, UPSAMPLED_AT_A_TIME // (logits.shape[1] * labels[0].numel()))
     try:
-        total = F.cross_entropy(logits, labels.long(), ignore_index=ignore_index, reduction="sum")
+        if images >= len(logits) or logits.shape[2:] == labels.shape[1:] or torch.compiler.is_compiling():
+            total = _sum(logits, labels, ignore_index, align_corners)
+        else:
+            total = _SumInPieces.apply(logits, labels, ignore_index, align_corners, images)
     except IndexError:  # looking at the labels before would wait for the device
         raise ValueError(_unknown_label(labels, logits.shape[1], ignore_index)) from None
     return total / (labels != ignore_index).sum().clamp(min=1)
+
+
+def _sum(logits: Tensor, labels: Tensor, ignore_index: int, align_corners: bool) -> Tensor:
+    """Return the sum over valid pixels, of logits upsampled to the labels."""
+    if logits.shape[2:] != labels.shape[1:]:
+        logits = F.interpolate(logits, labels.shape[1:], mode="bilinear", align_corners=align_corners)
+    return F.cross_entropy(logits, labels.long(), ignore_index=ignore_index, reduction="sum")
+
+
+class _SumInPieces(torch.autograd.Function):
+    """:func:`_sum` over a few images at a time, with their gradient at once, before the next ones are upsampled.
+
+    Only the gradient at the resolution of the logits is kept. The upsampled logits of a batch of 16 crops of 512x1024
+    with 19 classes take 640 MB, and as much again for each of their copies.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, logits: Tensor, labels: Tensor, ignore_index: int, align_corners: bool, images: int
+    ) -> Tensor:
+        learns = ctx.needs_input_grad[0]
+        values: list[Tensor] = []
+        gradients: list[Tensor] = []
+        for piece, target in zip(torch.split(logits, images), torch.split(labels, images), strict=True):
+            with torch.set_grad_enabled(learns):
+                piece = piece.detach().requires_grad_(learns)
+                value = _sum(piece, target, ignore_index, align_corners)
+            if learns:
+                gradients += torch.autograd.grad(value, piece)
+            values.append(value.detach())
+        ctx.save_for_backward(*gradients)
+        return torch.stack(values).sum()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None, None]:
+        return gradient * torch.cat(ctx.saved_tensors), None, None, None, None
 
 
 def _unknown_label(labels: Tensor, classes: int, ignore_index: int) -> str:

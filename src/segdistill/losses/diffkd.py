@@ -73,6 +73,8 @@ class DiffKD(SelfTaught):
     equal_channels = False
     mean_over = "pixels"
 
+    left: Tensor
+
     @checked
     def __init__(
         self,
@@ -99,6 +101,7 @@ class DiffKD(SelfTaught):
         )
         self.projector = nn.Sequential(nn.Conv2d(latent, latent, 1, bias=False), batch_norm(latent))
         self.denoiser = Denoiser(latent)
+        self.register_buffer("left", torch.tensor(LEFT), persistent=False)
         self.encoder: nn.Module = nn.Identity()
         self.decoder: nn.Module = nn.Identity()
         if latent_channels is not None:
@@ -160,6 +163,6 @@ def _model_error(_: Tensor, teacher: Tensor, *, loss: DiffKD) -> Tensor:
     clean = code.detach()
     noise = random_on(torch.randn, clean.shape, generator=loss.generator, device=clean.device).to(clean)
     step = random_on(torch.randint, STEPS, (len(clean),), generator=loss.generator, device=clean.device)
-    left = clean.new_tensor(LEFT)[step, None, None, None]
+    left = loss.left.to(clean.dtype)[step, None, None, None]
     noisy = left.sqrt() * clean + (1 - left).sqrt() * noise
     return F.mse_loss(call_in_dtype(loss.denoiser, noisy, step), noise) + reconstruction_error

@@ -123,10 +123,10 @@ def _next_level(low: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return blocks[:, :, 0], blocks[:, :, 1:], any_valid
 
 
-def _haar_matrix(like: Tensor) -> Tensor:
-    """Return the Haar transform of a 2x2 block in row-major order, which is its own inverse."""
-    signs = [[1, 1, 1, 1], [1, 1, -1, -1], [1, -1, 1, -1], [1, -1, -1, 1]]
-    return torch.tensor(signs, dtype=like.dtype, device=like.device) / 2
+def _transformed(blocks: Tensor) -> Tensor:
+    """Return the Haar transform of 2x2 blocks in row-major order, shape (N, C, 4, h, w). It is its own inverse."""
+    a, b, c, d = blocks.unbind(2)
+    return torch.stack([a + b + c + d, a + b - c - d, a - b + c - d, a - b - c + d], dim=2) / 2
 
 
 def _haar(maps: Tensor) -> Tensor:
@@ -138,10 +138,9 @@ def _haar(maps: Tensor) -> Tensor:
     padded = F.pad(maps, (0, maps.shape[3] % 2, 0, maps.shape[2] % 2))
     blocks = F.pixel_unshuffle(padded, 2)
     blocks = blocks.view(*maps.shape[:2], 4, *blocks.shape[2:])
-    return torch.einsum("ob,ncbhw->ncohw", _haar_matrix(maps), blocks)
+    return _transformed(blocks)
 
 
 def _inverse_haar(coefficients: Tensor) -> Tensor:
     """Return the maps (N, C, 2h, 2w) with ``coefficients`` (N, C, 4, h, w)."""
-    blocks = torch.einsum("bo,ncohw->ncbhw", _haar_matrix(coefficients), coefficients)
-    return F.pixel_shuffle(blocks.flatten(1, 2), 2)
+    return F.pixel_shuffle(_transformed(coefficients).flatten(1, 2), 2)

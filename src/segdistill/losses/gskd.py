@@ -1,15 +1,15 @@
 """GSKD: match descriptors of the similarities between positions, sampled equally from all classes."""
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from segdistill.losses._checks import Count, Positive
+from segdistill.losses._class_positions import Sampling, row_orders, sample_positions
 from segdistill.losses._declare import loss_function, module_of
-from segdistill.losses._ops import check_shapes, kl_divergence, labels_at, random_on, unit
+from segdistill.losses._ops import check_shapes, kl_divergence, labels_at, masked_mean, unit
 
-Sampling = Literal["class_balanced", "random"]
 Stride = Count | Literal["classes"]
 
 
@@ -25,6 +25,7 @@ def gskd(
     sampling: Sampling = "class_balanced",
     group: bool = True,
     shuffle: bool = True,
+    num_classes: Count | None = None,
     generator: torch.Generator | None = None,
     ignore_index: int = 255,
 ) -> Tensor:
@@ -47,6 +48,9 @@ def gskd(
             11).
         group: False uses one descriptor for the whole map.
         shuffle: False keeps the columns of every row in order.
+        num_classes: Number of classes, if it is known. Up to 32 (``_class_positions.FIXED_CLASSES``), all shapes are
+            known before the labels are: the host never waits for the device, and ``torch.compile`` makes one graph.
+            With more, or None, the host waits once, for the largest number of classes in an image of the batch.
         generator: Random generator of positions and orders.
         ignore_index: Label of the positions that are never drawn.
 
@@ -71,29 +75,28 @@ def gskd(
     check_shapes(student, teacher, any_channels=True)
     if labels is None and sampling == "random" and stride != "classes":
         labels = torch.full_like(student[:, 0], ignore_index + 1, dtype=torch.long)  # one class everywhere
-    flat_labels = labels_at(labels, student).flatten(1)  # (N, H * W)
-    terms = []
-    # unbind instead of an index: its backward pass writes the gradient of the batch once instead of once per image.
-    for s, t, image in zip(student.flatten(2).unbind(), teacher.flatten(2).unbind(), flat_labels, strict=True):
-        positions = sample_positions(image, samples, sampling=sampling, generator=generator, ignore_index=ignore_index)
-        size = len(positions)  # B = samples * classes present
-        if size == 0:
-            continue
-        if shuffle and group:
-            permutation = row_permutations(size, generator=generator, device=image.device)
-        else:
-            permutation = torch.arange(size, device=image.device).expand(size, size)
-        columns = size // samples if stride == "classes" else stride
-        terms.append(
-            sub_image_descriptor_kl(
-                s.index_select(1, positions).mT,
-                t.index_select(1, positions).mT,
-                permutation,
-                stride=columns if group else size,
-                temperature=temperature,
-            )
-        )
-    return torch.stack(terms).mean() if terms else (student * 0).sum()
+        num_classes = 1
+    if labels is not None and labels.dim() == 1:  # classification: an image has one class
+        num_classes = 1
+    positions = sample_positions(
+        labels_at(labels, student).flatten(1),
+        samples,
+        num_classes=num_classes,
+        sampling=sampling,
+        generator=generator,
+        ignore_index=ignore_index,
+    )
+    room, size = positions.places.shape[1], positions.size
+    order = row_orders(size, room, generator=generator, device=student.device) if shuffle and group else None
+    if not group:
+        columns = _Columns(size, width=room, groups=1)
+    elif stride == "classes":
+        columns = _Columns(positions.classes, width=room // samples, groups=samples)
+    else:
+        columns = _Columns(size.clamp(max=stride), width=min(stride, room), groups=max(1, room // stride))
+    s, t = (x.flatten(2).gather(2, positions.places[:, None].expand(-1, x.shape[1], -1)).mT for x in (student, teacher))
+    divergences = _divergences(s, t, order, size, columns, temperature)
+    return masked_mean(divergences, size > 0)
 
 
 @loss_function
@@ -142,55 +145,51 @@ def sub_image_descriptor_kl(
             f"{tuple(student_samples.shape)}, {tuple(teacher_samples.shape)} and {tuple(permutation.shape)}"
         )
     stride = min(stride, size)
-    groups = size // stride
-    s, t = (
-        _descriptors(x, permutation[:, : groups * stride], groups) / temperature
-        for x in (student_samples, teacher_samples)
-    )
-    return kl_divergence(s, t, dim=1).mean()
+    columns = _Columns(torch.full_like(permutation[:1, 0], stride), width=stride, groups=size // stride)
+    sizes = torch.full_like(permutation[:1, 0], size)
+    return _divergences(student_samples[None], teacher_samples[None], permutation[None], sizes, columns, temperature)[0]
 
 
-def _descriptors(samples: Tensor, order: Tensor, groups: int) -> Tensor:
-    """Return the similarities of ``samples`` (B, d), columns in ``order`` (B, G * S), one row per group (G, B * S)."""
-    rows = unit(samples, dim=1)
-    return (rows @ rows.mT).gather(1, order).reshape(len(rows), groups, -1).transpose(0, 1).flatten(1)
+class _Columns(NamedTuple):
+    """The groups of columns of each image: ``stride`` (N,) columns each, padded to ``width``; ``groups`` at most."""
+
+    stride: Tensor
+    width: int
+    groups: int
 
 
-def sample_positions(
-    labels: Tensor,
-    samples: int,
-    *,
-    sampling: Sampling = "class_balanced",
-    generator: torch.Generator | None = None,
-    ignore_index: int = 255,
+def _divergences(
+    student: Tensor, teacher: Tensor, order: Tensor | None, size: Tensor, columns: _Columns, temperature: float
 ) -> Tensor:
-    """Draw positions of one image, shape (samples * classes present,), class by class.
-
-    Of a class with enough positions, ``samples`` different ones are drawn. A class with fewer repeats all of its
-    positions in the same order. ``sampling="random"`` draws the same number of positions, regardless of their class.
+    """Return the mean divergence over the groups of each image, shape (N,); see :func:`sub_image_descriptor_kl`.
 
     Args:
-        labels: Class indices, shape (positions,).
-        samples: Number of positions of each class present.
-        sampling: "class_balanced" or "random".
-        generator: Random generator.
-        ignore_index: Label of the positions that are never drawn.
+        student, teacher: Samples, shapes (N, B, d) and (N, B, d'). In image n the first ``size[n]`` count.
+        order: The order of the columns in every row, shape (N, B, B), those that count first; None keeps the order.
+        size: Number of samples of each image, shape (N,).
+        columns: The groups of columns.
+        temperature: Temperature of both softmaxes.
     """
-    valid = (labels != ignore_index).nonzero().squeeze(1)
-    order = valid[random_on(torch.randperm, len(valid), generator=generator, device=labels.device)]
-    # A stable sort by class keeps the random order within each class.
-    ranked, by_class = labels[order].sort(stable=True)
-    count: Tensor = torch.unique_consecutive(ranked, return_counts=True)[1]  # (classes,)
-    if sampling == "random":
-        return order[torch.arange(samples * len(count), device=labels.device) % max(len(order), 1)]
-    start = count.cumsum(0) - count
-    turn = torch.arange(samples, device=labels.device) % count[:, None]  # (classes, samples)
-    return order[by_class[start[:, None] + turn]].flatten()
+    images, room = student.shape[:2]
+    stride = columns.stride.clamp(min=1)[:, None, None]
+    group = torch.arange(columns.groups, device=student.device)[:, None]
+    inside = torch.arange(columns.width, device=student.device)
+    index = (group * stride + inside).clamp(max=room - 1).view(images, 1, -1).expand(-1, room, -1)  # (N, B, G * S)
+    if order is not None:
+        index = order.gather(2, index)
+    groups = size // stride[:, 0, 0]
+    row = torch.arange(room, device=student.device) < size[:, None]
+    column = (group < groups[:, None, None]) & (inside < stride)  # (N, G, S)
+    counts = (row[:, None, :, None] & column[:, :, None]).flatten(2)  # (N, G, B * S)
 
+    def descriptors(samples: Tensor) -> Tensor:
+        rows = unit(samples, dim=2)
+        similarity = (rows @ rows.mT).gather(2, index)
+        grouped = similarity.view(images, room, columns.groups, columns.width).transpose(1, 2).flatten(2)
+        return (grouped / temperature).masked_fill(~counts, torch.finfo(grouped.dtype).min / 2)
 
-def row_permutations(size: int, *, generator: torch.Generator | None, device: torch.device) -> Tensor:
-    """Return ``size`` independent random orders of ``range(size)``, one per row."""
-    return random_on(torch.rand, size, size, generator=generator, device=device).argsort(dim=1)
+    divergence = kl_divergence(descriptors(student), descriptors(teacher), dim=2)  # (N, G)
+    return divergence.masked_fill(group[:, 0] >= groups[:, None], 0).sum(dim=1) / groups.clamp(min=1)
 
 
 @module_of(gskd)
@@ -206,6 +205,7 @@ class GSKD(nn.Module):
         sampling: Sampling = "class_balanced",
         group: bool = True,
         shuffle: bool = True,
+        num_classes: int | None = None,
         generator: torch.Generator | None = None,
         ignore_index: int = 255,
     ) -> None:
@@ -216,6 +216,7 @@ class GSKD(nn.Module):
         self.sampling: Sampling = sampling
         self.group = group
         self.shuffle = shuffle
+        self.num_classes = num_classes
         self.generator = generator
         self.ignore_index = ignore_index
 
@@ -231,6 +232,7 @@ class GSKD(nn.Module):
             sampling=self.sampling,
             group=self.group,
             shuffle=self.shuffle,
+            num_classes=self.num_classes,
             generator=self.generator,
             ignore_index=self.ignore_index,
         )

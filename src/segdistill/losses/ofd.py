@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from segdistill.losses._checks import Count, checked
 from segdistill.losses._connector import Connector
 from segdistill.losses._declare import loss_function
-from segdistill.losses._ops import call_in_dtype, check_maps, valid_at, valid_rows
+from segdistill.losses._ops import call_in_dtype, check_maps, valid_at, zero_void
 from segdistill.losses._processes import summed
 
 
@@ -102,7 +102,7 @@ def _ofd(student: tuple[Tensor, ...], teacher: tuple[Tensor, ...], labels: Tenso
     for layer, s, t in zip(loss.layers, student, teacher, strict=True):
         valid = valid_at(labels, s, loss.ignore_index)  # (N, H, W)
         images = valid.flatten(1).any(dim=1).sum().clamp(min=1)
-        levels.append(layer(valid_rows(s, valid), valid_rows(t, valid)) / images)
+        levels.append(layer(s, t, valid) / images)
     return torch.stack([level / 2 ** (len(levels) - number) for number, level in enumerate(levels, start=1)]).sum()
 
 
@@ -127,17 +127,18 @@ class _Layer(nn.Module):
         self.register_buffer("margin", start)
         self.register_buffer("negatives", torch.zeros(teacher_channels, dtype=torch.long))
 
-    def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
-        """Return the sum over rows and channels, for ``student`` (rows, C) and ``teacher`` (rows, C')."""
+    def forward(self, student: Tensor, teacher: Tensor, valid: Tensor) -> Tensor:
+        """Return the sum over valid positions and channels, for maps (N, C, H, W) and ``valid`` (N, H, W)."""
         if self.training and self.is_measured:
-            self._measure(teacher)
-        s: Tensor = call_in_dtype(self.connector, student)
-        t = teacher.maximum(self.margin.to(teacher.dtype))
-        return (s - t).square().masked_fill((s <= t) & (t <= 0), 0).sum()
+            self._measure(zero_void(teacher, valid))
+        s: Tensor = call_in_dtype(self.connector, student, valid)
+        t = teacher.maximum(self.margin.to(teacher.dtype)[:, None, None])
+        return (s - t).square().masked_fill(((s <= t) & (t <= 0)) | ~valid[:, None], 0).sum()
 
     @torch.no_grad()
     def _measure(self, responses: Tensor) -> None:
-        total, count = summed(responses.clamp(max=0).sum(dim=0)), summed((responses < 0).sum(dim=0))
+        negative = responses.clamp(max=0)
+        total, count = summed(negative.sum(dim=(0, 2, 3))), summed((negative < 0).sum(dim=(0, 2, 3)))
         self.negatives += count
         self.margin += ((total - count * self.margin) / self.negatives.clamp(min=1)).to(self.margin.dtype)
 

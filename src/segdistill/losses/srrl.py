@@ -1,12 +1,12 @@
 """SRRL, softmax regression representation learning: match the teacher's features and its classifier's response."""
 
-import torch.nn.functional as F
+import torch
 from torch import Tensor, nn
 
 from segdistill.losses._checks import Count, checked
 from segdistill.losses._connector import Connector
 from segdistill.losses._declare import loss_function
-from segdistill.losses._ops import call_in_dtype, check_channels, check_shapes, valid_at, valid_rows
+from segdistill.losses._ops import call_in_dtype, check_channels, check_shapes, masked_mean, mean_of_valid, valid_at
 
 
 class SRRL(nn.Module):
@@ -83,21 +83,13 @@ def _srrl(student: Tensor, teacher: Tensor, labels: Tensor | None, *, loss: SRRL
     linear = loss.connector.linear
     check_channels(student, teacher, student_channels=linear.in_features, teacher_channels=linear.out_features)
     valid = valid_at(labels, student, loss.ignore_index)  # (N, H, W), or (N,)
-    connected: Tensor = call_in_dtype(loss.connector, valid_rows(student, valid))
-    difference = connected.relu() - valid_rows(teacher, valid)  # (positions, channels)
+    connected: Tensor = call_in_dtype(loss.connector, student, valid)
+    difference = connected.relu() - teacher  # (N, channels, H, W), or (N, channels)
     if not loss.is_dense and student.dim() == 4:
-        difference = _means(difference, valid)
-    scores = F.linear(difference, loss.weight.to(difference.dtype))
+        difference, valid = mean_of_valid(difference, valid), valid.flatten(1).any(dim=1)
+    scores = torch.einsum("kc,nc...->nk...", loss.weight.to(difference.dtype), difference)
     values = difference.square().mean(dim=1) + scores.square().mean(dim=1)
-    return values.sum() / max(1, len(values))
-
-
-def _means(rows: Tensor, valid: Tensor) -> Tensor:
-    """Return the mean of the rows of each image that has any, shape (images, channels)."""
-    # The rows are written back to their map, because a sum of rows by index has no fixed order.
-    maps = rows.new_zeros(*valid.shape, rows.shape[1]).index_put((valid,), rows)
-    count = valid.sum(dim=(1, 2))
-    return maps.sum(dim=(1, 2))[count > 0] / count[count > 0, None]
+    return masked_mean(values, valid)
 
 
 def _matrix(classifier: nn.Module) -> Tensor:

@@ -10,7 +10,7 @@ text disagrees with its tables:
 * GSKD's script for CIRKD + GSKD has 0.01 for the memory terms, on Cityscapes too; the recipes have CIRKD's 0.1, as the
   paper refers to CIRKD's code. Its script for CWD + GSKD takes 80 000 steps of 8 crops; the paper states 40 000 of 16.
 * CIRKD's scripts run 8 processes of 2 images, GSKD's 4 of 4. The similarities within a batch (``cirkd_minibatch``)
-  stay within a process: ``train.devices=8`` gives CIRKD's. One process compares all 16 images.
+  stay within a process, so ``images=2`` gives CIRKD's, with any number of processes.
 * CIRKD's scripts for CWD and IFVD also train a discriminator, with weight 0.001, which is not part of the methods here.
 * The released GSKD code gives the student no gradient (see :func:`segdistill.losses.gskd`). The recipes follow the
   equations.
