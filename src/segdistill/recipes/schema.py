@@ -32,6 +32,12 @@ class Data(_Strict):
     scales: tuple[PositiveFloat, PositiveFloat] = Field(
         (0.5, 2.0), description="smallest and largest scale of the random resizing, in steps of 0.1"
     )
+    short_side: PositiveInt | None = Field(
+        None, description="short side of an image at scale 1 of the random resizing; null: the image's own"
+    )
+    blur: float = Field(
+        0.0, ge=0, le=1, description="share of the training crops to blur, by a Gaussian of at most one pixel"
+    )
     scale: PositiveFloat = Field(1.0, description="factor by which images are resized when they are read")
     cache: bool = Field(False, description="keep decoded images in memory")
     workers: int = Field(0, ge=0, description="loader processes; 0 loads in the training process")
@@ -93,6 +99,11 @@ class Train(_Strict):
     accumulate: PositiveInt = Field(1, description="forward and backward passes per optimizer step")
     optimizer: Literal["sgd", "adamw"] = Field("sgd", description="optimizer of the student and the losses' adapters")
     learning_rate: PositiveFloat = Field(0.02, description="learning rate after the warm-up, at its highest")
+    rate_factors: dict[str, PositiveFloat] = Field(
+        {},
+        description="factors of the learning rate by the name of a module of the student, as in {encoder: 0.1}; "
+        "adapters and layers of losses have factor 1",
+    )
     momentum: float = Field(0.9, ge=0, lt=1, description="momentum of sgd")
     weight_decay: float = Field(1e-4, ge=0, description="weight decay of every parameter")
     schedule: Literal["poly", "cosine", "step"] = Field("poly", description="decay of the learning rate over the run")
