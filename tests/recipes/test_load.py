@@ -197,6 +197,8 @@ def test_weights_are_those_of_the_papers() -> None:
     assert weights["cwd", "cwd_features"] == 50  # CIRKD's scripts
     assert weights["cwd", "cwd_logits"] == 3
     assert [weights[name, name] for name in ("at", "fitnet", "ifvd", "skd_pairwise")] == [10_000, 10, 20, 10]
+    assert [weights["maskd_aux", name] for name in ("maskd", "maskd_aux")] == [1, 0.4]  # MasKD's train_maskd.py
+    assert [weights["pkd", f"pkd_stage{stage}"] for stage in (1, 2, 3, 4)] == [3] * 4  # MMRazor: 6 times the half
     assert weights["i2ckd", "i2ckd"] == 0.6  # I2CKD, section 4
     assert weights["aicsd", "icsd"] == {"linear": {"start": 0.0, "end": 9500.0}}  # AICSD, lambda
     assert all(weights[method, "kd"] == 1 for method in ("kd", "gskd", "cwd", "skd_pairwise"))
