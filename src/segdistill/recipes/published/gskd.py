@@ -105,8 +105,8 @@ _CITYSCAPES = [
             "teacher": "78.01 in the README of GSKD's code",
             "none": "table 4 has the IoU of its classes, whose mean is 75.80; users report 76.21 with CIRKD's code "
             "(issue 5, 80000 steps of 8) and 76.31 with DIST's (issue 8, where DIST gives 77.54)",
-            "gskd": "printed gain +2.22; the text and the difference are 2.13; section V.A.3: the loss takes 0.011 s per "
-            "image",
+            "gskd": "printed gain +2.22; the text and the difference are 2.13; section V.A.3: the loss takes "
+            "0.011 s per image",
             "skd": "section V.A.3: with its discriminator, the loss takes 0.019 s per image",
         },
     ),
