@@ -306,6 +306,11 @@ def test_several_teachers_take_the_place_of_one(tmp_path: Path) -> None:
         ("evaluation.scales=[]", r"evaluation.scales: expected a list of at least 1, got \[\]"),
         ("data.crop=[3]", r"data.crop: expected a list of at least 2, got \[3\]"),
         ("data.crop=[1,2,3]", r"data.crop: expected a list of at most 2, got \[1, 2, 3\]"),
+        ("evaluation.stride=[8,8]", "evaluation: stride needs evaluation.window"),
+        (
+            "evaluation={window: [8, 8], stride: [8, 9]}",
+            r"evaluation: stride \[8, 9\] is larger than window \[8, 8\]",
+        ),
         ("evaluation.resize_labels=true", "evaluation: resize_labels needs evaluation.short_side"),
     ],
 )

@@ -253,7 +253,10 @@ class Evaluation(_Strict):
     )
     flip: bool = Field(False, description="also score the mirrored image; the class probabilities are averaged")
     window: tuple[PositiveInt, PositiveInt] | None = Field(
-        None, description="height and width of sliding windows that overlap by a third; null: whole images"
+        None, description="height and width of sliding windows; null: whole images"
+    )
+    stride: tuple[PositiveInt, PositiveInt] | None = Field(
+        None, description="steps of the windows down and to the right; null: two thirds of the window"
     )
     short_side: PositiveInt | None = Field(
         None, description="resize images to this short side; null: the size at which they are read"
@@ -269,6 +272,18 @@ class Evaluation(_Strict):
     def _resizes(self) -> "Evaluation":
         if self.resize_labels and self.short_side is None:
             raise ValueError("resize_labels needs evaluation.short_side, the size to resize to")
+        return self
+
+    @model_validator(mode="after")
+    def _covers_the_image(self) -> "Evaluation":
+        if self.stride is None:
+            return self
+        if self.window is None:
+            raise ValueError("stride needs evaluation.window, whose steps it gives")
+        if any(step > side for step, side in zip(self.stride, self.window, strict=True)):
+            raise ValueError(
+                f"stride {list(self.stride)} is larger than window {list(self.window)} and leaves gaps between windows"
+            )
         return self
 
 
