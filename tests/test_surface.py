@@ -107,7 +107,7 @@ HYPERPARAMETERS = {
     "ifvd": "num_classes",
     "kd": "temperature standardize",
     "knowledge_adaptation": """
-        student_channels teacher_channels latent_channels adapt_weight affinity_weight first_stage
+        student_channels teacher_channels latent_channels adapt_weight affinity_weight p q first_stage
     """,
     "maskd": "channels tokens num_classes first_stage",
     "md": "zero first",
