@@ -55,23 +55,23 @@ ARGUMENTS = {
 
 KEYS = """
 name experiment description seed method methods terms baseline student data train teacher evaluation
-data.name data.root data.split data.crop data.scales data.scale data.cache data.workers data.allow_empty_classes
-data.size data.images
+data.name data.root data.split data.crop data.scales data.short_side data.blur data.scale data.cache data.workers
+data.allow_empty_classes data.size data.images
 student.model student.options student.weights student.weights_key student.mean student.std
 student.align_corners teacher.align_corners evaluation.scales evaluation.flip evaluation.window
-evaluation.short_side evaluation.resize_labels evaluation.absent
+evaluation.stride evaluation.short_side evaluation.resize_labels evaluation.absent
 teacher.model teacher.options teacher.weights teacher.weights_key teacher.mean teacher.std teacher.members
 teacher.min_miou teacher.train
 teacher.train.budget teacher.train.iterations teacher.train.epochs teacher.train.batch_size teacher.train.accumulate
-teacher.train.optimizer teacher.train.learning_rate teacher.train.momentum teacher.train.weight_decay
-teacher.train.schedule teacher.train.power teacher.train.decay teacher.train.decay_at teacher.train.floor
-teacher.train.warmup teacher.train.clip teacher.train.clip_modules teacher.train.precision teacher.train.accelerator
-teacher.train.devices teacher.train.nodes teacher.train.validate_every teacher.train.save_every
-teacher.train.log_every teacher.train.tensorboard
+teacher.train.optimizer teacher.train.learning_rate teacher.train.rate_factors teacher.train.momentum
+teacher.train.weight_decay teacher.train.schedule teacher.train.power teacher.train.decay teacher.train.decay_at
+teacher.train.floor teacher.train.warmup teacher.train.clip teacher.train.clip_modules teacher.train.precision
+teacher.train.accelerator teacher.train.devices teacher.train.nodes teacher.train.validate_every
+teacher.train.save_every teacher.train.log_every teacher.train.tensorboard
 train.budget train.iterations train.epochs train.batch_size train.accumulate train.optimizer train.learning_rate
-train.momentum train.weight_decay train.schedule train.power train.decay train.decay_at train.floor train.warmup
-train.clip train.clip_modules train.precision train.accelerator train.devices train.nodes train.validate_every
-train.save_every train.log_every train.tensorboard
+train.rate_factors train.momentum train.weight_decay train.schedule train.power train.decay train.decay_at train.floor
+train.warmup train.clip train.clip_modules train.precision train.accelerator train.devices train.nodes
+train.validate_every train.save_every train.log_every train.tensorboard
 """
 
 TERM_KEYS = """
@@ -107,7 +107,7 @@ HYPERPARAMETERS = {
     "ifvd": "num_classes",
     "kd": "temperature standardize",
     "knowledge_adaptation": """
-        student_channels teacher_channels latent_channels adapt_weight affinity_weight first_stage
+        student_channels teacher_channels latent_channels adapt_weight affinity_weight p q first_stage
     """,
     "maskd": "channels tokens num_classes first_stage",
     "md": "zero first",
@@ -135,7 +135,7 @@ i2ckd_camvid_pspnet_r18
 METHOD_NAMES = """
 none kd kd_standardized cwd cirkd dist skd af_dcd skd_pairwise at fitnet ifvd cirkd_minibatch dsd gskd skd+gskd cwd+gskd
 cirkd+gskd af_dcd+gskd dist+gskd icsd aicsd aicsd_exponential i2ckd channel_distillation ickd sp nst fsp rkd md csc
-maskd freekd diffkd knowledge_adaptation ofd crd srrl reviewkd mgd attnfd
+maskd maskd_aux freekd diffkd knowledge_adaptation ofd crd srrl reviewkd mgd attnfd pkd
 """
 
 DATA_SETS = "camvid cityscapes voc ade20k cocostuff folder imagenet hf scenes shapes"

@@ -15,7 +15,10 @@ from safetensors.torch import load_file, save_file
 
 from segdistill.catalogue.cards import LOSS_CARDS
 from segdistill.cli import main
+from segdistill.evaluation import scoring
+from segdistill.evaluation.class_scores import class_scores
 from segdistill.recipes import BUILTIN, METHODS
+from segdistill.recipes.schema import Evaluation
 from tests.networks import small
 from tests.tiny import TINY
 
@@ -69,6 +72,9 @@ def test_models_and_taps(monkeypatch, capsys) -> None:
     said = capsys.readouterr().out
     assert "logits" in said
     assert "stage4" in said
+    assert "logits are upsampled with align_corners=true" in said
+    assert run(monkeypatch, "taps", "torchvision/lraspp_mobilenet_v3_large", "--size", "64") == 0
+    assert "logits are upsampled with align_corners=false" in capsys.readouterr().out
 
 
 def test_train_trains_the_student_or_the_teacher(monkeypatch, tmp_path, capsys) -> None:
@@ -88,6 +94,20 @@ def test_evaluate_repeats_the_runs_score(monkeypatch, finished: Path, capsys) ->
     assert mean.split()[1] == f"{expected:.1f}"
     assert run(monkeypatch, "evaluate", "--trust", str(finished), "split=val") == 0
     assert "on val" in capsys.readouterr().out
+
+
+def test_evaluate_scores_by_another_protocol(monkeypatch, finished: Path, capsys) -> None:
+    seen: list[Evaluation] = []
+
+    def noted(*arguments):
+        seen.append(arguments[3])
+        return class_scores(*arguments)
+
+    monkeypatch.setattr(scoring, "class_scores", noted)
+    changes = ("evaluation.absent=zero", "evaluation.scales=[0.5,1]", "evaluation.window=[16,16]")
+    assert run(monkeypatch, "evaluate", "--trust", str(finished), *changes) == 0
+    assert {(each.scales, each.window, each.absent) for each in seen} == {((0.5, 1.0), (16, 16), "zero")}
+    assert "mIoU" in capsys.readouterr().out
 
 
 def test_evaluate_puts_the_classes_in_the_data_sets_order(monkeypatch, finished: Path, tmp_path, capsys) -> None:

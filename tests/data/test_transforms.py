@@ -93,6 +93,48 @@ def test_every_window_and_scale_is_drawn() -> None:
     }
 
 
+@pytest.mark.parametrize("size", [(96, 160), (160, 96)])
+def test_scales_are_relative_to_a_short_side_if_one_is_given(size: tuple[int, int]) -> None:
+    for short_side, scale, factor in ((48, 1.0, 0.5), (48, 2.0, 1.0), (192, 0.5, 1.0), (24, 1.0, 0.25)):
+        outs = []
+        for transform in (
+            RandomScaleCrop((20, 30), scales=(scale,), short_side=short_side),
+            RandomScaleCrop((20, 30), scales=(factor,)),
+        ):
+            torch.manual_seed(3)
+            outs.append(transform(*coded(*size)))
+        assert all(torch.equal(a, b) for a, b in zip(*outs, strict=True))
+
+
+def test_a_share_of_the_crops_is_blurred_by_at_most_a_pixel() -> None:
+    image = torch.zeros(3, 17, 17, dtype=torch.uint8)
+    image[:, 8, 8] = 250
+    labels = torch.arange(17, dtype=torch.uint8).expand(17, -1).contiguous()
+    images, masks = tv_tensors.Image(image), tv_tensors.Mask(labels)
+    transform = training_transform((17, 17), scales=(1.0,), blur=0.5)
+    torch.manual_seed(0)
+    peaks = []
+    for _ in range(300):
+        out, out_labels = transform(images, masks)
+        assert set(out_labels.unique().tolist()) == set(range(17))
+        red = denormalize(out)[0]
+        assert torch.equal(red, red.flip(0))  # symmetric around the center
+        assert abs(int(red.sum()) - 250) <= 12  # of 49 rounded pixels
+        peaks.append(int(red[8, 8]))
+    blurred = [peak for peak in peaks if peak < 250]
+    assert 80 < len(blurred) < 150  # a standard deviation below 0.2 pixels, in a fifth of them, changes nothing
+    assert 39 <= min(blurred) < 45  # 250 / (2 pi) at a standard deviation of one pixel
+    assert len(set(blurred)) > 30
+
+
+def test_nothing_is_blurred_by_default() -> None:
+    assert [type(each).__name__ for each in training_transform((8, 8)).transforms[:2]] == [
+        "RandomScaleCrop",
+        "RandomHorizontalFlip",
+    ]
+    assert "GaussianBlur" not in str(training_transform((8, 8)))
+
+
 def test_flips_half_of_the_time() -> None:
     torch.manual_seed(0)
     transform = training_transform((16, 16), scales=(1.0,))
@@ -129,3 +171,5 @@ def test_bad_arguments() -> None:
         RandomScaleCrop((0, 5))
     with pytest.raises(UserError, match=r"factors > 0, got \[0\]"):
         RandomScaleCrop((5, 5), scales=(0,))
+    with pytest.raises(UserError, match="short_side must be at least 1 pixel, got 0"):
+        RandomScaleCrop((5, 5), short_side=0)

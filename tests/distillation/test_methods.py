@@ -55,7 +55,7 @@ def check_equal(one: Distiller, other: Distiller) -> None:
 
 @pytest.mark.parametrize("method", [*METHODS, "kd+at", "ofd+crd"])
 def test_a_method_gives_the_terms_of_the_recipe(method: str, pair: tuple[nn.Module, nn.Module]) -> None:
-    if method == "dsd":
+    if method in ("dsd", "maskd_aux"):
         pair = WithAux(CLASSES), WithAux(CLASSES)
     expected = of_recipe(pair, f"method={method}")
     torch.manual_seed(3)
@@ -115,6 +115,42 @@ def test_a_function_returns_the_terms() -> None:
 def test_other_terms_are_refused(terms, message: str) -> None:
     with pytest.raises(UserError, match=message):
         Distiller(sequential(), sequential(width=12), terms)
+
+
+def test_maskd_on_the_auxiliary_heads_needs_them(pair: tuple[nn.Module, nn.Module]) -> None:
+    with pytest.raises(UserError, match="Segmenter has no auxiliary head, so no feature 'aux'"):
+        Distiller(*pair, "maskd_aux", probe=PROBE)
+
+
+def test_maskd_on_the_auxiliary_heads_learns_tokens_for_both_first() -> None:
+    torch.manual_seed(0)
+    joined = Distiller(WithAux(CLASSES), WithAux(CLASSES), "maskd_aux", probe=PROBE)
+    stage = joined.first_stage
+    assert stage is not None
+    images, labels = torch.randn(2, 3, 64, 64), torch.randint(0, CLASSES, (2, 64, 64))
+    stage.objective(images, labels).backward()
+    assert {name: [bool(x.grad.any()) for x in tokens] for name, tokens in stage.parameters().items()} == {
+        "maskd": [True],
+        "maskd_aux": [True],
+    }
+    stage.finish()
+    out = joined(images, labels)
+    task, main, aux = (float(out.terms[name].detach()) for name in ("task", "maskd", "maskd_aux"))
+    assert float(out.total.detach()) == pytest.approx(task + main + 0.4 * aux)
+    assert min(main, aux) > 0
+
+
+def test_pkd_compares_each_stage_whatever_its_scale(pair: tuple[nn.Module, nn.Module]) -> None:
+    torch.manual_seed(0)
+    joined = Distiller(*pair, "pkd", probe=PROBE)
+    assert [term.features.teacher for name, term in joined.terms.items() if name != "task"] == [
+        (f"stage{number}",) for number in (1, 2, 3, 4)
+    ]
+    for name, term in joined.terms.items():
+        if name != "task":
+            student, teacher = torch.randn(2, 2, 6, 4, 4)  # whatever the adapters make of the stages
+            assert float(term.loss(student, 3 * student)) == pytest.approx(0, abs=1e-5)
+            assert float(term.loss(student, 9 * teacher + 2)) == pytest.approx(float(term.loss(student, teacher)))
 
 
 def test_the_classes_are_those_of_the_logits_and_void_is_the_distillers() -> None:

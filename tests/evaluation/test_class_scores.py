@@ -69,6 +69,19 @@ def test_windows_average_where_they_overlap(network: nn.Module, images: Tensor) 
     assert count.tolist() == [1] * 8 + [2] * 4 + [1] * 8
 
 
+def test_windows_side_by_side_are_scored_one_by_one(network: nn.Module, images: Tensor) -> None:
+    halves = [F.interpolate(network.conv(half), (12, 10), mode="bilinear") for half in images.split(10, dim=3)]
+    scores = class_scores(network, images, (12, 20), Evaluation(window=(12, 10), stride=(12, 10)))
+    torch.testing.assert_close(scores, torch.cat(halves, dim=3), rtol=0, atol=0)
+
+
+def test_a_stride_down_and_one_to_the_right(network: nn.Module, images: Tensor) -> None:
+    seen = []
+    network.conv.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0][0, 0, 0, 0].item()))
+    class_scores(network, images, (12, 20), Evaluation(window=(6, 8), stride=(5, 8)))
+    assert seen == [images[0, 0, top, left].item() for top in (0, 5, 6) for left in (0, 8, 12)]
+
+
 def test_a_window_as_large_as_the_image_is_the_whole_image(network: nn.Module, images: Tensor) -> None:
     whole = class_scores(network, images, (12, 20))
     assert torch.equal(class_scores(network, images, (12, 20), Evaluation(window=(12, 64))), whole)

@@ -27,6 +27,7 @@ WRONG: dict[str, list[object]] = {
     **{key: ["4", True, 1.5, -1] for key in ("pixel_contrast", "region_contrast")},
     **{key: ["yes", 1, None] for key in ("group", "shuffle", "across_processes", "standardize")},
     "p": [*NUMBERS, 0.5],
+    "q": [*NUMBERS, 0.5],
     "momentum": [*NUMBERS, -0.1, 1.1],
     "mask_ratio": [*NUMBERS, -0.1, 1.0],
     "groups": ["4", True, 1.5, 1],

@@ -92,6 +92,19 @@ def test_is_a_mean_over_images(rng: torch.Generator) -> None:
     torch.testing.assert_close(icsd(student, teacher), torch.stack(each).mean())
 
 
+@pytest.mark.parametrize("scale", [1.0, 1e4, 2.0**16])  # of the loss; a GradScaler begins with the last
+@pytest.mark.parametrize("form", ["paper", "released"])
+def test_gradients_are_finite_with_void_at_every_loss_scale(form: str, scale: float, rng: torch.Generator) -> None:
+    student, teacher = 8 * torch.randn(2, 2, 6, 8, 12, generator=rng)
+    labels = torch.zeros(2, 8, 12, dtype=torch.long)
+    labels[:, :, :4] = labels[0, :3] = 255
+    student.requires_grad_()
+    (icsd(student, teacher, labels, form=form) * scale).backward()
+    assert student.grad.isfinite().all()
+    assert (student.grad.movedim(1, -1)[labels == 255] == 0).all()
+    assert (student.grad.movedim(1, -1)[labels != 255] != 0).any()
+
+
 def test_form_is_one_of_two() -> None:
     with pytest.raises(ValueError, match='form must be "paper" or "released", got \'code\''):
         ICSD(form="code")

@@ -18,10 +18,11 @@ from tests.losses.references import batch, same_value_and_gradient
 CASES = [
     Case(
         "KnowledgeAdaptation",
-        {"student_channels": 6, "teacher_channels": 6},
+        {"student_channels": 6, "teacher_channels": 6, **norms},
         nonzero_at_equality="an adapter stands between the two",
         sees_void="convolutions see across the edge, and batch statistics are of all positions",
-    ),
+    )
+    for norms in ({}, {"p": 2, "q": 1})
 ]  # rows of the contract test
 
 Golden = Callable[[str], dict[str, Tensor]]
@@ -39,12 +40,18 @@ def maps(rng: torch.Generator, height: int = 9, width: int = 16, images: int = 2
 
 
 def literal(
-    student: Tensor, teacher: Tensor, labels: Tensor, state: dict[str, Tensor], weights: tuple[float, float]
+    student: Tensor,
+    teacher: Tensor,
+    labels: Tensor,
+    state: dict[str, Tensor],
+    weights: tuple[float, float],
+    norms: tuple[int, int] = (1, 2),
 ) -> Tensor:
     """Return both terms: every cell of the code, and every row of the affinities of every image."""
+    p, q = norms
 
-    def direction(vector: Tensor) -> Tensor:
-        return vector / vector.square().sum().sqrt()
+    def direction(vector: Tensor, norm: int = 2) -> Tensor:
+        return vector / (vector.abs() ** norm).sum() ** (1 / norm)
 
     valid = labels != 255
     adapted = F.conv2d(student * valid[:, None], state["adapter.0.weight"], padding=1)
@@ -64,7 +71,8 @@ def literal(
             )
             if seen[window].any():
                 ours = adapted[n, :, *window][:, seen[window]].mean(dim=1)
-                cells.append((direction(ours) - direction(code[n, :, i, j])).abs().sum())
+                difference = direction(ours, q) - direction(code[n, :, i, j], q)
+                cells.append((difference.abs() ** p).sum() ** (1 / p))
         places = seen.nonzero().tolist()
         s, t = ([direction(x[n, :, i, j]) for i, j in places] for x in (student, teacher))
         differences = [[(s[i] @ s[j] - t[i] @ t[j]) / len(s) for j in range(len(s))] for i in range(len(s))]
@@ -73,14 +81,14 @@ def literal(
     return weights[0] * sum(cells) / len(cells) + weights[1] * sum(affinities) / len(affinities)
 
 
-@pytest.mark.parametrize("size", [(3, 4), (9, 5)])
-def test_is_the_equation_taken_literally(size: tuple[int, int]) -> None:
+@pytest.mark.parametrize(("size", "norms"), [((3, 4), (1, 2)), ((9, 5), (1, 2)), ((9, 5), (2, 1)), ((3, 4), (3, 3))])
+def test_is_the_equation_taken_literally(size: tuple[int, int], norms: tuple[int, int]) -> None:
     student, teacher, labels = batch(5, 6, size=size)
-    loss = small(adapt_weight=3.0, affinity_weight=2.0).double()
+    loss = small(adapt_weight=3.0, affinity_weight=2.0, p=norms[0], q=norms[1]).double()
     state = dict(loss.named_parameters())
     same_value_and_gradient(
         lambda: loss(student, teacher, labels),
-        lambda: literal(student, teacher, labels, state, (3.0, 2.0)),
+        lambda: literal(student, teacher, labels, state, (3.0, 2.0), norms),
         [student, *loss.adapter.parameters()],
         relative=1e-7,  # a root of rounding
     )
@@ -90,6 +98,8 @@ def test_directions_by_hand() -> None:
     student = torch.tensor([3.0, 4.0]).view(1, 2, 1, 1)
     teacher = torch.tensor([0.0, 2.0]).view(1, 2, 1, 1)
     assert _direction_distance(student, teacher).item() == pytest.approx(0.6 + 0.2)
+    by_sum = _direction_distance(student, teacher, p=2, q=1)  # (3/7, 4/7) and (0, 1)
+    assert by_sum.item() == pytest.approx(2**0.5 * 3 / 7)
 
 
 def test_affinity_by_hand() -> None:

@@ -112,6 +112,22 @@ def test_equal_embeddings_have_no_direction_and_no_gradient(rng: torch.Generator
     assert student.grad.abs().max() < 10
 
 
+@pytest.mark.parametrize("scale", [1e-30, 1e-20, 1e20])
+def test_embeddings_of_any_scale(scale: float, rng: torch.Generator) -> None:
+    student, teacher = torch.randn(2, 4, 8, generator=rng)
+    expected, gradient = value_and_gradient(student, teacher)
+    value, scaled = value_and_gradient(scale * student, scale * teacher)
+    torch.testing.assert_close(value, expected)
+    torch.testing.assert_close(scaled * scale, gradient, rtol=1e-4, atol=1e-5)
+
+
+def value_and_gradient(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
+    student = student.clone().requires_grad_()
+    value = rkd(student, teacher)
+    (gradient,) = torch.autograd.grad(value, student)
+    return value.detach(), gradient
+
+
 def test_embeddings_that_agree_to_rounding_are_equal(rng: torch.Generator) -> None:
     student, teacher = torch.randn(2, 20, 8, generator=rng)
     student[10:] = student[:10] + 1e-5 * torch.randn(10, 8, generator=rng)  # squared distances of 1e-9: noise

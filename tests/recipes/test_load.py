@@ -197,6 +197,8 @@ def test_weights_are_those_of_the_papers() -> None:
     assert weights["cwd", "cwd_features"] == 50  # CIRKD's scripts
     assert weights["cwd", "cwd_logits"] == 3
     assert [weights[name, name] for name in ("at", "fitnet", "ifvd", "skd_pairwise")] == [10_000, 10, 20, 10]
+    assert [weights["maskd_aux", name] for name in ("maskd", "maskd_aux")] == [1, 0.4]  # MasKD's train_maskd.py
+    assert [weights["pkd", f"pkd_stage{stage}"] for stage in (1, 2, 3, 4)] == [3] * 4  # MMRazor: 6 times the half
     assert weights["i2ckd", "i2ckd"] == 0.6  # I2CKD, section 4
     assert weights["aicsd", "icsd"] == {"linear": {"start": 0.0, "end": 9500.0}}  # AICSD, lambda
     assert all(weights[method, "kd"] == 1 for method in ("kd", "gskd", "cwd", "skd_pairwise"))
@@ -304,6 +306,11 @@ def test_several_teachers_take_the_place_of_one(tmp_path: Path) -> None:
         ("evaluation.scales=[]", r"evaluation.scales: expected a list of at least 1, got \[\]"),
         ("data.crop=[3]", r"data.crop: expected a list of at least 2, got \[3\]"),
         ("data.crop=[1,2,3]", r"data.crop: expected a list of at most 2, got \[1, 2, 3\]"),
+        ("evaluation.stride=[8,8]", "evaluation: stride needs evaluation.window"),
+        (
+            "evaluation={window: [8, 8], stride: [8, 9]}",
+            r"evaluation: stride \[8, 9\] is larger than window \[8, 8\]",
+        ),
         ("evaluation.resize_labels=true", "evaluation: resize_labels needs evaluation.short_side"),
     ],
 )

@@ -72,6 +72,30 @@ def test_numbers_are_those_of_the_paper(paper: str, table: str) -> None:
     assert [f"{value:.2f}" for value in values if value not in (None, 74.8)] == printed(paper, table)
 
 
+def test_the_groups_of_table_4_and_the_times_of_section_v_are_in_the_notes() -> None:
+    for row in rows_of_table("4"):
+        common, rare = re.findall(r"common in the table: (.*); rare: the other (\d+)", row.note)[0]
+        names = common.split(", ")
+        assert (names[0], names[-1], int(rare)) == ("road", "terrain", 11)
+        assert names == list(row.iou)[: len(names)]
+        assert len(row.iou) - len(names) == int(rare)
+    times = {row.method: row.note for row in rows_of_table("1") if "per image" in row.note}
+    assert {method: re.findall(r"0\.\d+(?= s per image)", note) for method, note in times.items()} == {
+        "gskd": ["0.011"],
+        "skd": ["0.019"],
+    }
+    file = PAPERS / "gskd.txt"
+    if file.is_file():
+        text = file.read_text()
+        assert re.search(r"GSKD loss takes on average ~0\.011s per image.*adversarial training \(~0\.019s\)", text)
+        heading, classes = re.findall(r"^\t(Common Classes.*)\nClass\t(.*)$", text, re.MULTILINE)[0]
+        assert classes.split("\t").index("Bicycle") == heading.split("\t").index("Rare Classes") == 8
+
+
+def rows_of_table(table: str) -> list[Row]:
+    return [row for row in ROWS if place(row) == ("GSKD", table)]
+
+
 def test_class_level_numbers_belong_to_their_classes() -> None:
     rows = {row.method: row.iou for row in ROWS if place(row) == ("GSKD", "4")}
     assert rows["dist+gskd"]["train"] == 83.15

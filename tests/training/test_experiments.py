@@ -118,6 +118,17 @@ def test_dsd_and_cirkd_fit_students_without_an_auxiliary_head(name: str) -> None
         assert set(joined.terms) == set(recipe.terms)
 
 
+def test_aicsds_rates_can_be_those_of_its_script() -> None:
+    recipe = small("aicsd_voc_r18", "anywhere", "train.learning_rate=0.07", "train.rate_factors={encoder: 0.1}")
+    with torch.device("meta"):
+        student = build(recipe.student.model, 21)
+        joined = Distiller(student, None, probe=torch.zeros(1, 3, 64, 64))
+    (optimizer,) = build_optimizers(joined, recipe.train)
+    groups = {round(group["lr"], 6): {*map(id, group["params"])} for group in optimizer.param_groups}
+    encoder = {*map(id, student.encoder.parameters())}
+    assert groups == {0.007: encoder, 0.07: {*map(id, student.parameters())} - encoder}
+
+
 def test_imagenets_methods_read_what_their_code_reads() -> None:
     student, teacher = build("resnet18", 1000).eval(), build("resnet34", 1000).eval()
     images = torch.randn(2, 3, 64, 64)

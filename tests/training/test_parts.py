@@ -28,7 +28,14 @@ from segdistill.runs.run_folder import RunFolder
 from segdistill.training.build import training_augmentation
 from segdistill.training.console import clock
 from segdistill.training.loop import Training
-from segdistill.training.optimizer import build_optimizer, clip_gradients, learning_rate, step_together
+from segdistill.training.optimizer import (
+    build_optimizer,
+    clip_gradients,
+    learning_rate,
+    rate_factors,
+    set_learning_rate,
+    step_together,
+)
 from segdistill.training.run import distill
 from segdistill.training.session import Session
 from segdistill.training.train import train_network
@@ -157,6 +164,59 @@ def test_the_optimiser_has_one_group_with_decay_on_everything() -> None:
     assert len(group["params"]) == 3
 
 
+def test_modules_have_factors_of_the_learning_rate() -> None:
+    network = nn.Sequential(nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 4)), nn.Linear(4, 5), nn.Linear(5, 6))
+    factors = rate_factors(network, {"0.1": 0.5, "0": 0.1, "1": 0.1})
+    optimizer = build_optimizer(network.parameters(), Train(learning_rate=2.0, weight_decay=0.25), factors)
+    groups = {group["lr"]: group["params"] for group in optimizer.param_groups}
+    assert {rate: [len(x) for x in parameters] for rate, parameters in groups.items()} == {
+        0.2: [3, 3, 5, 5],
+        1.0: [4, 4],
+        2.0: [6, 6],
+    }
+    assert {group["weight_decay"] for group in optimizer.param_groups} == {0.25}
+    set_learning_rate(optimizer, 4.0)
+    assert [group["lr"] for group in optimizer.param_groups] == [0.4, 2.0, 4.0]
+    again = build_optimizer(network.parameters(), Train(learning_rate=2.0), factors)
+    again.load_state_dict(optimizer.state_dict())  # as after resuming
+    set_learning_rate(again, 1.0)
+    assert [group["lr"] for group in again.param_groups] == [0.1, 0.5, 1.0]
+    with pytest.raises(UserError, match=r"unknown module of Sequential 'encoder'; there are: 0, 0\.0.*rate_factors"):
+        rate_factors(network, {"encoder": 0.1})
+
+
+def test_a_student_trains_with_the_factors(tmp_path: Path, console: Console) -> None:
+    changes = (
+        "method=none",
+        "baseline=false",
+        "student.model=tests.networks:plain",
+        "train.iterations=1",
+        "train.weight_decay=0",
+        "train.schedule=cosine",
+    )
+    for name, more in {
+        "start": "train.learning_rate=1e-20",
+        "even": "train.rate_factors={}",
+        "odd": "train.rate_factors={network.0: 0.25}",
+    }.items():
+        distill(tiny(*changes, "train.learning_rate=0.5", more), tmp_path / name, console=console)
+    start, even, odd = (last(tmp_path / name) for name in ("start", "even", "odd"))
+    inner = [key for key in start if key.startswith("student.network.0.")]
+    assert inner
+    for key in start:
+        if start[key].is_floating_point():
+            factor = 0.25 if key in inner else 1.0
+            torch.testing.assert_close(odd[key] - start[key], factor * (even[key] - start[key]), rtol=1e-3, atol=1e-6)
+    assert all(bool((even[key] != start[key]).any()) for key in inner)
+
+
+def test_a_factor_of_an_unknown_module_stops_before_the_teacher_trains(tmp_path: Path, console: Console) -> None:
+    recipe = tiny("train.rate_factors={network.stm: 0.1}", "teacher.train={iterations: 2, rate_factors: {}}")
+    with pytest.raises(UserError, match=r"unknown module of Wrapped 'network\.stm'; did you mean 'network\.stem'"):
+        distill(recipe, tmp_path / "run", console=console)
+    assert not list(tmp_path.rglob("*.pt"))
+
+
 def test_flops_and_parameters_by_hand() -> None:
     network = nn.Conv2d(3, 5, 3, padding=1)
     assert count_parameters(network) == 3 * 5 * 9 + 5
@@ -184,6 +244,12 @@ def test_scales_go_from_the_smallest_to_the_largest() -> None:
 
     assert scales("[0.5, 0.8]") == (0.5, 0.6, 0.7, 0.8)
     assert scales("[0.5, 0.56]") == (0.5,)
+
+
+def test_short_side_and_blur_reach_the_transform() -> None:
+    assert training_augmentation(tiny("data.short_side=513").data, "segmentation").transforms[0].short_side == 513
+    for change, blurs in (("data.blur=0.5", True), ("data.blur=0", False)):
+        assert ("GaussianBlur" in str(training_augmentation(tiny(change).data, "segmentation"))) is blurs
 
 
 def weighted(student: torch.Tensor, teacher: torch.Tensor, labels: None = None, *, power: float = 1.0) -> torch.Tensor:

@@ -600,8 +600,8 @@ LOSS_CARDS: tuple[LossCard, ...] = (
         module="KnowledgeAdaptation",
         module_only=True,
         idea="match the teacher in an autoencoder's latent space, learned first, and the similarity of positions",
-        equation="adapt_weight mean_j |u(C(f_S))_j - u(E(f_T))_j|_1 + affinity_weight mean_i |cos(f_S,i , f_S) - "
-        "cos(f_T,i , f_T)|_2, u = unit length",
+        equation="adapt_weight mean_j |u(C(f_S))_j - u(E(f_T))_j|_p + affinity_weight mean_i |cos(f_S,i , f_S) - "
+        "cos(f_T,i , f_T)|_2, u = vector / |vector|_q",
         paper="Knowledge adaptation (He et al., CVPR 2019)",
         url="https://arxiv.org/abs/1903.04688",
         needs=("features",),
@@ -614,6 +614,8 @@ LOSS_CARDS: tuple[LossCard, ...] = (
             "latent_channels": None,
             "adapt_weight": 50.0,
             "affinity_weight": 1.0,
+            "p": 1,
+            "q": 2,
             "first_stage": 0.05,
         },
         weight=1.0,

@@ -68,6 +68,10 @@ def adaptive(schedule: str, *, classes: int, scale: float = 1.0, **arguments: An
     }
 
 
+def _pkd(stage: str) -> dict[str, Any]:
+    return {"loss": "fitnet", "on": stage, "normalize": "channel", "weight": 3.0}
+
+
 def _channel_distillation(stage: str) -> dict[str, Any]:
     weight = {"steps": {"start": 6.0, "factor": 0.9, "at": [0.3, 0.6, 0.9]}}
     return {"loss": "channel_distillation", "on": stage, "weight": weight}
@@ -121,9 +125,15 @@ METHODS: dict[str, Terms] = {
         "kd": {"loss": "kd", "on": "logits", "labels": "teacher_correct", "weight": 1.0},
         **{f"channels_{stage}": _channel_distillation(stage) for stage in ("stage1", "stage2", "stage3", "stage4")},
     },
+    # PKD (Cao et al., NeurIPS 2022): normalized features of several stages. MMRazor's configuration for Faster R-CNN
+    # has 6 times half the squared difference on each of four maps of a feature pyramid. These networks have no pyramid,
+    # so the stages are a choice.
+    "pkd": {f"pkd_{stage}": _pkd(stage) for stage in ("stage1", "stage2", "stage3", "stage4")},
+    # MasKD with the second term of the authors' code, for networks with auxiliary heads. There, the tokens of the main
+    # head draw the masks on the auxiliary scores too.
+    "maskd_aux": {"maskd": {}, "maskd_aux": {"loss": "maskd", "on": "aux", "weight": 0.4}},
     # Methods of one loss, on the feature and with the weight of its card, which names the source. The authors' code of
-    # MasKD compares the auxiliary heads too, and FreeKD's adds 5 times the mean squared error of the same maps; see
-    # their docstrings.
+    # FreeKD adds 5 times the mean squared error of the same maps; see its docstring.
     # AttnFD: the README of the released code.
     "attnfd": {"attnfd": {}},
     # MGD: the released configuration for segmentation also has 3 x cwd on the logits at temperature 4: terms.cwd={}.

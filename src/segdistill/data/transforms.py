@@ -21,6 +21,10 @@ MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 SCALES = tuple(0.5 + step / 10 for step in range(16))  # 0.5, 0.6, ... 2.0
 
+# Standard deviations of the blur, in pixels, and the size of its kernel, which reaches three deviations to each side.
+_BLUR_SIGMA = (1e-3, 1.0)
+_BLUR_KERNEL = 7
+
 _FILL = {
     tv_tensors.Image: [round(255 * value) for value in MEAN],  # about 0 after normalization
     tv_tensors.Mask: VOID,
@@ -38,22 +42,32 @@ class RandomScaleCrop(v2.Transform):  # type: ignore[misc]  # torchvision has no
     Args:
         crop: Height and width in pixels.
         scales: Factors to draw from uniformly, relative to the image's size.
+        short_side: The short side to which an image is first scaled, so that the factors are relative to it. None keeps
+            the image's size.
     """
 
-    def __init__(self, crop: tuple[int, int], scales: Sequence[float] = SCALES) -> None:
+    def __init__(
+        self, crop: tuple[int, int], scales: Sequence[float] = SCALES, *, short_side: int | None = None
+    ) -> None:
         super().__init__()
         if min(crop) < 1:
             raise UserError(f"the crop must be at least 1x1 pixels, got {crop[0]}x{crop[1]} (height x width)")
         if not scales or min(scales) <= 0:
             raise UserError(f"scales must be factors > 0, got {list(scales)}")
+        if short_side is not None and short_side < 1:
+            raise UserError(f"short_side must be at least 1 pixel, got {short_side}")
         self.crop = crop
         self.scales = tuple(scales)
+        self.short_side = short_side
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         """Draw the factor and the window."""
         scale = self.scales[int(torch.randint(len(self.scales), ()))]
         start, window, size = [], [], []
-        for crop, extent in zip(self.crop, v2.query_size(flat_inputs), strict=True):
+        extents = v2.query_size(flat_inputs)
+        if self.short_side is not None:
+            scale *= self.short_side / min(extents)
+        for crop, extent in zip(self.crop, extents, strict=True):
             full = max(1, round(crop / scale))
             cut = min(full, extent)
             start.append(int(torch.randint(extent - cut + 1, ())))
@@ -74,15 +88,25 @@ class RandomScaleCrop(v2.Transform):  # type: ignore[misc]  # torchvision has no
         return inpt
 
 
-def training_transform(crop: tuple[int, int], scales: Sequence[float] = SCALES) -> v2.Transform:
+def training_transform(
+    crop: tuple[int, int], scales: Sequence[float] = SCALES, *, short_side: int | None = None, blur: float = 0.0
+) -> v2.Transform:
     """Return random scaling, cropping and horizontal flipping, followed by normalization.
 
     Maps an item of a data set to an image, float32 (3, h, w), and its labels, int64 (h, w), with (h, w) = ``crop``.
 
+    Args:
+        crop: Height and width in pixels.
+        scales: Factors to draw from uniformly.
+        short_side: The short side to which the factors are relative; None for the image's size.
+        blur: Share of the crops that are blurred, by a Gaussian with a standard deviation of 0 to 1 pixels.
+
     Reference: the protocol of CIRKD (Yang et al., CVPR 2022) as released, https://github.com/winycg/CIRKD:
-    no color jitter, rotation or blur.
+    no color jitter, rotation or blur. AICSD's released code has ``short_side=513`` and ``blur=0.5``.
     """
-    return v2.Compose([RandomScaleCrop(crop, scales), v2.RandomHorizontalFlip(0.5), evaluation_transform()])
+    blurred = [v2.RandomApply([v2.GaussianBlur(_BLUR_KERNEL, _BLUR_SIGMA)], blur)] if blur else []
+    scaled = RandomScaleCrop(crop, scales, short_side=short_side)
+    return v2.Compose([scaled, v2.RandomHorizontalFlip(0.5), *blurred, evaluation_transform()])
 
 
 class ShortSide(v2.Transform):  # type: ignore[misc]

@@ -44,11 +44,11 @@ def class_scores(
     """
     passes = list(product(protocol.scales, (False, True) if protocol.flip else (False,)))
     if passes == [(1.0, False)]:
-        return _logits(network, images, size, protocol.window, forward)
+        return _logits(network, images, size, protocol, forward)
     total = images.new_zeros(())
     for scale, mirrored in passes:
         scaled = _resized(images, scale)
-        logits = _logits(network, scaled.flip(-1) if mirrored else scaled.clone(), size, protocol.window, forward)
+        logits = _logits(network, scaled.flip(-1) if mirrored else scaled.clone(), size, protocol, forward)
         probabilities = logits.softmax(1)
         total = total + (probabilities.flip(-1) if mirrored else probabilities)
     return total
@@ -62,16 +62,17 @@ def _resized(images: Tensor, scale: float) -> Tensor:
 
 
 def _logits(
-    network: nn.Module, images: Tensor, size: tuple[int, int], window: tuple[int, int] | None, forward: Forward
+    network: nn.Module, images: Tensor, size: tuple[int, int], protocol: Evaluation, forward: Forward
 ) -> Tensor:
     """Return the logits at ``size``, float32, of whole images or of windows."""
-    whole = tuple(images.shape[-2:])
+    whole, window = tuple(images.shape[-2:]), protocol.window
     if window is None or (whole[0] <= window[0] and whole[1] <= window[1]):
         return _upsampled(network, images, size, forward)
     height, width = (min(side, full) for side, full in zip(window, whole, strict=True))
     total: Tensor | None = None  # the number of classes is known after the first window
     count = torch.zeros((1, 1, *whole), device=images.device)
-    for top, left in product(_starts(whole[0], height), _starts(whole[1], width)):
+    strides = protocol.stride or (2 * height // 3, 2 * width // 3)
+    for top, left in product(*map(_starts, whole, (height, width), strides)):
         rows, columns = slice(top, top + height), slice(left, left + width)
         logits = _upsampled(network, images[..., rows, columns].clone(), (height, width), forward)
         if total is None:
@@ -83,10 +84,9 @@ def _logits(
     return mean if whole == size else F.interpolate(mean, size, mode="bilinear", align_corners=_aligns(network))
 
 
-def _starts(length: int, window: int) -> list[int]:
-    """Return the starts of windows that cover a side, one every two thirds of a window; the last ends at the border."""
-    stride = max(1, 2 * window // 3)
-    return [*range(0, length - window, stride), length - window]
+def _starts(length: int, window: int, stride: int) -> list[int]:
+    """Return the starts of windows that cover a side, one every ``stride``; the last window ends at the border."""
+    return [*range(0, length - window, max(1, stride)), length - window]
 
 
 def _upsampled(network: nn.Module, images: Tensor, size: tuple[int, int], forward: Forward) -> Tensor:

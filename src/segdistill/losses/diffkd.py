@@ -64,10 +64,10 @@ class DiffKD(SelfTaught):
         1.93
 
     Reference: Huang et al., NeurIPS 2023, https://arxiv.org/abs/2305.15712, following its code for image
-    classification; none was released for segmentation. Like here, that code mixes features and noise linearly, where
-    diffusion would use :math:`\sqrt\gamma` and :math:`\sqrt{1 - \gamma}`. It trains everything with the student's
-    optimizer on the sum of all objectives, so the denoiser also learns from the value, and it has a second pipeline,
-    for logits.
+    classification, but without its autoencoder by default; none was released for segmentation. Like here, that code
+    mixes features and noise linearly, where diffusion would use :math:`\sqrt\gamma` and :math:`\sqrt{1 - \gamma}`. It
+    trains everything with the student's optimizer on the sum of all objectives, so the denoiser also learns from the
+    value, and it has a second pipeline, for logits.
     """
 
     equal_channels = False

@@ -55,7 +55,7 @@ def fitnet(
     published weight for segmentation belongs to the mean. That weight is from CIRKD's code, which counts void positions
     and applies a 1x1 convolution to the student even where the widths are equal. ``normalize="channel"`` follows PKD
     (Cao et al., NeurIPS 2022, https://arxiv.org/abs/2207.02039), whose released code uses the statistics of the batch
-    and half the squared difference.
+    and half the squared difference. The method ``pkd`` compares four stages in this way.
     """
     check_shapes(student, teacher)
     valid = valid_at(labels, student, ignore_index)

@@ -21,8 +21,8 @@ class KnowledgeAdaptation(SelfTaught):
     E is the encoder of an autoencoder, trained on the teacher's features in a first stage. C is an adapter trained with
     the student: a 3x3 convolution with batch normalization and ReLU. The value is
 
-    .. math:: w_{\mathrm{adapt}} \frac{1}{|I|} \sum_{j \in I} \bigg\Vert \frac{C(F_S)_j}{\Vert C(F_S)_j \Vert_2}
-        - \frac{E(F_T)_j}{\Vert E(F_T)_j \Vert_2} \bigg\Vert_1
+    .. math:: w_{\mathrm{adapt}} \frac{1}{|I|} \sum_{j \in I} \bigg\Vert \frac{C(F_S)_j}{\Vert C(F_S)_j \Vert_q}
+        - \frac{E(F_T)_j}{\Vert E(F_T)_j \Vert_q} \bigg\Vert_p
         + w_{\mathrm{affinity}} \sum_i \Vert A^S_i - A^T_i \Vert_2,
         \quad A_{ij} = \frac{\cos(F_i, F_j)}{n}
 
@@ -39,6 +39,8 @@ class KnowledgeAdaptation(SelfTaught):
         latent_channels: Number of channels of the code; None uses half of teacher_channels.
         adapt_weight: Weight of the adaptation.
         affinity_weight: Weight of the affinity distillation.
+        p: Norm of the difference of two codes.
+        q: Norm that a code is divided by.
         first_stage: Share of the run's steps in which the autoencoder learns before the student does: an epoch in the
             paper, one of thirty epochs in torchdistill.
         ignore_index: Label of ignored positions. The adapter sees them as zeros, and its batch normalization includes
@@ -73,6 +75,8 @@ class KnowledgeAdaptation(SelfTaught):
         latent_channels: Count | None = None,
         adapt_weight: NonNegative = 50.0,
         affinity_weight: NonNegative = 1.0,
+        p: Count = 1,
+        q: Count = 2,
         first_stage: NonNegative = 0.05,
         ignore_index: int = 255,
     ) -> None:
@@ -82,6 +86,8 @@ class KnowledgeAdaptation(SelfTaught):
         self.teacher_channels = teacher_channels
         self.adapt_weight = adapt_weight
         self.affinity_weight = affinity_weight
+        self.p = p
+        self.q = q
         self.first_stage = first_stage
         self.ignore_index = ignore_index
         self.adapter = _normalised(nn.Conv2d(student_channels, latent, 3, padding=1, bias=False))
@@ -162,15 +168,25 @@ def _knowledge_adaptation(
     # Not divided by the number of valid positions in a cell: only the direction of the mean matters.
     size = (code.shape[2], code.shape[3])
     pooled, share = (F.adaptive_avg_pool2d(x, size) for x in (adapted, valid[:, None].to(adapted.dtype)))
-    adaptation = masked_mean(_direction_distance(pooled, code), share[:, 0] > 0)
+    adaptation = masked_mean(_direction_distance(pooled, code, p=loss.p, q=loss.q), share[:, 0] > 0)
     rows = _squared_row_distances(*(unit(x.flatten(2), dim=1) for x in (student, visible)))
     affinity = _root(rows).sum(dim=1) / valid.sum(dim=(1, 2)).clamp(min=1)
     return loss.adapt_weight * adaptation + loss.affinity_weight * masked_mean(affinity, valid.flatten(1).any(dim=1))
 
 
-def _direction_distance(s: Tensor, t: Tensor) -> Tensor:
-    """Return the L1 distance of the unit vectors at each position of two maps (N, C, h, w), shape (N, h, w)."""
-    return (unit(s, dim=1) - unit(t, dim=1)).abs().sum(dim=1)
+def _direction_distance(s: Tensor, t: Tensor, *, p: int = 1, q: int = 2) -> Tensor:
+    """Return the Lp distance of the vectors of Lq norm 1 at each position of two maps (N, C, h, w), shape (N, h, w)."""
+    difference = _direction(s, q) - _direction(t, q)
+    distance: Tensor = torch.linalg.vector_norm(difference, ord=p, dim=1)
+    return distance
+
+
+def _direction(x: Tensor, q: int) -> Tensor:
+    """Divide the vectors of ``x`` (N, C, h, w) by their Lq norm; a zero vector stays zero and gets no gradient."""
+    if q == 2:
+        return unit(x, dim=1)
+    norm: Tensor = torch.linalg.vector_norm(x, ord=q, dim=1, keepdim=True)
+    return x / norm.masked_fill(norm < 1e-12, torch.inf)
 
 
 def _squared_row_distances(s: Tensor, t: Tensor) -> Tensor:

@@ -41,12 +41,12 @@ class MasKD(MaskTokens):
 
     Reference: Huang et al., ICLR 2023, https://arxiv.org/abs/2205.14589, following the code released for segmentation,
     on class scores: 10k steps for the tokens, then 40k. That code adds 0.4 times the loss of the auxiliary heads, in
-    masks that the same tokens draw. A term ``maskd_aux: {loss: maskd, on: aux, weight: 0.4}`` is close, with tokens of
-    the auxiliary head. It trains the student with ``train.weight_decay=5e-4 train.floor=1e-4``, and validates every 400
-    steps. In the first stage it counts void positions, upsamples the masked scores to the labels, and has the teacher
-    in training mode. The released version for features (detection) runs the rest of the teacher on the masked map; here
-    a 1x1 convolution does. That version also has a head that weights the masks, and masks of the student, which are not
-    included.
+    masks that the same tokens draw. The method ``maskd_aux`` is close: it has a second term of weight 0.4, with tokens
+    of the auxiliary head. That code trains the student with ``train.weight_decay=5e-4 train.floor=1e-4``, and validates
+    every 400 steps. In the first stage it counts void positions, upsamples the masked scores to the labels, and has the
+    teacher in training mode. The released version for features (detection) runs the rest of the teacher on the masked
+    map; here a 1x1 convolution does. That version also has a head that weights the masks, and masks of the student,
+    which are not included.
     """
 
     mean_over = "images"

@@ -71,6 +71,9 @@ def _relations(x: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
     """Return the distances (N, N) divided by their mean, and the cosine [i, j, k] of the angle at i between j and k."""
     # Neither depends on the origin. Near the embeddings, the products have the smallest rounding error.
     x = x - x.sum(dim=0).detach() / images.sum().clamp(min=1)  # void images are zero before this
+    # Nor do they depend on the scale, and the squares of tiny or huge embeddings would leave the range of float32.
+    largest = x.detach().abs().amax()
+    x = x / largest.masked_fill(largest == 0, 1)
     products = x @ x.mT
     norms = products.diagonal()
     squares = norms[:, None] + norms - 2 * products

@@ -32,6 +32,12 @@ class Data(_Strict):
     scales: tuple[PositiveFloat, PositiveFloat] = Field(
         (0.5, 2.0), description="smallest and largest scale of the random resizing, in steps of 0.1"
     )
+    short_side: PositiveInt | None = Field(
+        None, description="short side of an image at scale 1 of the random resizing; null: the image's own"
+    )
+    blur: float = Field(
+        0.0, ge=0, le=1, description="share of the training crops to blur, by a Gaussian of at most one pixel"
+    )
     scale: PositiveFloat = Field(1.0, description="factor by which images are resized when they are read")
     cache: bool = Field(False, description="keep decoded images in memory")
     workers: int = Field(0, ge=0, description="loader processes; 0 loads in the training process")
@@ -93,6 +99,11 @@ class Train(_Strict):
     accumulate: PositiveInt = Field(1, description="forward and backward passes per optimizer step")
     optimizer: Literal["sgd", "adamw"] = Field("sgd", description="optimizer of the student and the losses' adapters")
     learning_rate: PositiveFloat = Field(0.02, description="learning rate after the warm-up, at its highest")
+    rate_factors: dict[str, PositiveFloat] = Field(
+        {},
+        description="factors of the learning rate by the name of a module of the student, as in {encoder: 0.1}; "
+        "adapters and layers of losses have factor 1",
+    )
     momentum: float = Field(0.9, ge=0, lt=1, description="momentum of sgd")
     weight_decay: float = Field(1e-4, ge=0, description="weight decay of every parameter")
     schedule: Literal["poly", "cosine", "step"] = Field("poly", description="decay of the learning rate over the run")
@@ -242,7 +253,10 @@ class Evaluation(_Strict):
     )
     flip: bool = Field(False, description="also score the mirrored image; the class probabilities are averaged")
     window: tuple[PositiveInt, PositiveInt] | None = Field(
-        None, description="height and width of sliding windows that overlap by a third; null: whole images"
+        None, description="height and width of sliding windows; null: whole images"
+    )
+    stride: tuple[PositiveInt, PositiveInt] | None = Field(
+        None, description="steps of the windows down and to the right; null: two thirds of the window"
     )
     short_side: PositiveInt | None = Field(
         None, description="resize images to this short side; null: the size at which they are read"
@@ -258,6 +272,18 @@ class Evaluation(_Strict):
     def _resizes(self) -> "Evaluation":
         if self.resize_labels and self.short_side is None:
             raise ValueError("resize_labels needs evaluation.short_side, the size to resize to")
+        return self
+
+    @model_validator(mode="after")
+    def _covers_the_image(self) -> "Evaluation":
+        if self.stride is None:
+            return self
+        if self.window is None:
+            raise ValueError("stride needs evaluation.window, whose steps it gives")
+        if any(step > side for step, side in zip(self.stride, self.window, strict=True)):
+            raise ValueError(
+                f"stride {list(self.stride)} is larger than window {list(self.window)} and leaves gaps between windows"
+            )
         return self
 
 

@@ -29,7 +29,8 @@ def training_augmentation(data: Data, task: Task) -> Transform:
         return transform
     low, high = data.scales
     count = int((high - low) * 10 + 1e-6) + 1
-    transform = training_transform(data.crop, [low + 0.1 * step for step in range(count)])
+    scales = [low + 0.1 * step for step in range(count)]
+    transform = training_transform(data.crop, scales, short_side=data.short_side, blur=data.blur)
     return transform
 
 

@@ -1,30 +1,74 @@
 """Optimizers and learning rate. The rate depends only on the step, so a resumed run needs no scheduler state."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
 from segdistill.distillation.distiller import Distiller
+from segdistill.distillation.features import unwrap
+from segdistill.errors import unknown
 from segdistill.recipes.schema import Train
 
+_FACTOR = "rate_factor"
 
-def build_optimizer(parameters: Iterable[nn.Parameter], train: Train) -> torch.optim.Optimizer:
-    """Return an optimizer with one parameter group and weight decay on every parameter.
 
-    As in the CIRKD protocol, heads have no higher learning rate.
+def build_optimizer(
+    parameters: Iterable[nn.Parameter], train: Train, factors: Mapping[nn.Parameter, float] | None = None
+) -> torch.optim.Optimizer:
+    """Return an optimizer with weight decay on every parameter.
+
+    As in the CIRKD protocol, all parameters are in one group, unless ``factors`` makes more.
+
+    Args:
+        parameters: Those that need no gradient are left out.
+        train: The settings.
+        factors: Factors of the learning rate; a parameter without one has 1. Each factor makes one group.
     """
-    group = [parameter for parameter in parameters if parameter.requires_grad]
+    trained = [parameter for parameter in parameters if parameter.requires_grad]
+    groups: list[dict[str, Any]] = [{"params": trained}]
+    if factors:
+        by_factor: dict[float, list[nn.Parameter]] = {}
+        for parameter in trained:
+            by_factor.setdefault(factors.get(parameter, 1.0), []).append(parameter)
+        groups = [
+            {"params": each, "lr": train.learning_rate * factor, _FACTOR: factor} for factor, each in by_factor.items()
+        ]
     if train.optimizer == "adamw":
-        return torch.optim.AdamW(group, lr=train.learning_rate, weight_decay=train.weight_decay)
-    return torch.optim.SGD(group, lr=train.learning_rate, momentum=train.momentum, weight_decay=train.weight_decay)
+        return torch.optim.AdamW(groups, lr=train.learning_rate, weight_decay=train.weight_decay)
+    return torch.optim.SGD(groups, lr=train.learning_rate, momentum=train.momentum, weight_decay=train.weight_decay)
 
 
 def build_optimizers(distiller: Distiller, train: Train) -> list[torch.optim.Optimizer]:
-    """Return the student's optimizer, followed by those of the losses' own objectives."""
-    return [build_optimizer(distiller.student_parameters(), train), *distiller.inner_optimizers().values()]
+    """Return the student's optimizer, followed by those of the losses' own objectives.
+
+    Raises:
+        UserError: ``rate_factors`` names a module that the student does not have.
+    """
+    factors = rate_factors(distiller.student, train.rate_factors)
+    return [build_optimizer(distiller.student_parameters(), train, factors), *distiller.inner_optimizers().values()]
+
+
+def rate_factors(network: nn.Module, by_module: Mapping[str, float]) -> dict[nn.Parameter, float]:
+    """Return the factor of the learning rate of each parameter in the named modules.
+
+    Args:
+        network: The network that is trained.
+        by_module: Factors by the name of a module. A module inside another named one has its own factor.
+
+    Raises:
+        UserError: The network has no such module.
+    """
+    modules = {name: module for name, module in unwrap(network).named_modules() if name}
+    factors: dict[nn.Parameter, float] = {}
+    for name in sorted(by_module, key=lambda name: name.count(".")):  # inner modules last
+        if name not in modules:
+            hint = "(train.rate_factors, or teacher.train.rate_factors while the teacher is trained)"
+            raise unknown(f"module of {type(unwrap(network)).__name__}", name, modules, hint=hint)
+        factors |= dict.fromkeys(modules[name].parameters(), by_module[name])
+    return factors
 
 
 def learning_rate(train: Train, step: int) -> float:
@@ -47,9 +91,9 @@ def learning_rate(train: Train, step: int) -> float:
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Set the learning rate of every parameter group."""
+    """Set the learning rate of every parameter group: ``rate`` times the factor of the group."""
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group.get(_FACTOR, 1.0)
 
 
 def clip_gradients(distiller: Distiller, optimizer: Any, train: Train, scaler: torch.amp.GradScaler | None) -> None:

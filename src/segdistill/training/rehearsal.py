@@ -11,6 +11,7 @@ from segdistill.errors import FOREIGN, UserError, first_line
 from segdistill.evaluation.scoring import try_scoring
 from segdistill.training.console import quiet
 from segdistill.training.look import look_at_data
+from segdistill.training.optimizer import build_optimizers
 from segdistill.training.session import Session
 
 
@@ -21,7 +22,8 @@ class Rehearsal:
         session: The opened recipe.
 
     Raises:
-        UserError: If weights do not fit, a feature does not exist, or a loss rejects its hyperparameters.
+        UserError: If weights do not fit, a feature or a module of ``train.rate_factors`` does not exist, or a loss
+            rejects its hyperparameters.
     """
 
     def __init__(self, session: Session) -> None:
@@ -32,6 +34,7 @@ class Rehearsal:
         session.teacher()  # not quiet: the run uses this teacher and does not log its weights again
         with quiet(), step_in_a_line(session, self.part):  # quiet: the run logs the student's weights
             self.distiller = session.build_trial()
+        build_optimizers(self.distiller, train)
 
     def run(self) -> None:
         """Score one image of each scored split, then run one forward and backward pass on at most two images.

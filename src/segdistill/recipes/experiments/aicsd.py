@@ -11,11 +11,12 @@ states original inputs, but the published numbers fit the code.
 
 These parts of the released code are not adopted:
 
-* a ten times higher learning rate for the heads, and a poly schedule, for which the paper states cosine;
+* a ten times higher learning rate for the decoder, which ``train.rate_factors={encoder: 0.1}`` and ten times the rate
+  give, and a poly schedule, for which the paper states cosine;
 * a first epoch that trains nothing, and a teacher whose batch norm statistics are updated during distillation;
-* random scales of the short side, 513 times 0.5 to 2, and square crops of 513; the paper states 0.5 to 2 times the
-  original size, and crops of 512x1024 on Cityscapes. On Cityscapes ``data.scale=0.501`` gives the released scales;
-* Gaussian blur of half of the crops;
+* random scales of 0.5 to 2 times a short side of 513, and square crops of 513; the paper states 0.5 to 2 times the
+  original size, and crops of 512x1024 on Cityscapes. ``data.short_side=513`` gives the released scales;
+* Gaussian blur of half of the crops, which ``data.blur=0.5`` gives;
 * a student without the dropout of the ASPP during distillation.
 
 The methods compared with AICSD are single terms. The paper tried them on intermediate layers and on the output, and

@@ -4,8 +4,7 @@ The paper refers to the CIRKD code base for the settings that it does not state.
 text disagrees with its tables:
 
 * SegFormer (table 6) is trained as in the CIRKD code base (AdamW, 160 000 steps of 8 crops of 1024x1024), although the
-  paper states SGD and 40 000 steps of 16 crops for all models. CIRKD scores each half of an image separately; here the
-  whole image is scored.
+  paper states SGD and 40 000 steps of 16 crops for all models. Each half of an image is scored separately, as there.
 * The paper states 1464 training images for Pascal VOC. Its code trains on the 10 582 augmented ones, as do the recipes.
 * GSKD's script for CIRKD + GSKD has 0.01 for the memory terms, on Cityscapes too; the recipes have CIRKD's 0.1, as the
   paper refers to CIRKD's code. Its script for CWD + GSKD takes 80 000 steps of 8 crops; the paper states 40 000 of 16.
@@ -106,6 +105,7 @@ def gskd_cityscapes_segformer_b0() -> Draft:
     recipe = cirkd("cityscapes", "segformer_b0", method="gskd", methods=_SEGFORMER)
     recipe["teacher"]["model"] = "segformer_b4"
     recipe["data"]["crop"] = [1024, 1024]
+    recipe["evaluation"] |= {"window": [1024, 1024], "stride": [1024, 1024]}
     recipe["train"] |= {"iterations": 160_000, "batch_size": 8, "optimizer": "adamw", "learning_rate": 2e-4}
     return recipe
 

@@ -18,7 +18,7 @@ _CHOICES = {
     "sp": "layer and weight not stated; on the decoder's feature, with RepDistiller's 3000",
     "ickd": "layer and weight not stated; on the logits as in the released code, with ICKD's 2.5",
 }
-_SIZE = "the released code scores images and labels resized to 513x1026 (data.scale=0.501)"
+_SIZE = "the released code scores images and labels resized to 513x1026, as evaluation.short_side=513 does"
 
 
 def _voc(experiment: str, scores: Mapping[str, tuple[float, float | None]], *, params: float) -> list[Row]:
