@@ -128,6 +128,8 @@ METHODS: dict[str, Terms] = {
     "attnfd": {"attnfd": {}},
     # MGD: the released configuration for segmentation also has 3 x cwd on the logits at temperature 4: terms.cwd={}.
     "mgd": {"mgd": {}},
+    # QSD: GKD trains the student's encoder with it alone, without the task: terms.task.weight=0.
+    "qsd": {"qsd": {}},
     **{name: {name: {}} for name in ("ickd", "sp", "nst", "fsp", "rkd", "md", "csc")},
     **{name: {name: {}} for name in ("maskd", "freekd", "diffkd", "knowledge_adaptation")},
     **{name: {name: {}} for name in ("ofd", "crd", "srrl", "reviewkd")},
