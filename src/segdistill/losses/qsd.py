@@ -19,7 +19,7 @@ class QSD(nn.Module):
         \frac{1}{|V| d} \sum_{i \in V} \Vert s'_i - t_i \Vert_2^2
 
     with the softmax :math:`\sigma_j` over the positions j, and d channels of the teacher. Each projection is a layer
-    normalization and a linear layer of its own, both trained with the student. The products are not divided by
+    normalization followed by a linear layer. Both projections learn with the student. The products are not divided by
     :math:`\sqrt d`, unlike those of most attention, so wide or large features of the teacher give a sharp softmax.
 
     Void positions are excluded as queries, keys and values. Vectors (N, C), such as class tokens, are maps of one
@@ -42,7 +42,7 @@ class QSD(nn.Module):
         >>> round(loss(student, teacher).item(), 2)
         1.12
 
-    Reference: GKD, Lv et al., CVPR 2026, https://arxiv.org/abs/2603.02554. The equation is that of the released code
+    Reference: GKD, Lv et al., CVPR 2026, https://arxiv.org/abs/2603.02554. The equation comes from the released code
     (Younger-hua/GKD, MIT), which compares the patch tokens after the last layer normalization of both transformers. Its
     mean also counts the class token, one of 1 + h w tokens. GKD adds two terms, each with weight 1: this loss on the
     class tokens alone, and this loss with the features of a student that sees images with masked patches. No term runs
