@@ -137,6 +137,7 @@ METHOD_NAMES = """
 none kd kd_standardized cwd cirkd dist skd af_dcd skd_pairwise at fitnet ifvd cirkd_minibatch dsd gskd skd+gskd cwd+gskd
 cirkd+gskd af_dcd+gskd dist+gskd icsd aicsd aicsd_exponential i2ckd channel_distillation ickd sp nst fsp rkd md csc
 maskd freekd diffkd knowledge_adaptation ofd crd srrl reviewkd mgd attnfd qsd
+transkd_embeddings
 """
 
 DATA_SETS = "camvid cityscapes voc ade20k cocostuff folder imagenet hf scenes shapes"

@@ -73,6 +73,12 @@ def _channel_distillation(stage: str) -> dict[str, Any]:
     return {"loss": "channel_distillation", "on": stage, "weight": weight}
 
 
+def _embeddings(*weights: float) -> Terms:
+    """Return a term for the patch embedding of each stage: the mean squared error after a 1x1 convolution."""
+    names = {f"embedding{number}": weight for number, weight in enumerate(weights, start=1)}
+    return {name: {"loss": "fitnet", "on": name, "weight": weight} for name, weight in names.items()}
+
+
 METHODS: dict[str, Terms] = {
     # The student alone: the baseline that every method is compared with.
     "none": {},
@@ -128,6 +134,9 @@ METHODS: dict[str, Terms] = {
     "attnfd": {"attnfd": {}},
     # MGD: the released configuration for segmentation also has 3 x cwd on the logits at temperature 4: terms.cwd={}.
     "mgd": {"mgd": {}},
+    # TransKD's alignment of patch embeddings, for two SegFormers. The weights come from the released script, whose
+    # projections have a bias, and project where the widths are equal too. Its fusion of features is not included.
+    "transkd_embeddings": _embeddings(0.1, 0.1, 0.5, 1.0),
     # QSD: GKD trains the student's encoder with it alone, without the task: terms.task.weight=0.
     "qsd": {"qsd": {}},
     **{name: {name: {}} for name in ("ickd", "sp", "nst", "fsp", "rkd", "md", "csc")},
