@@ -553,7 +553,8 @@ LOSS_CARDS: tuple[LossCard, ...] = (
         hyperparameters={"student_channels": None, "teacher_channels": None},
         weight=1.0,
         weight_source="GKD code, in a first stage without the task",
-        cost="time N h w (2 d_S d_T + 2 h w d_T), memory N h w d_T and blocks of the attention; 2 d_S d_T parameters",
+        cost="time N h w d_T (2 d_S + 2 h w), memory N h w d_T; 2 d_S d_T parameters",
+        costly="attention between all pairs of positions; the maps of a vision transformer have fewer than here",
         evidence="golden numbers (GKD code), the attention query by query",
     ),
     LossCard(
