@@ -127,6 +127,9 @@ METHODS: dict[str, Terms] = {
         "kd": {"loss": "kd", "on": "logits", "labels": "teacher_correct", "weight": 1.0},
         **{f"channels_{stage}": _channel_distillation(stage) for stage in ("stage1", "stage2", "stage3", "stage4")},
     },
+    # TransKD's alignment of patch embeddings, for two SegFormers. The weights come from the released script, whose
+    # projections have a bias, and project where the widths are equal too. Its fusion of features is not included.
+    "transkd_embeddings": _embeddings(0.1, 0.1, 0.5, 1.0),
     # Methods of one loss, on the feature and with the weight of its card, which names the source. The authors' code of
     # MasKD compares the auxiliary heads too, and FreeKD's adds 5 times the mean squared error of the same maps; see
     # their docstrings.
@@ -134,9 +137,6 @@ METHODS: dict[str, Terms] = {
     "attnfd": {"attnfd": {}},
     # MGD: the released configuration for segmentation also has 3 x cwd on the logits at temperature 4: terms.cwd={}.
     "mgd": {"mgd": {}},
-    # TransKD's alignment of patch embeddings, for two SegFormers. The weights come from the released script, whose
-    # projections have a bias, and project where the widths are equal too. Its fusion of features is not included.
-    "transkd_embeddings": _embeddings(0.1, 0.1, 0.5, 1.0),
     # QSD: GKD trains the student's encoder with it alone, without the task: terms.task.weight=0.
     "qsd": {"qsd": {}},
     **{name: {name: {}} for name in ("ickd", "sp", "nst", "fsp", "rkd", "md", "csc")},
