@@ -58,8 +58,9 @@ name experiment description seed method methods terms baseline student data trai
 data.name data.root data.split data.crop data.scales data.short_side data.blur data.scale data.cache data.workers
 data.allow_empty_classes data.size data.images
 student.model student.options student.weights student.weights_key student.mean student.std
-student.align_corners teacher.align_corners evaluation.scales evaluation.flip evaluation.window
-evaluation.stride evaluation.short_side evaluation.resize_labels evaluation.absent
+student.align_corners teacher.align_corners student.freeze teacher.freeze
+evaluation.scales evaluation.flip evaluation.window evaluation.stride
+evaluation.short_side evaluation.resize_labels evaluation.absent
 teacher.model teacher.options teacher.weights teacher.weights_key teacher.mean teacher.std teacher.members
 teacher.min_miou teacher.train
 teacher.train.budget teacher.train.iterations teacher.train.epochs teacher.train.batch_size teacher.train.accumulate
@@ -114,6 +115,7 @@ HYPERPARAMETERS = {
     "mgd": "student_channels teacher_channels mask_ratio",
     "nst": "",
     "ofd": "student_channels teacher_channels margin",
+    "qsd": "student_channels teacher_channels",
     "reviewkd": "student_channels teacher_channels width",
     "rkd": "distance angle",
     "skd_holistic": "num_classes",
@@ -135,7 +137,8 @@ i2ckd_camvid_pspnet_r18
 METHOD_NAMES = """
 none kd kd_standardized cwd cirkd dist skd af_dcd skd_pairwise at fitnet ifvd cirkd_minibatch dsd gskd skd+gskd cwd+gskd
 cirkd+gskd af_dcd+gskd dist+gskd icsd aicsd aicsd_exponential i2ckd channel_distillation ickd sp nst fsp rkd md csc
-maskd maskd_aux freekd diffkd knowledge_adaptation ofd crd srrl reviewkd mgd attnfd pkd
+maskd maskd_aux freekd diffkd knowledge_adaptation ofd crd srrl reviewkd mgd attnfd pkd qsd
+transkd_embeddings
 """
 
 DATA_SETS = "camvid cityscapes voc ade20k cocostuff folder imagenet hf scenes shapes"
@@ -147,7 +150,7 @@ PYTHON = {
     "segdistill.losses": """
         AT CRD CSC CWD DIST DKD FSP GSKD I2CKD ICKD ICSD IFVD KD MD NST OFD RKD SP SRRL AfDCD AttnFD CIRKDMemory
         CIRKDMiniBatch ChannelDistillation CrossEntropy DSDCategory DSDPixel DiffKD FitNet FreeKD
-        KnowledgeAdaptation MGD MasKD ReviewKD SKDHolistic SKDPairwise at channel_distillation cirkd_minibatch
+        KnowledgeAdaptation MGD MasKD QSD ReviewKD SKDHolistic SKDPairwise at channel_distillation cirkd_minibatch
         cross_entropy csc cwd dist dkd dsd_category dsd_pixel fitnet fsp gskd i2ckd ickd icsd ifvd kd md nst rkd
         skd_pairwise sp sub_image_descriptor_kl Loss SelfTaught
     """,

@@ -74,6 +74,26 @@ def test_a_teacher_put_in_train_mode_from_outside_is_put_back(batch) -> None:
     assert not joined.teacher.training
 
 
+def test_what_is_frozen_in_the_student_stays_in_eval_mode(batch) -> None:
+    joined = distiller(kd=Term(losses.KD()))
+    student = joined.student
+    student.stem.requires_grad_(False)
+    student.norm.weight.requires_grad_(False)  # its bias learns
+    joined.train()
+    assert [student.stem.training, student.norm.training, student.classify.training] == [False, True, True]
+    student.norm.requires_grad_(False)
+    joined.train()
+    # A dropout has no parameter; it follows the module around it.
+    assert [student.norm.training, student.drop.training, student.training] == [False, True, True]
+    before = copy.deepcopy(student.state_dict())
+    optimizer = torch.optim.SGD([p for p in joined.parameters() if p.requires_grad], lr=0.1)
+    joined(*batch).total.backward()
+    optimizer.step()
+    changed = {name for name, value in student.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed == {"classify.weight", "classify.bias"}
+    assert not any(module.training for module in joined.eval().modules())
+
+
 def test_the_teacher_follows_dtype_and_device() -> None:
     joined = distiller(kd=Term(losses.KD())).double()
     assert next(joined.teacher.parameters()).dtype == torch.float64

@@ -83,6 +83,8 @@ def test_logits_and_features(name: str) -> None:
     if has_aux:
         assert output.aux.shape == output.logits.shape
         assert found.pop("aux") is output.aux
+    embeddings = [found.pop(f"embedding{number}") for number in (1, 2, 3, 4) if name.startswith("segformer")]
+    assert [(f.shape[1], SIDE // f.shape[2]) for f in embeddings] == features[: len(embeddings)]
     assert list(found) == ["stage1", "stage2", "stage3", "stage4", "head"]
     assert [(f.shape[1], SIDE // f.shape[2]) for f in found.values()] == features
 

@@ -77,6 +77,12 @@ def _channel_distillation(stage: str) -> dict[str, Any]:
     return {"loss": "channel_distillation", "on": stage, "weight": weight}
 
 
+def _embeddings(*weights: float) -> Terms:
+    """Return a term for the patch embedding of each stage: the mean squared error after a 1x1 convolution."""
+    names = {f"embedding{number}": weight for number, weight in enumerate(weights, start=1)}
+    return {name: {"loss": "fitnet", "on": name, "weight": weight} for name, weight in names.items()}
+
+
 METHODS: dict[str, Terms] = {
     # The student alone: the baseline that every method is compared with.
     "none": {},
@@ -132,12 +138,17 @@ METHODS: dict[str, Terms] = {
     # MasKD with the second term of the authors' code, for networks with auxiliary heads. There, the tokens of the main
     # head draw the masks on the auxiliary scores too.
     "maskd_aux": {"maskd": {}, "maskd_aux": {"loss": "maskd", "on": "aux", "weight": 0.4}},
+    # TransKD's alignment of patch embeddings, for two SegFormers. The weights come from the released script, whose
+    # projections have a bias, and project where the widths are equal too. Its fusion of features is not included.
+    "transkd_embeddings": _embeddings(0.1, 0.1, 0.5, 1.0),
     # Methods of one loss, on the feature and with the weight of its card, which names the source. The authors' code of
     # FreeKD adds 5 times the mean squared error of the same maps; see its docstring.
     # AttnFD: the README of the released code.
     "attnfd": {"attnfd": {}},
     # MGD: the released configuration for segmentation also has 3 x cwd on the logits at temperature 4: terms.cwd={}.
     "mgd": {"mgd": {}},
+    # QSD: GKD trains the student's encoder with it alone, without the task: terms.task.weight=0.
+    "qsd": {"qsd": {}},
     **{name: {name: {}} for name in ("ickd", "sp", "nst", "fsp", "rkd", "md", "csc")},
     **{name: {name: {}} for name in ("maskd", "freekd", "diffkd", "knowledge_adaptation")},
     **{name: {name: {}} for name in ("ofd", "crd", "srrl", "reviewkd")},

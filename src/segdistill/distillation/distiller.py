@@ -230,10 +230,17 @@ class Distiller(nn.Module):
         return Wiring([(name, term, wire) for name, term in self._named_terms() for wire in term.wires])
 
     def train(self, mode: bool = True) -> Self:
-        """Set the mode of everything except the teacher, which stays in eval mode."""
+        """Set the mode of everything except what does not learn, which stays in eval mode.
+
+        That is the teacher, and every module of the student whose parameters are all frozen: its batch normalization
+        keeps its statistics, and its dropout stays off.
+        """
         super().train(mode)
         if self.teacher is not None:
             self.teacher.eval()
+        for module in self.student.modules():
+            if _is_frozen(module):
+                module.eval()
         return self
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
@@ -305,6 +312,12 @@ class Distiller(nn.Module):
         for name, weight in waiting.items():
             weight.measure(norms["task"], norms[name])
         return norms
+
+
+def _is_frozen(module: nn.Module) -> bool:
+    """Return True if the module has parameters and none of them learns."""
+    learns = [parameter.requires_grad for parameter in module.parameters()]
+    return bool(learns) and not any(learns)
 
 
 def _check_term(name: str, term: Term, teacher: nn.Module | None, ignore_index: int) -> None:

@@ -37,6 +37,7 @@ from segdistill.losses.md import MD, md
 from segdistill.losses.mgd import MGD
 from segdistill.losses.nst import NST, nst
 from segdistill.losses.ofd import OFD
+from segdistill.losses.qsd import QSD
 from segdistill.losses.reviewkd import ReviewKD
 from segdistill.losses.rkd import RKD, rkd
 from segdistill.losses.self_taught import SelfTaught
@@ -63,6 +64,7 @@ __all__ = [
     "MGD",
     "NST",
     "OFD",
+    "QSD",
     "RKD",
     "SP",
     "SRRL",

@@ -35,7 +35,7 @@ def build_linear(encoder: str, num_classes: int, options: dict[str, object]) -> 
         UserError: The encoder is no vision transformer, or refuses an option.
 
     Reference: Oquab et al., 2023, https://arxiv.org/abs/2304.07193, section 7.4: a linear layer on the last patch
-    tokens. Their encoder is frozen; here it trains like any other.
+    tokens. Their encoder is frozen. Here it trains like any other, unless a recipe has ``freeze: [encoder]``.
     """
     arguments = {"dynamic_img_size": True, **options}
     try:

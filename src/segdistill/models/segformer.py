@@ -16,6 +16,29 @@ SIZES: dict[str, dict[str, object]] = {
 }
 
 
+class PatchEmbeddings(nn.Module):
+    """The patch embedding of a stage, which also passes its map to a module that a hook can read.
+
+    The embedding of transformers returns tokens and their height and width.
+
+    Args:
+        embeddings: The module of transformers. Its layers keep their names.
+    """
+
+    def __init__(self, embeddings: nn.Module) -> None:
+        super().__init__()
+        self.proj = embeddings.get_submodule("proj")
+        self.layer_norm = embeddings.get_submodule("layer_norm")
+        self.map = nn.Identity()
+
+    def forward(self, images: Tensor) -> tuple[Tensor, int, int]:
+        """Return the tokens (N, height * width, channels), the height and the width."""
+        projected = self.proj(images)
+        tokens: Tensor = self.layer_norm(projected.flatten(2).transpose(1, 2))
+        self.map(tokens.transpose(1, 2).view_as(projected))
+        return tokens, *projected.shape[2:]
+
+
 class SegFormer(nn.Module):
     """The mix-transformer encoder with the all-MLP decoder; logits at stride 4.
 
@@ -26,8 +49,8 @@ class SegFormer(nn.Module):
     Attributes:
         align_corners: True: CIRKD upsamples the logits with aligned corners. transformers does not; for weights trained
             with it give ``align_corners=False``.
-        roles: ``stage1`` (stride 4) .. ``stage4`` (stride 32), and ``head``, the fused map before the
-            classifier.
+        roles: ``stage1`` (stride 4) .. ``stage4`` (stride 32); ``embedding1`` .. ``embedding4``, the patch embeddings
+            from which the stages start; and ``head``, the fused map before the classifier.
     """
 
     #: Patterns of the key names in published files (transformers before 5), and their replacements.
@@ -56,6 +79,9 @@ class SegFormer(nn.Module):
         self.segformer = network.segformer
         self.decode_head = network.decode_head
         self.roles = {f"stage{number}": f"segformer.stages.{number - 1}" for number in (1, 2, 3, 4)}
+        for number, stage in enumerate(self.segformer.stages, start=1):
+            stage.patch_embeddings = PatchEmbeddings(stage.patch_embeddings)
+            self.roles[f"embedding{number}"] = f"segformer.stages.{number - 1}.patch_embeddings.map"
         self.roles["head"] = "decode_head.classifier:input"
 
     def forward(self, images: Tensor) -> SegOutput:

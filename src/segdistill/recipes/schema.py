@@ -75,6 +75,11 @@ class Network(_Strict):
     align_corners: bool | None = Field(
         None, description="whether its logits are upsampled with aligned corners; null: as its library does"
     )
+    freeze: tuple[str, ...] = Field(
+        (),
+        description="modules that do not learn when the network is trained, and stay in eval mode: paths, as in "
+        "[encoder]",
+    )
 
 
 class Train(_Strict):
@@ -178,9 +183,9 @@ class Teacher(Network):
     def _one_or_several(self) -> "Teacher":
         if bool(self.model) == bool(self.members):
             raise ValueError("a teacher is one model, or several in members")
-        settings = (self.options, self.weights, self.weights_key, self.mean, self.std, self.train)
+        settings = (self.options, self.weights, self.weights_key, self.mean, self.std, self.freeze, self.train)
         if self.members and any(settings):
-            raise ValueError("options, weights, weights_key, mean, std and train belong to each of the members")
+            raise ValueError("options, weights, weights_key, mean, std, freeze and train belong to each of the members")
         if bad := [name for name in self.members if name.startswith(".") or {"/", "\\"} & set(name)]:
             raise ValueError(f"a member's name becomes a folder, got '{bad[0]}'; leave out '/', '\\' and a leading '.'")
         if any(member.members or member.min_miou for member in self.members.values()):

@@ -1,6 +1,7 @@
 """Builders of the networks and the augmentation that a recipe names."""
 
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 
 from torch import nn
@@ -14,6 +15,7 @@ from segdistill.data import (
 )
 from segdistill.data.stream import Transform
 from segdistill.distillation.ensemble import Ensemble
+from segdistill.errors import unknown
 from segdistill.evaluation.class_order import are_other, names_beside, put_in_order
 from segdistill.models import LoadReport
 from segdistill.recipes.schema import Data, Network, Teacher
@@ -62,6 +64,25 @@ def build_network(network: Network, classes: Classes, *, strict: bool) -> nn.Mod
         _log.info("%s", report)
         _order(built, names_beside(file), classes.names, report, strict=strict)
     return built
+
+
+def freeze(network: nn.Module, paths: Iterable[str]) -> None:
+    """Exclude modules from the training. A Distiller keeps them in eval mode.
+
+    Args:
+        network: The student.
+        paths: Paths of the modules. A path may leave out leading modules if the rest is unique.
+
+    Raises:
+        UserError: The network has no such module; the message suggests the nearest.
+    """
+    modules = dict(network.named_modules())
+    for path in paths:
+        matches = [path] if path in modules else [name for name in modules if name.endswith(f".{path}")]
+        if len(matches) != 1 or not path:
+            known = [name for name in modules if name and name.count(".") < 2]
+            raise unknown(f"module of {type(network).__name__} to freeze", path, known)
+        modules[matches[0]].requires_grad_(False)
 
 
 def _order(

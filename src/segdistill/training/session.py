@@ -19,7 +19,7 @@ from segdistill.evaluation.finite import check_loaded
 from segdistill.evaluation.scoring import ImageSet, Score, evaluate
 from segdistill.recipes import Recipe
 from segdistill.recipes.schema import Data, Teacher, Train
-from segdistill.training.build import build_network, build_teacher, training_augmentation
+from segdistill.training.build import build_network, build_teacher, freeze, training_augmentation
 from segdistill.training.engine import has_several_gpus, launch
 from segdistill.training.teacher import LoadedTeacher
 
@@ -131,12 +131,13 @@ class Session:
         """Build the student on the engine's device. Its initial weights depend only on the recipe's seed.
 
         Raises:
-            UserError: See :func:`build_network`; or if the weights are not finite.
+            UserError: See :func:`build_network` and :func:`freeze`; or if the weights are not finite.
         """
         torch.manual_seed(self.recipe.seed)
         student = build_network(self.recipe.student, self.dataset("train").classes, strict=False)
         student = student.to(self.fabric.device)
         check_loaded(student, "the student's")
+        freeze(student, self.recipe.student.freeze)
         return self._synchronized(student)  # before a Distiller is built: a converted layer has no hooks
 
     def build_distiller(self, teacher: nn.Module | None = None) -> Distiller:

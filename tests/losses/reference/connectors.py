@@ -1,4 +1,4 @@
-"""Losses behind a connector of the student's features: OFD, SRRL, ReviewKD and channel distillation."""
+"""Losses behind layers on the student's features: OFD, SRRL, ReviewKD, channel distillation and QSD."""
 
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -10,7 +10,7 @@ from torch.nn import functional
 from tests.losses.reference.case import Case
 from tests.losses.reference.inputs import Tensors, constant, features, labels, logits, normal, pair, with_weights
 from tests.losses.reference.release import Release
-from tests.losses.reference.repositories import CHANNEL, OFD, REVIEW_KD, SRRL
+from tests.losses.reference.repositories import CHANNEL, GKD, OFD, REVIEW_KD, SRRL
 
 
 def set_weights(connector: nn.Sequential, x: Tensors) -> None:
@@ -42,6 +42,13 @@ def reviewkd(release: Release, x: Tensors) -> Tensor:
     fused = with_weights(module.ReviewKD([16, 24], [16, 24], 12), x)
     students, teachers = ([x[f"{side}_features_{k}"] for k in (1, 2)] for side in ("student", "teacher"))
     return module.hcl(fused(students), teachers)
+
+
+def qsd(release: Release, x: Tensors) -> Tensor:
+    module = release("general_distillation/distillation_models_deit.py")
+    retrieved = with_weights(module.QSD(16, 24), x)
+    student, teacher = (maps.flatten(2).mT for maps in pair(x, "features"))
+    return functional.mse_loss(retrieved(student, teacher), teacher)
 
 
 def guided(release: Release, x: Tensors) -> Tensor:
@@ -77,6 +84,7 @@ CASES = [
     Case("srrl_case0", SRRL, features() | CONNECTOR | CLASSIFIER, srrl),
     Case("reviewkd_hcl_case0", REVIEW_KD, features(16, 16), of_lists("Detection/model/kd_trans.py", "hcl")),
     Case("reviewkd_abf_hcl_case0", REVIEW_KD, LAYERS, reviewkd),
+    Case("qsd_case0", GKD, features(), qsd),
     Case("channel_distillation_cd_case0", CHANNEL, features(16, 16), of_lists("losses/cd_loss.py", "CDLoss")),
     Case("channel_distillation_gkd_case0", CHANNEL, GUIDED, guided),
 ]

@@ -23,6 +23,7 @@ STUBS = {
     "scipy.stats": SimpleNamespace(norm=SimpleNamespace(cdf=lambda x: math.erfc(-x / math.sqrt(2)) / 2)),
     "cv2": mock.MagicMock(),
     "mmcv.runner.checkpoint": mock.MagicMock(),
+    "models_dinov2": mock.MagicMock(),
     "torchdistill": mock.MagicMock(),
     "torchdistill.common": mock.MagicMock(),
     "torchdistill.common.constant": mock.MagicMock(),

@@ -34,3 +34,4 @@ REVIEW_KD = Repository("dvlab-research", "ReviewKD", "cede6ea6387ae9b6127de0e561
 CHANNEL = Repository("zhouzaida", "channel-distillation", "2464d30ba01e11491e520e51be498c91f1e54b91")
 FREE_KD = Repository("Gumpest", "FreeKD", "e0874f5da980e762577cfb472e76d895ef7261a8", "Apache-2.0")
 TORCHDISTILL = Repository("yoshitomo-matsubara", "torchdistill", "3e4373c45214c5c56eebac481d5bfe8b8735aa05", "MIT")
+GKD = Repository("Younger-hua", "GKD", "da68631af99eb1891bf7f00b31834d2b3058decc", "MIT")
