@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from segdistill import losses
 from segdistill.distillation.arguments import check_apart, check_network, check_outputs
 from segdistill.distillation.ensemble import Ensemble
-from segdistill.distillation.features import unwrap
+from segdistill.distillation.features import FeatureReader, unwrap
 from segdistill.distillation.first_stage import FirstStage
 from segdistill.distillation.gradients import AutoWeight, gradient_norms
 from segdistill.distillation.guards import named, unchanged, uncompiled
@@ -97,6 +97,7 @@ class Distiller(nn.Module):
         self.progress = 0.0
         self.measures_gradients = False
         self._labels_are_checked = False
+        self._probe = probe
 
         task = given.pop("task", None)
         if task is not None:
@@ -224,6 +225,28 @@ class Distiller(nn.Module):
             parts: All parts of the step in this process.
         """
         share_out(parts, [self._counts(part) for part in parts])
+
+    def teacher_pass(self, teacher: nn.Module) -> FeatureReader:
+        """Return a reader of the features that the terms need, from another form of the teacher.
+
+        Args:
+            teacher: A network with the same features, for instance the teacher with folded batch normalization.
+
+        Raises:
+            UserError: The network lacks a feature.
+        """
+        assert self._read_teacher is not None
+        names = self._read_teacher.names
+        reader = read_features(teacher, "teacher", {name: (name,) for name in names}, self._probe)
+        if reader.shapes != self._read_teacher.shapes:
+            raise UserError(f"the features of this form of the teacher have other shapes: {reader.shapes}")
+        return reader
+
+    def replace_teacher(self, teacher: nn.Module) -> None:
+        """Use another form of the teacher from now on; see :meth:`teacher_pass`."""
+        reader = self.teacher_pass(teacher)
+        self._teacher = (teacher.eval().requires_grad_(False),)
+        self._read_teacher = reader
 
     def wiring(self) -> Wiring:
         """Return the table of the features that are compared. Print it, or read its rows."""

@@ -128,6 +128,12 @@ class Train(_Strict):
         description="float32, or mixed precision with bfloat16 or float16; losses are always computed in float32; "
         "16-mixed skips steps, often about a dozen at first, until its loss scale fits the student's gradients",
     )
+    plain: bool = Field(
+        False,
+        description="run both networks as they are; false: measure before the first step whether folded batch norm, "
+        "channels last or (the teacher) bfloat16 is faster, keep the choice in speed.json, and use fused optimizers on "
+        "a GPU",
+    )
     accelerator: str = Field("auto", description="cpu, cuda, mps, ...; auto: the best available")
     devices: int | Literal["auto"] = Field(1, description="number of processes on this machine, one per GPU")
     nodes: PositiveInt = Field(1, description="number of machines")

@@ -36,9 +36,11 @@ def build_optimizer(
         groups = [
             {"params": each, "lr": train.learning_rate * factor, _FACTOR: factor} for factor, each in by_factor.items()
         ]
+    fused = True if not train.plain and all(parameter.is_cuda for parameter in trained) else None
+    decay = train.weight_decay
     if train.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=train.learning_rate, weight_decay=train.weight_decay)
-    return torch.optim.SGD(groups, lr=train.learning_rate, momentum=train.momentum, weight_decay=train.weight_decay)
+        return torch.optim.AdamW(groups, lr=train.learning_rate, weight_decay=decay, fused=fused)
+    return torch.optim.SGD(groups, lr=train.learning_rate, momentum=train.momentum, weight_decay=decay, fused=fused)
 
 
 def build_optimizers(distiller: Distiller, train: Train) -> list[torch.optim.Optimizer]:

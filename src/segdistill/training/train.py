@@ -24,6 +24,7 @@ from segdistill.training.loop import Training
 from segdistill.training.repeat_threads import repeat_threads
 from segdistill.training.score_record import score_record
 from segdistill.training.session import Session
+from segdistill.training.tuning import tune
 
 
 def train_network(
@@ -71,6 +72,7 @@ def _train(session: Session, run_folder: RunFolder, console: Console, label: str
         names = {split: [data.name(i) for i in range(len(data))] for split, data in sets.items()}
         write_json(folder / "split.json", names)
     _draw_samples(session, folder)
+    tune(session, distiller, folder, console, is_new=not run_folder.has_begun)
     progress = _training(session, distiller, folder, Narrator(console, label), inputs).run()
     split = session.final_split
     score = session.evaluate(distiller.student, split, "the student")

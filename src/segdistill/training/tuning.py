@@ -1,0 +1,154 @@
+"""The form in which teacher and student run, chosen by a few measured passes before the first step of a run."""
+
+import copy
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from torch import Tensor, nn
+
+from segdistill.distillation.distiller import Distiller
+from segdistill.distillation.features import FeatureReader
+from segdistill.errors import FOREIGN
+from segdistill.outputs import read_output
+from segdistill.runs.json_files import read_json
+from segdistill.runs.records import write_json
+from segdistill.speed.form import Form, keep_channels_last
+from segdistill.speed.measuring import fastest, seconds_of
+from segdistill.training.session import Session
+
+# A run shorter than this many steps keeps both networks as they are: measuring would cost more than it gains.
+LEAST_STEPS = 200
+
+# How much faster another form must be, so that noise does not decide.
+GAIN = 1.1
+
+# The teacher must predict the same class in this share of the pixels of real images.
+SAME_CLASS = 0.999
+
+_FORMS = (Form(), Form(channels_last=True), Form(folds=True), Form(folds=True, channels_last=True))
+_HALF = (Form(half=True), Form(folds=True, half=True), Form(folds=True, channels_last=True, half=True))
+_SMALL = 96  # side of the image on which forms are tried that may be many times slower
+
+
+def tune(session: Session, distiller: Distiller, folder: Path, console: Console, *, is_new: bool) -> None:
+    """Give the networks their fastest form, as recorded in ``speed.json`` or else measured now.
+
+    Every process has the form that the first one chooses.
+
+    Args:
+        session: The opened recipe.
+        distiller: The Distiller of the run, not wrapped.
+        folder: The run's folder.
+        console: The console to print on.
+        is_new: False if the run has a checkpoint. Without a record it continues as it began, plain.
+    """
+    train, fabric, file = session.recipe.train, session.fabric, folder / "speed.json"
+    if train.plain:
+        return
+    record: dict[str, Any] | None = None
+    if file.exists():
+        record = read_json(file)
+    elif is_new and train.iterations >= LEAST_STEPS and fabric.global_rank == 0:
+        images = _images(session)
+        record = {"student": _student(distiller, images, session), "teacher": _teacher(distiller, images, session)}
+        write_json(file, record)
+        for who, each in record.items():
+            if each is not None:
+                console.print(f"{who} runs {_told(each)}", soft_wrap=True)
+    record = fabric.broadcast(record)
+    if record is None:
+        return
+    if record["teacher"] is not None and distiller.teacher is not None:
+        form = Form(**record["teacher"]["form"])
+        if form != Form():
+            distiller.replace_teacher(form.of(distiller.teacher, _images(session)[:1]))
+    if record["student"]["form"]["channels_last"]:
+        keep_channels_last(distiller.student)
+
+
+def _images(session: Session) -> Tensor:
+    """Return the first training images: the batch of one forward pass."""
+    train, stream = session.recipe.train, session.stream()
+    count = max(1, train.batch_size // train.accumulate // session.fabric.world_size)
+    return torch.stack([stream[position][0] for position in range(count)]).to(session.fabric.device)
+
+
+def _teacher(distiller: Distiller, images: Tensor, session: Session) -> dict[str, Any] | None:
+    """Return the record of the teacher's form; None without a teacher."""
+    network = distiller.teacher
+    if network is None:
+        return None
+    candidates = [*_FORMS, *(_HALF if session.recipe.train.precision == "32-true" else ())]
+    passes: dict[Form, FeatureReader] = {}
+    with session.fabric.autocast(), torch.no_grad():
+        usual = distiller.teacher_pass(network)
+        expected = usual(images)
+        for form in candidates:
+            try:
+                each = usual if form == Form() else distiller.teacher_pass(form.of(network, images[:1]))
+                if form == Form() or _agree(each(images[..., :_SMALL, :_SMALL]), usual(images[..., :_SMALL, :_SMALL])):
+                    passes[form] = each
+            except FOREIGN:  # the network cannot be copied, or a layer rejects the form
+                continue
+        small = images[:1, :, :_SMALL, :_SMALL]
+        tried = seconds_of({form: _with(each, small) for form, each in passes.items()}, images.device, rounds=2)
+        kept = [form for form in passes if form == Form() or tried[form] < 2 * min(tried.values())]
+        kept = [form for form in kept if form == Form() or _agree(passes[form](images), expected)]
+        seconds = seconds_of({form: _with(passes[form], images) for form in kept}, images.device)
+    return _record(seconds)
+
+
+def _student(distiller: Distiller, images: Tensor, session: Session) -> dict[str, Any]:
+    """Return the record of the student's form, by its forward and backward pass."""
+    steps: dict[Form, Callable[[], None]] = {}
+    for form in _FORMS[:2]:
+        network = copy.deepcopy(distiller.student).train()  # statistics of the student itself stay
+        if form.channels_last:
+            keep_channels_last(network)
+        steps[form] = _step(network, images, session)
+    return _record(seconds_of(steps, images.device))
+
+
+def _step(network: nn.Module, images: Tensor, session: Session) -> Callable[[], None]:
+    def step() -> None:
+        with session.fabric.autocast():
+            logits = read_output(network(images)).logits
+        session.fabric.backward(logits.float().square().mean())
+
+    return step
+
+
+def _with(run: Callable[[Tensor], object], images: Tensor) -> Callable[[], object]:
+    return lambda: run(images)
+
+
+def _agree(found: dict[str, Tensor], expected: dict[str, Tensor]) -> bool:
+    """Return whether the classes are the same almost everywhere, and each feature is close to the expected one."""
+    same = found["logits"].argmax(1) == expected["logits"].argmax(1)
+    if same.float().mean() < SAME_CLASS:
+        return False
+    return all(
+        (found[name].float() - value.float()).norm() <= 0.02 * value.float().norm() for name, value in expected.items()
+    )
+
+
+def _record(seconds: dict[Form, float]) -> dict[str, Any]:
+    form = fastest(seconds, Form(), gain=GAIN)
+    return {
+        "form": asdict(form),
+        "milliseconds": {str(each): round(1000 * value, 3) for each, value in seconds.items()},
+        "gain": round(seconds[Form()] / seconds[form], 2),
+    }
+
+
+def _told(record: dict[str, Any]) -> str:
+    """Return the choice in a few words."""
+    form, plain = Form(**record["form"]), record["milliseconds"][str(Form())]
+    if form == Form():
+        return f"as it is: no other form of {len(record['milliseconds'])} is {GAIN:g} times faster"
+    chosen = record["milliseconds"][str(form)]
+    return f"with {form}: {chosen:.0f} ms a pass instead of {plain:.0f} (train.plain=true leaves it as it is)"

@@ -1,0 +1,185 @@
+"""Both networks run in the form that is fastest, with the same results; the choice is kept with the run."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from rich.console import Console
+
+from segdistill import Distiller, models
+from segdistill.catalogue.cards import LOSS_CARDS
+from segdistill.data import open_dataset
+from segdistill.distillation.build import build_terms
+from segdistill.distillation.facts import NetworkPair
+from segdistill.errors import Stopped
+from segdistill.recipes import Recipe, load
+from segdistill.speed.form import Form, keep_channels_last
+from segdistill.training import tuning
+from segdistill.training.session import Session
+from segdistill.training.train import train_network
+from tests.speed.test_form import trained
+from tests.tiny import said
+from tests.training.test_survival import stop_after
+
+CLASSES = len(open_dataset("scenes").classes)
+FAST = Form(folds=True, channels_last=True)
+SMALL = (
+    "data.size=[32,48]", "data.crop=[32,32]", "data.images=[12,3,3]", "teacher.min_miou=0", "train.batch_size=4",
+    "train.iterations=6", "train.validate_every=3", "train.accelerator=cpu", "baseline=false",
+    "student.model=unet/tu-test_resnet", "student.options={}", "teacher.model=deeplabv3plus/tu-test_resnet",
+    "teacher.train=null",
+)  # fmt: skip
+
+
+@pytest.fixture
+def prefers(monkeypatch: pytest.MonkeyPatch) -> Callable[[Form], list[Any]]:
+    """Return a function that makes a form the fastest one, also in a short run; it returns what was measured."""
+
+    def prefer(form: Form) -> list[Any]:
+        measured: list[Any] = []
+
+        def seconds_of(work: dict[Form, Callable[[], object]], device: torch.device, **_: int) -> dict[Form, float]:
+            measured.append(list(work))
+            for run in work.values():
+                run()
+            return {each: 1.0 if each == form or each == Form(channels_last=True) else 1.9 for each in work}
+
+        monkeypatch.setattr(tuning, "LEAST_STEPS", 1)
+        monkeypatch.setattr(tuning, "seconds_of", seconds_of)
+        return measured
+
+    return prefer
+
+
+def recipe(tmp_path: Path, *changes: str) -> Recipe:
+    """Return a run with a teacher of known weights."""
+    file = tmp_path / "teacher.pth"
+    if not file.exists():
+        torch.manual_seed(0)
+        torch.save(trained(models.build("deeplabv3plus/tu-test_resnet", CLASSES)).state_dict(), file)
+    return load("quickstart", [*SMALL, f"teacher.weights={file}", *changes])
+
+
+def train(run: Recipe, folder: Path, console: Console) -> dict[str, Any]:
+    return train_network(Session(run), folder, console=console, label="student")
+
+
+def losses(folder: Path) -> list[float]:
+    entries = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [entry["loss"] for entry in entries if entry["split"] == "train"]
+
+
+def test_the_choice_is_told_and_kept(tmp_path: Path, console: Console, prefers: Callable[[Form], list[Any]]) -> None:
+    prefers(FAST)
+    train(recipe(tmp_path), tmp_path / "run", console)
+    record = json.loads((tmp_path / "run" / "speed.json").read_text())
+    assert Form(**record["teacher"]["form"]) in (FAST, Form(channels_last=True))
+    assert record["student"]["form"]["channels_last"]
+    assert record["teacher"]["gain"] == 1.9
+    assert "teacher runs with" in said(console)
+    assert "student runs with channels last" in said(console)
+
+
+def test_a_resumed_run_measures_nothing_and_is_the_same_to_the_bit(
+    tmp_path: Path, console: Console, prefers: Callable[[Form], list[Any]]
+) -> None:
+    measured = prefers(FAST)
+    train(recipe(tmp_path), tmp_path / "whole", console)
+    with pytest.MonkeyPatch.context() as patch:
+        stop_after(3, patch)
+        with pytest.raises(Stopped):
+            train(recipe(tmp_path), tmp_path / "parts", console)
+    assert measured
+    measured.clear()
+    prefers(Form())  # it would choose otherwise now
+    train(recipe(tmp_path), tmp_path / "parts", console)
+    assert not measured
+    whole, parts = (torch.load(tmp_path / name / "checkpoints" / "last.pt") for name in ("whole", "parts"))
+    for name, value in whole["distiller"].items():
+        assert value.equal(parts["distiller"][name])
+
+
+def test_a_run_that_began_without_a_record_goes_on_plain(
+    tmp_path: Path, console: Console, prefers: Callable[[Form], list[Any]]
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        stop_after(3, patch)
+        with pytest.raises(Stopped):
+            train(recipe(tmp_path), tmp_path / "run", console)
+    measured = prefers(FAST)
+    train(recipe(tmp_path), tmp_path / "run", console)
+    assert not measured
+    assert not (tmp_path / "run" / "speed.json").exists()
+
+
+@pytest.mark.parametrize("changes", [["train.plain=true"], []])
+def test_plain_and_short_runs_keep_the_networks(
+    tmp_path: Path, console: Console, prefers: Callable[[Form], list[Any]], changes: list[str]
+) -> None:
+    measured = prefers(FAST) if changes else []
+    train(recipe(tmp_path, *changes), tmp_path / "run", console)
+    assert not measured
+    assert not (tmp_path / "run" / "speed.json").exists()
+
+
+def test_a_form_that_changes_the_teacher_is_not_chosen(
+    tmp_path: Path, console: Console, prefers: Callable[[Form], list[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prefers(FAST)
+    of = Form.of
+
+    def wrong(self: Form, network: torch.nn.Module, images: torch.Tensor) -> torch.nn.Module:
+        made = of(self, network, images)
+        if self.folds:
+            for module in made.modules():
+                if isinstance(module, torch.nn.Conv2d) and module.out_channels == CLASSES:
+                    module.weight.data.neg_()
+        return made
+
+    monkeypatch.setattr(Form, "of", wrong)
+    train(recipe(tmp_path), tmp_path / "run", console)
+    record = json.loads((tmp_path / "run" / "speed.json").read_text())
+    assert not record["teacher"]["form"]["folds"]
+    assert not [name for name in record["teacher"]["milliseconds"] if "folded" in name]
+
+
+def test_the_fast_and_the_plain_path_have_the_same_losses_in_a_run(
+    tmp_path: Path, console: Console, prefers: Callable[[Form], list[Any]]
+) -> None:
+    changes = (
+        "train.iterations=50",
+        "train.log_every=1",
+        "train.optimizer=sgd",
+        "method=dist+gskd",
+        "train.learning_rate=0.00001",
+    )
+    train(recipe(tmp_path, *changes, "train.plain=true"), tmp_path / "plain", console)
+    prefers(FAST)
+    train(recipe(tmp_path, *changes), tmp_path / "fast", console)
+    plain, fast = losses(tmp_path / "plain"), losses(tmp_path / "fast")
+    assert len(plain) == 50
+    assert fast == pytest.approx(plain, rel=1e-3)
+    assert fast != plain
+
+
+@pytest.mark.parametrize("name", [card.name for card in LOSS_CARDS if card.teacher])
+def test_every_loss_has_the_same_value_on_both_paths(name: str) -> None:
+    recipe, values = load("quickstart", ["method=none", f"terms.{name}={{}}"]), []
+    images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(2))
+    labels = torch.randint(0, 5, (2, 64, 64), generator=torch.Generator().manual_seed(3))
+    for fast in (False, True):
+        torch.manual_seed(0)
+        teacher, student = (models.build("deeplabv3_resnet18", 5) for _ in range(2))
+        terms = build_terms(recipe.term_settings, NetworkPair(student, trained(teacher), 5))
+        distiller = Distiller(student, teacher, terms)
+        if fast:
+            distiller.replace_teacher(FAST.of(teacher, images[:1]))
+            keep_channels_last(distiller.student)
+        distiller.student.eval()  # the normalization of two values would magnify rounding
+        torch.manual_seed(4)
+        out = distiller(images, labels)
+        values.append([float(value.detach()) for value in (*out.terms.values(), *out.inner_objectives.values())])
+    assert values[1] == pytest.approx(values[0], rel=1e-3, abs=1e-6)
