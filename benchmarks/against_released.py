@@ -1,7 +1,8 @@
-"""A training step the way the authors' code takes it, against ours: time and memory, on the same tensors.
+"""Distillation the way the authors' code computes it, against ours: time and memory, on tensors of the same sizes.
 
-DeepLabV3 on ResNet-18 learns from DeepLabV3 on ResNet-101 by ``gskd`` (with kd), ``ifvd`` and ``cirkd``. The two take
-turns in one process, 20 steps each, from the same weights. ``benchmarks.released`` has the losses of the authors' code.
+A step: DeepLabV3 on ResNet-18 learns from DeepLabV3 on ResNet-101 by ``gskd`` (with kd), ``ifvd`` and ``cirkd``. The
+two take turns in one process, 20 steps each, from the same weights. The losses alone are compared too, between maps at
+stride 8. ``benchmarks.released`` has the losses of the authors' code.
 
     python -m benchmarks.against_released [METHOD ...] [--steps 20] [--device cuda]
 
@@ -11,14 +12,16 @@ The figures are stored in benchmarks/records, as those of ``benchmarks.bench``.
 import argparse
 import gc
 from collections.abc import Callable
-from statistics import median
+from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks import records, released, versions
 from benchmarks.memory import peak_megabytes
 from benchmarks.steps import (
+    VOID,
     Size,
     build_student,
     build_teacher,
@@ -28,22 +31,46 @@ from benchmarks.steps import (
     scene_labels,
     sgd,
 )
-from benchmarks.timing import Figure, in_turns, ratio
+from benchmarks.terms import STRIDE, term_work
+from benchmarks.timing import Figure, Work, in_turns, ratio
 
-METHODS = ("gskd", "ifvd", "cirkd")
+TERMS = {"gskd": ("gskd",), "ifvd": ("ifvd",), "cirkd": ("cirkd_minibatch", "cirkd_memory")}
+"""The methods, with the terms that each adds to kd."""
 
 
-def released_step(size: Size, device: str, method: str, *, teacher: nn.Module) -> Callable[[], None]:
-    """Return a step of the released loop: kd, the method with its published weight, and one optimizer."""
-    student = build_student(size, device)
+@dataclass(frozen=True)
+class Comparison:
+    """Time and peak memory of ours over those of the released code."""
+
+    time: Figure
+    memory: Figure
+
+
+class ReleasedLoss(nn.Module):
+    """The loss of a method, with the weight of the released scripts."""
+
+    def __init__(self, method: str, size: Size) -> None:
+        super().__init__()
+        widths = size.channels, 2 * size.channels
+        self.classes = size.classes
+        self.gskd = released.GSKD(*widths) if method == "gskd" else None
+        self.cirkd = released.CIRKD(*widths, size.classes) if method == "cirkd" else None
+
+    def forward(self, student: Tensor, teacher: Tensor, teacher_logits: Tensor, labels: Tensor) -> Tensor:
+        if self.gskd is not None:
+            value: Tensor = 10 * self.gskd(student, teacher, teacher_logits, labels)
+        elif self.cirkd is not None:
+            value = self.cirkd(student, teacher, labels)
+        else:
+            value = 20 * released.ifvd(student, teacher, labels, self.classes)
+        return value
+
+
+def released_step(size: Size, device: str, method: str) -> Callable[[], None]:
+    """Return a step of the released loop: cross-entropy, kd, the method, and one optimizer."""
+    student, teacher = build_student(size, device), build_teacher(size, device)
     heads = _keep_head(student), _keep_head(teacher)
-    widths = size.channels, 2 * size.channels
-    makers: dict[str, Callable[[], nn.Module]] = {
-        "gskd": lambda: released.GSKD(*widths),
-        "ifvd": nn.Identity,
-        "cirkd": lambda: released.CIRKD(*widths, size.classes),
-    }
-    loss = makers[method]().to(device)
+    loss = ReleasedLoss(method, size).to(device)
     optimizer = sgd(iter([*student.parameters(), *loss.parameters()]))
     images, labels = random_images(size, device), scene_labels(size, device)
 
@@ -52,13 +79,7 @@ def released_step(size: Size, device: str, method: str, *, teacher: nn.Module) -
             theirs = teacher(images)
         ours = student(images)
         total = plain_task(ours, labels) + released.kd(ours.logits, theirs.logits)
-        s, t = (head.pop() for head in heads)
-        if method == "gskd":
-            total = total + 10 * loss(s, t, theirs.logits, labels)
-        elif method == "ifvd":
-            total = total + 20 * released.ifvd(s, t, labels, size.classes)
-        else:
-            total = total + loss(s, t, labels)
+        total = total + loss(*(head.pop() for head in heads), theirs.logits, labels)
         total.backward()
         optimizer.step()
         optimizer.zero_grad()
@@ -75,36 +96,61 @@ def _keep_head(network: nn.Module) -> list[Tensor]:
     return kept
 
 
-def measure(size: Size, device: str, method: str, steps: int) -> tuple[Figure, Figure, dict[str, float]]:
-    """Return time and memory of our step over the released one, and the seconds and MB of both."""
-    sides = {  # two teachers with the same weights: the released loop keeps a feature of its teacher
-        "released": released_step(size, device, method, teacher=build_teacher(size, device)),
-        "ours": distiller_step(size, device, method, teacher=build_teacher(size, device)),
-    }
-    times = in_turns(sides, steps, device)
-    megabytes = {name: peak_megabytes(step, device) for name, step in sides.items()}
-    peak = megabytes["ours"] / megabytes["released"]
-    absolute = {f"{name}, s": median(times[name]) for name in sides} | {f"{n}, MB": megabytes[n] for n in sides}
-    return ratio(times["ours"], times["released"]), Figure.of([peak]), absolute
+def released_work(size: Size, device: str, method: str) -> Callable[[], None]:
+    """Return the forward and backward pass of the released loss alone; the teacher is right wherever labels are."""
+    shape = size.height // STRIDE, size.width // STRIDE
+    student = torch.randn(size.batch, size.channels, *shape, device=device, requires_grad=True)
+    teacher = torch.randn(size.batch, 2 * size.channels, *shape, device=device)
+    labels = scene_labels(size, device)
+    small = released.at_stride(labels, student)
+    logits = F.one_hot(small.where(small != VOID, 0), size.classes).permute(0, 3, 1, 2).float()
+    loss = ReleasedLoss(method, size).to(device)
+    return lambda: loss(student, teacher, logits, labels).backward()
+
+
+def our_work(size: Size, device: str, method: str) -> Callable[[], None]:
+    """Return the forward and backward pass of our terms."""
+    works = [term_work(name, size, device) for name in TERMS[method]]
+    return lambda: [work() for work in works] and None
+
+
+def compare(ours: Work, theirs: Work, device: str, rounds: int) -> Comparison:
+    sides = {"ours": ours, "theirs": theirs}
+    times = in_turns(sides, rounds, device)
+    megabytes = {name: peak_megabytes(work, device) for name, work in sides.items()}
+    return Comparison(ratio(times["ours"], times["theirs"]), Figure.of([megabytes["ours"] / megabytes["theirs"]]))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("methods", nargs="*", default=METHODS, help=f"of {', '.join(METHODS)} (default: all)")
+    parser.add_argument("methods", nargs="*", default=list(TERMS), help=f"of {', '.join(TERMS)} (default: all)")
     parser.add_argument("--steps", type=int, default=20, help="(default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=5, help="of each loss alone (default: %(default)s)")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     args = parser.parse_args()
-    size = Size(2, 256, 256) if args.device == "cpu" else Size(4, 512, 1024)
-    print(size)
-    sections: records.Sections = {"step: ours / released": {}, "memory: ours / released": {}}
+    device = args.device
+    size, alone = (Size(2, 256, 256), Size(2, 512, 512)) if device == "cpu" else (Size(4, 512, 1024),) * 2
+    about = {**versions.about(device), "device": device, "rounds": args.steps, "sizes": {"step": str(size)}}
+    about["sizes"]["alone"] = str(alone)
+    print(about)
+    sections: records.Sections = {}
     for method in args.methods:
-        time, memory, absolute = measure(size, args.device, method, args.steps)
-        sections["step: ours / released"][method] = time
-        sections["memory: ours / released"][method] = memory
-        print(f"{method:8} time {time.median:.3f} ({time.least:.3f} to {time.most:.3f}), memory {memory.median:.3f};",
-              ", ".join(f"{name} {value:.3g}" for name, value in absolute.items()), flush=True)  # fmt: skip
+        compared = {
+            "step": compare(
+                distiller_step(size, device, method, teacher=build_teacher(size, device)),
+                released_step(size, device, method), device, args.steps,
+            ),
+            "loss": compare(
+                our_work(alone, device, method), released_work(alone, device, method), device, args.rounds
+            ),
+        }  # fmt: skip
+        for what, result in compared.items():
+            print(
+                f"{method}, {what}: ours / released: time {result.time}, memory {result.memory.median:.3f}", flush=True
+            )
+            sections.setdefault(f"{what}: time, ours / released", {})[method] = result.time
+            sections.setdefault(f"{what}: memory, ours / released", {})[method] = result.memory
         gc.collect()
-    about = {**versions.about(args.device), "device": args.device, "rounds": args.steps, "sizes": {"step": str(size)}}
     records.write(records.record_file(about, "released"), about, sections)
 
 

@@ -66,12 +66,13 @@ def growth() -> str:
 
 
 def released() -> str:
-    """Return our step over the authors' step."""
+    """Return our step and our losses over the authors'."""
     record = _record("cpu-released")
-    time, memory = (record["figures"][f"{name}: ours / released"] for name in ("step", "memory"))
-    rows = [[f"`{name}`", _spread(figure), _number(memory[name]["median"])] for name, figure in time.items()]
-    head = ["method", "time of a step, ours / released", "peak memory, ours / released"]
-    return _measured(record, "step: ours / released", "step") + _table(head, rows)
+    sections = [f"{what}: {measure}, ours / released" for what in ("step", "loss") for measure in ("time", "memory")]
+    columns = [record["figures"][name] for name in sections]
+    rows = [[f"`{name}`", *(_spread(column[name]) for column in columns)] for name in columns[0]]
+    head = ["ours / released", "a step: time", "peak memory", "the losses alone: time", "peak memory"]
+    return _measured(record, sections[0], "step") + _table(head, rows)
 
 
 def _simple(section: str, head: list[str], size: str | None = None) -> Callable[[], str]:
