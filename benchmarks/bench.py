@@ -192,10 +192,11 @@ def main() -> int:
 
     now: records.Sections = {}
     for name in args.sections or SECTIONS:
-        began = time.monotonic()
+        began, worked = time.monotonic(), time.process_time()
         measured = SECTIONS[name](plan)
         show(measured)
-        print(f"({name}: {time.monotonic() - began:.0f} s)", flush=True)
+        took = f"{time.monotonic() - began:.0f} s, {time.process_time() - worked:.0f} s of processor time"
+        print(f"({name}: {took})", flush=True)
         now |= measured
         clean(plan)
 

@@ -62,9 +62,7 @@ def _kind(func: Any, args: Any, kwargs: Any, result: Any) -> str | None:
     operation = func.overloadpacket
     if operation in WAITING:
         return WAITING[operation]
-    if operation in INDEXING and any(
-        isinstance(index, Tensor) and index.dtype in (torch.bool, torch.uint8) for index in args[1]
-    ):
+    if operation in INDEXING and any(isinstance(index, Tensor) and index.dtype == torch.bool for index in args[1]):
         return "boolean index"
     if operation is aten.repeat_interleave and isinstance(args[0], Tensor) and kwargs.get("output_size") is None:
         return "repeat_interleave"

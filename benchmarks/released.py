@@ -1,8 +1,8 @@
 """KD, GSKD, IFVD and CIRKD the way their authors' code computes them: image by image, pair by pair, class by class.
 
-Written from descriptions of that code (CIRKD's, as of 2022, and GSKD's), for a comparison of cost. Departures, all in
-favor of the released code: its discriminator, which runs in every step of IFVD, is left out; its GSKD gets the gradient
-that the code cuts, reads the right pixels, and counts every image.
+Written from descriptions of that code (CIRKD's, as of 2022, and GSKD's), for a comparison of cost. The departures make
+the losses comparable: the discriminator, which runs in every step of IFVD there, is left out; GSKD passes the gradient
+that the code cuts, reads the right pixels, and counts every image. GSKD's projector, which ours does not have, stays.
 """
 
 import torch
