@@ -9,12 +9,17 @@ import torch
 
 
 def commit() -> str:
-    """Return the commit of this checkout, "-dirty" with changes, or "unknown" without git."""
-    command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
+    """Return the commit of this checkout, "unknown" without git; "-dirty" if a file differs, records not counted."""
     try:
-        done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
+        name = _git("rev-parse", "--short", "HEAD")
+        changed = _git("status", "--porcelain", "--untracked-files=no", "--", ":/", ":(top,exclude)benchmarks/records")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
+    return f"{name}-dirty" if changed else name
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
     return done.stdout.strip()
 
 
