@@ -27,15 +27,12 @@ lint: $(READY)    ## ruff (style and format) and mypy (strict)
 
 check: lint test    ## what CI runs
 
-bench: $(READY)    ## cost of gskd, of the loop, of reading and of importing, as ratios in one process; of every loss
-	$(BIN)/python benchmarks/gskd_cost.py
-	$(BIN)/python benchmarks/loop_overhead.py
-	$(BIN)/python benchmarks/import_time.py
-	$(BIN)/python benchmarks/reading.py
-	$(BIN)/python benchmarks/losses.py
+bench: $(READY)    ## cost of distillation, as ratios in one process; compares with the stored figures and stores them
+	$(BIN)/python -m benchmarks.bench
 
-docs: $(READY)    ## write docs/losses.md from the catalogue
+docs: $(READY)    ## write docs/losses.md and the tables of docs/performance.md
 	$(BIN)/python docs/make_losses.py
+	$(BIN)/python docs/make_performance.py
 
 PIN := uv pip compile --universal --generate-hashes --python-version 3.11 --no-header --no-annotate \
 	--all-extras --group dev --upgrade pyproject.toml

@@ -1,54 +1,44 @@
-"""Whether reading starves training: the time to read and augment a batch beside that of a training step.
+"""Whether reading starves training: the items a loader reads a second, over those that a step consumes.
 
-Generated street scenes are written as PNGs of CamVid's and of Cityscapes' size, then read, augmented and trained on as
-a run does it, with 0, 1 and 2 loader workers: reading alone, the step of a small student alone (that of the recipe for
-two cores; a larger one waits less), and both in one loop. What counts is the loop's share of time spent waiting for the
-next batch; all times are taken in one process, in turns.
-
-    python benchmarks/reading.py [--rounds 3] [--steps 3] [--device cpu]
+Generated street scenes are written as PNGs of CamVid's and Cityscapes' size, then read and augmented as a run does it.
+The step is that of a small student alone, of the recipe for two cores: a larger one needs fewer items a second.
 """
 
-import argparse
-import itertools
 import json
-import os
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from statistics import median
 
-import torch
 from PIL import Image
 from torch import Tensor
 
-from segdistill import losses, models
+from benchmarks.steps import plain_task, sgd
+from benchmarks.timing import Figure, Work, in_turns, ratio
+from segdistill import models
 from segdistill.data import Scenes, TrainingStream, open_dataset, training_loader, training_transform
-
-Batches = Iterator[tuple[Tensor, Tensor]]
 
 # Height and width of the images, and of the crop.
 SETS = {"CamVid": ((360, 480), (360, 360)), "Cityscapes": ((1024, 2048), (512, 1024))}
 BATCH = 2
-WORKERS = (0, 1, 2)
-STARVED = 0.05
-"""A loop that waits for a larger share of its time is held up by reading."""
+WARM_UP = 2  # batches: those that the workers prepare while they start
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3, help="measurements of each (default: %(default)s)")
-    parser.add_argument("--steps", type=int, default=3, help="steps in a measurement (default: %(default)s)")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    args = parser.parse_args()
-    machine = f"{len(os.sched_getaffinity(0))} cores, {torch.get_num_threads()} threads, {args.device}"
-    print(f"{machine}, torch {torch.__version__}; milliseconds a step")
-    print(f"{'':26}{'workers':>8}{'reading':>10}{'training':>10}{'ratio':>8}{'waiting':>10}")
+def read_over_consumed(rounds: int, device: str, workers: int, steps: int = 2) -> dict[str, Figure]:
+    """Return the ratio for each size of images, with this number of loader processes."""
+    figures = {}
     for name, (size, crop) in SETS.items():
         with tempfile.TemporaryDirectory() as folder:
             write_scenes(Path(folder), size)
-            measure_set(name, Path(folder), crop, args)
-    print(f"reading starves training where the loop waits for more than {STARVED:.0%} of its time")
+            stream = TrainingStream(open_dataset("folder", folder), training_transform(crop), seed=0)
+            step = student_step(next(iter(training_loader(stream, BATCH, steps=1))), device)
+            total = WARM_UP + steps * (rounds + 1)
+            batches = iter(training_loader(stream, BATCH, steps=total, workers=workers))
+            for _ in range(WARM_UP):
+                next(batches)
+            sides: dict[str, Work] = {"read": lambda b=batches: [next(b) for _ in range(steps)], "step": step}
+            times = in_turns(sides, rounds, device)
+            figures[name] = ratio(times["step"], times["read"], steps)
+    return figures
 
 
 def write_scenes(root: Path, size: tuple[int, int], count: int = 6) -> None:
@@ -63,67 +53,16 @@ def write_scenes(root: Path, size: tuple[int, int], count: int = 6) -> None:
     (root / "classes.json").write_text(json.dumps({"classes": scenes.classes.names}))
 
 
-def measure_set(name: str, root: Path, crop: tuple[int, int], args: argparse.Namespace) -> None:
-    """Print a line for each number of workers."""
-    stream = TrainingStream(open_dataset("folder", root), training_transform(crop), seed=0)
-    step = training_step(args.device)
-    same = itertools.cycle(list(training_loader(stream, BATCH, steps=1)))
-    run(same, step, 1)  # warm up
-    training: list[float] = []
-    reading: dict[int, list[float]] = {workers: [] for workers in WORKERS}
-    waiting: dict[int, list[float]] = {workers: [] for workers in WORKERS}
-    for _ in range(args.rounds):
-        training.append(run(same, step, args.steps)[1] / args.steps)
-        for workers in WORKERS:
-            seconds, _ = run_stream(stream, workers, lambda images, labels: None, 4 * args.steps)
-            reading[workers].append(seconds / (4 * args.steps))
-            waited, worked = run_stream(stream, workers, step, args.steps)
-            waiting[workers].append(waited / (waited + worked))
-    trained = median(training)
-    for workers in WORKERS:
-        read, share = median(reading[workers]), median(waiting[workers])
-        label = f"{name}, {BATCH} x {crop[0]}x{crop[1]}" if workers == WORKERS[0] else ""
-        row = f"{1e3 * read:10.0f}{1e3 * trained:10.0f}{read / trained:8.2f}{100 * share:8.1f} %"
-        print(f"{label:26}{workers:>8}{row}{'  starves' if share > STARVED else ''}", flush=True)
-
-
-def run_stream(
-    stream: TrainingStream, workers: int, work: Callable[[Tensor, Tensor], None], steps: int
-) -> tuple[float, float]:
-    """Run over a stream, without the first batch, which waits for the workers to start."""
-    batches = iter(training_loader(stream, BATCH, steps=steps + 1, workers=workers))
-    run(batches, work, 1)
-    return run(batches, work, steps)
-
-
-def training_step(device: str) -> Callable[[Tensor, Tensor], None]:
-    """Return one step of the student alone."""
+def student_step(batch: tuple[Tensor, Tensor], device: str) -> Callable[[], None]:
+    """Return one step of the student alone, the copy of the batch to the device included."""
     student = models.build("deeplabv3/tu-mobilenetv2_035", 10, encoder_output_stride=8, decoder_channels=64)
     student.to(device).train()
-    optimiser = torch.optim.SGD(student.parameters(), lr=0.02, momentum=0.9, weight_decay=1e-4)
+    optimizer = sgd(student.parameters())
 
-    def step(images: Tensor, labels: Tensor) -> None:
-        optimiser.zero_grad()
-        losses.cross_entropy(student(images.to(device)).logits, labels=labels.to(device)).backward()
-        optimiser.step()
-        if device != "cpu":
-            torch.accelerator.synchronize()
+    def step() -> None:
+        images, labels = (tensor.to(device) for tensor in batch)
+        plain_task(student(images), labels).backward()
+        optimizer.step()
+        optimizer.zero_grad()
 
     return step
-
-
-def run(batches: Batches, work: Callable[[Tensor, Tensor], None], steps: int) -> tuple[float, float]:
-    """Return the seconds spent waiting for batches and working on them."""
-    waited = worked = 0.0
-    for _ in range(steps):
-        began = time.perf_counter()
-        batch = next(batches)
-        came = time.perf_counter()
-        work(*batch)
-        waited += came - began
-        worked += time.perf_counter() - came
-    return waited, worked
-
-
-if __name__ == "__main__":
-    main()

@@ -42,7 +42,7 @@ Time of the forward and backward pass, relative to a training step of the studen
 inputs. Each loss is a term of a Distiller, with its adapter and its inner model. Features: ({batch}, 128, 64, 128) of
 the student, ({batch}, 256, 64, 128) of the teacher; 19 classes; labels of 512x1024. The step trains
 `deeplabv3_resnet18` on {batch} crops of 512x1024: {step_seconds:.1f} s on {threads} cores without an accelerator
-(`python benchmarks/losses.py`, PyTorch {torch}, commit {commit}).
+(`python -m benchmarks.terms`, PyTorch {torch}, commit {commit}).
 
 | loss | time | memory | grows as |
 |---|---|---|---|

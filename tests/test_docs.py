@@ -26,3 +26,9 @@ def test_what_the_losses_page_says_is_what_the_catalogue_says() -> None:
 def test_a_loss_that_costs_much_says_why(name: str) -> None:
     costs_much = MEASURED[name]["percent"] > 10 or MEASURED[name]["megabytes"] > 500
     assert costs_much == bool(BY_NAME[name].costly)
+
+
+def test_what_the_performance_page_says_is_what_was_measured() -> None:
+    page = runpy.run_path(str(ROOT / "docs" / "make_performance.py"))["page"]
+    text = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
+    assert page(text) == text, "run: make docs"

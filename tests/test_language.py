@@ -21,6 +21,7 @@ PAGES = [
     "docs/design.md",
     "docs/experiments.md",
     "docs/losses.md",
+    "docs/performance.md",
     "docs/results.md",
 ]
 BRITISH = (
