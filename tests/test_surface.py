@@ -55,8 +55,8 @@ ARGUMENTS = {
 
 KEYS = """
 name experiment description seed method methods terms baseline student data train teacher evaluation
-data.name data.root data.split data.crop data.scales data.scale data.cache data.workers data.allow_empty_classes
-data.size data.images
+data.name data.root data.split data.crop data.scales data.scale data.cache data.cache_folder data.workers
+data.allow_empty_classes data.size data.images
 student.model student.options student.weights student.weights_key student.mean student.std
 student.align_corners teacher.align_corners evaluation.scales evaluation.flip evaluation.window
 evaluation.short_side evaluation.resize_labels evaluation.absent

@@ -123,11 +123,12 @@ def test_predict_writes_an_overlay_and_labels_of_the_pictures_size(monkeypatch, 
 
 
 def test_doctor_shows_labels_wiring_gradients_and_time(monkeypatch, finished: Path, capsys) -> None:
-    changes = (*TINY, "teacher.train=null", f"teacher.weights={finished}/teacher")
+    changes = (*TINY, "teacher.train=null", f"teacher.weights={finished}/teacher", "data.cache=device")
     assert run(monkeypatch, "doctor", "quickstart", *changes) == 0
     said = capsys.readouterr().out
     for words in (
         "train: 12 images",
+        "train: 12 decoded images take 73.7 kB on the device",
         "mIoU on val",
         "teacher_correct",
         "of the gradient at the student",

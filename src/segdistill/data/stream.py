@@ -66,7 +66,7 @@ def training_loader(
         batch_size: Images per step over all processes.
         steps: Length of the whole run.
         start: First step; > 0 for a resumed run.
-        workers: Number of loader processes; 0 loads in the current process.
+        workers: Number of loader processes; 0 loads in the current process, as does a data set on a device.
         rank, world_size: Index of this process and the number of processes.
 
     Raises:
@@ -147,12 +147,14 @@ class _Loader(DataLoader[tuple[Tensor, Tensor]]):
 def _loader(
     dataset: Dataset[tuple[Tensor, Tensor]], batches: _Batches | list[list[int]], workers: int
 ) -> DataLoader[tuple[Tensor, Tensor]]:
+    # Other processes cannot use the memory of the device.
+    is_held = getattr(getattr(dataset, "dataset", None), "device", None) is not None
     return _Loader(
         dataset,
         batch_sampler=batches,
-        num_workers=min(workers, allowed_cores()),
-        persistent_workers=workers > 0,
-        pin_memory=torch.cuda.is_available(),
+        num_workers=0 if is_held else min(workers, allowed_cores()),
+        persistent_workers=workers > 0 and not is_held,
+        pin_memory=torch.cuda.is_available() and not is_held,
         generator=torch.Generator(),  # without one, iterating draws from the run's random state
     )
 
