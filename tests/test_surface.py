@@ -59,7 +59,7 @@ data.name data.root data.split data.crop data.scales data.scale data.cache data.
 data.allow_empty_classes data.size data.images
 student.model student.options student.weights student.weights_key student.mean student.std
 student.align_corners teacher.align_corners evaluation.scales evaluation.flip evaluation.window
-evaluation.short_side evaluation.resize_labels evaluation.absent
+evaluation.short_side evaluation.resize_labels evaluation.batch_size evaluation.absent
 teacher.model teacher.options teacher.weights teacher.weights_key teacher.mean teacher.std teacher.members
 teacher.min_miou teacher.train
 teacher.train.budget teacher.train.iterations teacher.train.epochs teacher.train.batch_size teacher.train.accumulate

@@ -267,6 +267,11 @@ class Evaluation(_Strict):
     resize_labels: bool = Field(
         False, description="also resize the labels to short_side; false: predictions are scored at the labels' size"
     )
+    batch_size: PositiveInt | None = Field(
+        None,
+        description="images of one size that are scored at once; null: 1 on a CPU; on a GPU up to 8, with at most 4 "
+        "million pixels",
+    )
     absent: Literal["ignore", "zero"] = Field(
         "ignore", description="a class that is neither in the labels nor predicted does not count, or counts as 0"
     )
