@@ -5,7 +5,11 @@ a run does it, with 0, 1 and 2 loader workers: reading alone, the step of a smal
 two cores; a larger one waits less), and both in one loop. What counts is the loop's share of time spent waiting for the
 next batch; all times are taken in one process, in turns.
 
-    python benchmarks/reading.py [--rounds 3] [--steps 3] [--device cpu]
+Before that, the parts of reading one item, as ratios to reading it from PNG with Pillow: from PNG with kornia-rs (if it
+is installed), from a file of decoded images (data.cache=memmap; the first read of an item compares its checksum), from
+memory, and the transform alone. Generated scenes are smooth, so noise is added: a photograph has about as large a PNG.
+
+    python benchmarks/reading.py [--rounds 3] [--steps 3] [--device cpu] [--cache false] [--items-only]
 """
 
 import argparse
@@ -17,19 +21,25 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
+from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
 from segdistill import losses, models
 from segdistill.data import Scenes, TrainingStream, open_dataset, training_loader, training_transform
+from segdistill.data.caches import KINDS
+from segdistill.data.decoded.cache import prepare
+from segdistill.data.decoding import fast_png
 
 Batches = Iterator[tuple[Tensor, Tensor]]
 
 # Height and width of the images, and of the crop.
 SETS = {"CamVid": ((360, 480), (360, 360)), "Cityscapes": ((1024, 2048), (512, 1024))}
 BATCH = 2
+ITEMS = 6
 WORKERS = (0, 1, 2)
 STARVED = 0.05
 """A loop that waits for a larger share of its time is held up by reading."""
@@ -40,9 +50,19 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="measurements of each (default: %(default)s)")
     parser.add_argument("--steps", type=int, default=3, help="steps in a measurement (default: %(default)s)")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--cache", choices=("false", *KINDS), default="false", help="how the loops keep images")
+    parser.add_argument("--items-only", action="store_true", help="measure single items only")
     args = parser.parse_args()
     machine = f"{len(os.sched_getaffinity(0))} cores, {torch.get_num_threads()} threads, {args.device}"
-    print(f"{machine}, torch {torch.__version__}; milliseconds a step")
+    print(f"{machine}, torch {torch.__version__}")
+    print(f"\nmilliseconds of processor time an item, {args.rounds * ITEMS} reads, and the ratio to Pillow's PNG")
+    for name, (size, crop) in SETS.items():
+        with tempfile.TemporaryDirectory() as folder:
+            write_scenes(Path(folder), size)
+            measure_items(name, Path(folder), crop, args.rounds)
+    if args.items_only:
+        return
+    print(f"\nmilliseconds a step, data.cache={args.cache}")
     print(f"{'':26}{'workers':>8}{'reading':>10}{'training':>10}{'ratio':>8}{'waiting':>10}")
     for name, (size, crop) in SETS.items():
         with tempfile.TemporaryDirectory() as folder:
@@ -51,21 +71,67 @@ def main() -> None:
     print(f"reading starves training where the loop waits for more than {STARVED:.0%} of its time")
 
 
-def write_scenes(root: Path, size: tuple[int, int], count: int = 6) -> None:
-    """Write scenes as a data set of the layout ``folder``."""
+def write_scenes(root: Path, size: tuple[int, int], count: int = ITEMS) -> None:
+    """Write noisy scenes as a data set of the layout ``folder``."""
+    numbers = np.random.default_rng(0)
     for split in ("train", "val"):
         scenes = Scenes(split, length=count if split == "train" else 1, size=size)
         for index in range(len(scenes)):
             for kind, pixels in zip(("images", "labels"), scenes.read(index), strict=True):
+                if kind == "images":
+                    pixels = (pixels + numbers.normal(0, 2, pixels.shape)).clip(0, 255).astype(np.uint8)
                 path = root / kind / split / f"{index}.png"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 Image.fromarray(pixels).save(path)
     (root / "classes.json").write_text(json.dumps({"classes": scenes.classes.names}))
 
 
+def measure_items(name: str, root: Path, crop: tuple[int, int], rounds: int) -> None:
+    """Print a line for each way to read an item."""
+    transform = training_transform(crop)
+    plain, mapped = open_dataset("folder", root), open_dataset("folder", root, cache="memmap")
+    kept = open_dataset("folder", root, cache="memory")
+    items = [*kept]
+    decoder = fast_png._decoder()
+
+    def through(decode: Callable[..., Any] | None, index: int) -> None:
+        fast_png._decoder = lambda: decode
+        transform(*plain[index])
+
+    def first(index: int) -> None:
+        mapped.decoded._verified.clear()
+        transform(*mapped[index])
+
+    ways: dict[str, Callable[[int], object]] = {"PNG, Pillow": lambda index: through(None, index)}
+    if decoder is not None:
+        ways["PNG, kornia-rs"] = lambda index: through(decoder, index)
+    ways |= {
+        "memmap, first read": first,
+        "memmap": lambda index: transform(*mapped[index]),
+        "memory": lambda index: transform(*kept[index]),
+        "transform alone": lambda index: transform(*items[index]),
+    }
+    seconds: dict[str, list[float]] = {way: [] for way in ways}
+    for _ in range(rounds):
+        for index in range(ITEMS):
+            for way, read in ways.items():
+                torch.manual_seed(index)  # the same crop for all
+                began = time.process_time()
+                read(index)
+                seconds[way].append(time.process_time() - began)
+    pillow = median(seconds["PNG, Pillow"])
+    size = sum(file.stat().st_size for file in (root / "images/train").iterdir()) / ITEMS
+    print(f"{name}, crop {crop[0]}x{crop[1]}, PNG of {size / 1e6:.2f} MB")
+    for way, taken in seconds.items():
+        print(f"  {way:24}{1e3 * median(taken):10.1f}{median(taken) / pillow:8.3f}", flush=True)
+
+
 def measure_set(name: str, root: Path, crop: tuple[int, int], args: argparse.Namespace) -> None:
     """Print a line for each number of workers."""
-    stream = TrainingStream(open_dataset("folder", root), training_transform(crop), seed=0)
+    kept: Any = False if args.cache == "false" else args.cache
+    dataset = open_dataset("folder", root, cache=kept)
+    prepare(dataset, name, lambda line: None, torch.device(args.device))
+    stream = TrainingStream(dataset, training_transform(crop), seed=0)
     step = training_step(args.device)
     same = itertools.cycle(list(training_loader(stream, BATCH, steps=1)))
     run(same, step, 1)  # warm up
