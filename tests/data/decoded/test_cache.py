@@ -201,6 +201,16 @@ def test_settings_are_kept_apart(root: Path) -> None:
     agree(half, open_dataset("folder", root, scale=0.5))
 
 
+def test_a_file_of_other_settings_under_this_name_is_not_used(root: Path) -> None:
+    whole = cached(root)
+    assert whole.decoded_path is not None
+    content = whole.decoded_path.read_bytes()
+    half = cached(root, scale=0.5)
+    assert half.decoded_path is not None
+    half.decoded_path.write_bytes(content)
+    agree(cached(root, scale=0.5), open_dataset("folder", root, scale=0.5))
+
+
 def test_another_meaning_of_the_masks(root: Path, decoded: list[str]) -> None:
     cached(root)
     (root / "classes.json").write_text(json.dumps({"classes": ["a", "b", "c"], "ignore_index": 2}))
@@ -282,6 +292,12 @@ def test_changes_of_a_tensor_stay_in_the_process(root: Path) -> None:
     agree(cached(root), open_dataset("folder", root))
 
 
+def test_items_are_mapped_and_not_read(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = cached(root)
+    monkeypatch.setattr("segdistill.data.decoded.file._read", lambda *_: pytest.fail("an item was read"))
+    agree(data, open_dataset("folder", root))
+
+
 def test_more_items_than_a_process_may_map(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = cached(root)
 
@@ -297,7 +313,7 @@ def test_an_unreadable_image_leaves_no_file(root: Path) -> None:
     path.write_bytes(path.read_bytes()[:60])
     with pytest.raises(UserError, match=r"cannot read '.*t1\.png'"):
         cached(root)
-    assert [*(root / "segdistill_cache").iterdir()] == []
+    assert [file.name for file in (root / "segdistill_cache").iterdir()] == [".lock"]
 
 
 def test_a_folder_that_cannot_be_written_to(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -364,6 +380,7 @@ def test_two_writers_wait_for_each_other(root: Path, decoded: list[str]) -> None
     for thread in threads:
         thread.join()
     assert sorted(decoded) == ["t0", "t1", "t2", "t3"]  # each once
+    assert sum("writing 4 decoded images" in line for line in lines) == 1
     for data in sets:
         agree(data, open_dataset("folder", root))
 
@@ -419,6 +436,8 @@ def test_a_device_holds_the_same_items(root: Path) -> None:
     agree(data, fresh)
     assert data[1][0].data_ptr() == data[1][0].data_ptr()
     torch.testing.assert_close(batches(data, workers=2), batches(fresh), rtol=0, atol=0)
+    stream = TrainingStream(data, training_transform((10, 12)), seed=1)
+    assert training_loader(stream, 3, steps=4, workers=2).num_workers == 0
     prepare(data, "train", lines.append, CPU)
     assert len(lines) == 1
 

@@ -64,6 +64,7 @@ OTHERS = {
     "turned in a packet": encoded(pnginfo=XMP),
     "another chunk": with_chunk(b"abCd", b""),
     "more after the end": encoded() + b"\0" * 20,
+    "a little after the end": encoded() + b"\0" * 5,
     "frames": with_chunk(b"acTL", struct.pack(">II", 1, 0)),
 }
 

@@ -70,10 +70,13 @@ def prepare(dataset: ImageDataset, name: str, emit: Emit, device: torch.device) 
     if path is None or dataset.decoded is not None:
         return
     try:
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise _unwritable(path.parent, error.strerror) from error
-    with alone_in(path.parent, waits=lambda: emit(f"{name}: waiting for the run that writes to '{path.parent}'")):
+    if not os.access(path.parent, os.W_OK):
+        raise _unwritable(path.parent, "permission denied")
+    waiting = f"{name}: waiting for the run that writes to '{path.parent}'"
+    with alone_in(path.parent, waits=lambda: emit(waiting), remedy="set data.cache_folder to a folder on a local disk"):
         attach(dataset)  # another process may have written it
         if dataset.decoded is None:
             _write(dataset, path, name, emit)
