@@ -71,7 +71,7 @@ def upsampled_argmax(
 
 
 def _argmax(scores: Tensor, void: Sequence[int]) -> Tensor:
-    return _without(scores, void).argmax(1)
+    return _without(scores, void).max(1).indices  # equal to argmax; on a CPU, several times as fast
 
 
 def _without(scores: Tensor, void: Sequence[int]) -> Tensor:
