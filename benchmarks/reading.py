@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 from torch import Tensor
 
@@ -20,6 +21,7 @@ from segdistill.data import Scenes, TrainingStream, open_dataset, training_loade
 # Height and width of the images, and of the crop.
 SETS = {"CamVid": ((360, 480), (360, 360)), "Cityscapes": ((1024, 2048), (512, 1024))}
 BATCH = 2
+ITEMS = 6
 WARM_UP = 2  # batches: those that the workers prepare while they start
 
 
@@ -41,12 +43,15 @@ def read_over_consumed(rounds: int, device: str, workers: int, steps: int = 2) -
     return figures
 
 
-def write_scenes(root: Path, size: tuple[int, int], count: int = 6) -> None:
-    """Write scenes as a data set of the layout ``folder``."""
+def write_scenes(root: Path, size: tuple[int, int], count: int = ITEMS) -> None:
+    """Write noisy scenes as a data set of the layout ``folder``."""
+    numbers = np.random.default_rng(0)
     for split in ("train", "val"):
         scenes = Scenes(split, length=count if split == "train" else 1, size=size)
         for index in range(len(scenes)):
             for kind, pixels in zip(("images", "labels"), scenes.read(index), strict=True):
+                if kind == "images":
+                    pixels = (pixels + numbers.normal(0, 2, pixels.shape)).clip(0, 255).astype(np.uint8)
                 path = root / kind / split / f"{index}.png"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 Image.fromarray(pixels).save(path)

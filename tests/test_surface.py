@@ -55,12 +55,12 @@ ARGUMENTS = {
 
 KEYS = """
 name experiment description seed method methods terms baseline student data train teacher evaluation
-data.name data.root data.split data.crop data.scales data.short_side data.blur data.scale data.cache data.workers
-data.allow_empty_classes data.size data.images
+data.name data.root data.split data.crop data.scales data.short_side data.blur data.scale data.cache
+data.cache_folder data.workers data.allow_empty_classes data.size data.images
 student.model student.options student.weights student.weights_key student.mean student.std
 student.align_corners teacher.align_corners student.freeze teacher.freeze
 evaluation.scales evaluation.flip evaluation.window evaluation.stride
-evaluation.short_side evaluation.resize_labels evaluation.absent
+evaluation.short_side evaluation.resize_labels evaluation.batch_size evaluation.absent
 teacher.model teacher.options teacher.weights teacher.weights_key teacher.mean teacher.std teacher.members
 teacher.min_miou teacher.train
 teacher.train.budget teacher.train.iterations teacher.train.epochs teacher.train.batch_size teacher.train.accumulate

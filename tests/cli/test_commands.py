@@ -1,6 +1,7 @@
 """The commands as a user calls them, in one process."""
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -15,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from segdistill.catalogue.cards import LOSS_CARDS
 from segdistill.cli import main
-from segdistill.evaluation import scoring
+from segdistill.evaluation import best_classes, prediction
 from segdistill.evaluation.class_scores import class_scores
 from segdistill.recipes import BUILTIN, METHODS
 from segdistill.recipes.schema import Evaluation
@@ -103,7 +104,7 @@ def test_evaluate_scores_by_another_protocol(monkeypatch, finished: Path, capsys
         seen.append(arguments[3])
         return class_scores(*arguments)
 
-    monkeypatch.setattr(scoring, "class_scores", noted)
+    monkeypatch.setattr(best_classes, "class_scores", noted)
     changes = ("evaluation.absent=zero", "evaluation.scales=[0.5,1]", "evaluation.window=[16,16]")
     assert run(monkeypatch, "evaluate", "--trust", str(finished), *changes) == 0
     assert {(each.scales, each.window, each.absent) for each in seen} == {((0.5, 1.0), (16, 16), "zero")}
@@ -142,12 +143,39 @@ def test_predict_writes_an_overlay_and_labels_of_the_pictures_size(monkeypatch, 
     assert np.asarray(labels).max() < 10
 
 
+@pytest.mark.parametrize("ahead", [1, 4, 99])
+def test_pictures_are_read_ahead_and_keep_their_names(
+    monkeypatch, finished: Path, tmp_path, capsys, ahead: int
+) -> None:
+    monkeypatch.setattr(prediction, "AHEAD", ahead)
+    pictures, out = tmp_path / "in", tmp_path / "out"
+    pictures.mkdir()
+    for index in range(11):
+        pixels = np.random.default_rng(index).integers(0, 255, (24 + index, 40, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(pictures / f"{index:02}.png")
+    command = ("predict", "--trust", str(finished), str(pictures), "--out", str(out))
+    assert run(monkeypatch, *command) == 0
+    predictor = prediction.Predictor(finished, trust=True)
+    for index in range(11):
+        with Image.open(out / f"{index:02}_labels.png") as picture:
+            assert np.array_equal(np.asarray(picture), predictor(pictures / f"{index:02}.png"))
+    shutil.rmtree(out)
+    damaged = pictures / "05.png"
+    damaged.write_bytes(damaged.read_bytes()[:80])
+    assert run(monkeypatch, *command) == 2
+    assert re.search(r"cannot read '.*05\.png'", capsys.readouterr().err)
+    assert {f"{index:02}_{kind}.png" for index in range(5) for kind in ("labels", "overlay")} == {
+        file.name for file in out.iterdir()
+    }
+
+
 def test_doctor_shows_labels_wiring_gradients_and_time(monkeypatch, finished: Path, capsys) -> None:
-    changes = (*TINY, "teacher.train=null", f"teacher.weights={finished}/teacher")
+    changes = (*TINY, "teacher.train=null", f"teacher.weights={finished}/teacher", "data.cache=device")
     assert run(monkeypatch, "doctor", "quickstart", *changes) == 0
     said = capsys.readouterr().out
     for words in (
         "train: 12 images",
+        "train: 12 decoded images take 73.7 kB on the device",
         "mIoU on val",
         "teacher_correct",
         "of the gradient at the student",

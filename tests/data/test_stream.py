@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torchvision import tv_tensors
 
 from segdistill.data import (
     Scenes,
@@ -139,3 +140,28 @@ def test_evaluation_keeps_native_labels() -> None:
     ((images, labels),) = evaluation_loader(data, evaluation_transform())
     assert images.shape == (1, 3, 12, 16)
     assert labels.shape == (1, 24, 32)
+
+
+class Sizes(Scenes):
+    """Images of the heights 16, 16, 16, 24, 16, 16, and labels of the same size, except for the last."""
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        image, labels = super().__getitem__(index)
+        height = [16, 16, 16, 24, 16, 16][index]
+        return tv_tensors.Image(image[:, :height]), tv_tensors.Mask(labels[: height - (index == 5)])
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_evaluation_batches_have_one_size(workers: int) -> None:
+    data = Sizes("val", length=6, size=(24, 32))
+
+    def sizes(**options: int | None) -> list[int]:
+        seen = list(evaluation_loader(data, evaluation_transform(), workers=workers, **options))
+        images = [each for images, _ in seen for each in images]
+        assert all(torch.equal(each, evaluation_transform()(*data[index])[0]) for index, each in enumerate(images))
+        return [len(images) for images, _ in seen]
+
+    assert sizes(batch_size=6) == [3, 1, 1, 1]
+    assert sizes(batch_size=2) == [2, 1, 1, 1, 1]
+    assert sizes(batch_size=6, pixels=2 * 16 * 32) == [2, 1, 1, 1, 1]
+    assert sizes(batch_size=6, pixels=2 * 16 * 32 - 1) == [1] * 6

@@ -317,3 +317,22 @@ def test_several_teachers_take_the_place_of_one(tmp_path: Path) -> None:
 def test_lists_of_another_length(change: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         load("quickstart", [change])
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("true", True), ("false", False), ("memory", "memory"), ("memmap", "memmap")]
+)
+def test_kept_images(text: str, value: object, tmp_path: Path) -> None:
+    recipe = load("folder", [f"data.cache={text}"])
+    assert recipe.data.cache is value or recipe.data.cache == value != (value is True)
+    file = tmp_path / "recipe.yaml"
+    file.write_text(to_yaml(recipe))
+    assert f"cache: {text}" in file.read_text()
+    assert load(file) == recipe
+
+
+def test_kept_images_in_a_way_that_is_unknown() -> None:
+    with pytest.raises(UserError, match=r"^data\.cache: expected true, false, memory, memmap, device, got 'disk'$"):
+        load("folder", ["data.cache=disk"])
+    with pytest.raises(UserError, match=r"cache_folder is the folder of cache=memmap; set data\.cache=memmap"):
+        load("folder", ["data.cache=true", "data.cache_folder=/fast"])

@@ -1,9 +1,11 @@
 """What a run needs is made once: layouts are scanned, engines launched, images decoded, teachers scored."""
 
+import json
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -81,6 +83,30 @@ def test_one_distill_makes_everything_once(root: Path, tmp_path: Path, console: 
     decoded = {name: count for name, count in counted.items() if name.startswith("decoded")}
     assert len(decoded) == 12
     assert set(decoded.values()) == {1}
+
+
+@pytest.mark.parametrize("cache", ["memmap", "device"])
+def test_a_run_is_the_same_to_the_bit_however_its_images_are_kept(
+    root: Path, tmp_path: Path, console: Console, counted: Counter[str], cache: str
+) -> None:
+    def run(name: str, *more: str) -> list[dict[str, Any]]:
+        settings = [*changes(root), "method=kd", "baseline=false", "train.log_every=1", *more]
+        distill(load("folder", settings), tmp_path / name, console=console)
+        lines = (tmp_path / name / "metrics.jsonl").read_text().splitlines()
+        return [{key: value for key, value in json.loads(line).items() if key != "time"} for line in lines]
+
+    plain = run("plain", "data.cache=false")
+    counted.clear()
+    kept = run("kept", f"data.cache={cache}", "data.workers=1")
+    assert kept == plain
+    decoded = {name: count for name, count in counted.items() if name.startswith("decoded")}
+    assert len(decoded) == 12
+    assert max(decoded.values()) <= 3  # at most twice by the rehearsal, and once for the cache
+    counted.clear()
+    if cache == "memmap":  # another run, another method: nothing is decoded
+        run("another", "data.cache=memmap", "method=cwd")
+        assert not [name for name in counted if name.startswith("decoded")]
+    assert (root / "segdistill_cache").exists() == (cache == "memmap")
 
 
 def test_a_comparison_scores_its_teacher_once(

@@ -287,6 +287,15 @@ def test_a_run_is_saved_as_often_as_it_says(tmp_path: Path, console: Console, mo
     train(alone("train.save_every=5"), tmp_path / "a", console)  # how often is no part of what is run
 
 
+def test_how_images_are_read_is_no_part_of_a_run(tmp_path: Path, console: Console) -> None:
+    train(alone("data.cache=false"), tmp_path, console)
+    (tmp_path / "result.json").unlink()
+    train(alone("data.cache=true", "data.workers=1"), tmp_path, console)
+    (tmp_path / "result.json").unlink()
+    with pytest.raises(UserError, match=r"data\.cache: False there, device now"):  # it rounds differently on a GPU
+        train(alone("data.cache=device"), tmp_path, console)
+
+
 def test_a_hangup_that_is_ignored_stays_ignored() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup leaves it
     try:

@@ -6,13 +6,13 @@ A resumed run, or one with another number of workers or processes, therefore see
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from segdistill.data.datasets.base import ImageDataset, Sample
 from segdistill.errors import UserError
@@ -20,6 +20,8 @@ from segdistill.system.threads import allowed_cores
 
 Transform = Callable[..., tuple[Tensor, Tensor]]
 """Maps an image and its labels to tensors that can be batched."""
+
+Collate = Callable[[list[tuple[Tensor, Tensor]]], list[tuple[Tensor, Tensor]]]
 
 
 class TrainingStream(Dataset[tuple[Tensor, Tensor]]):
@@ -66,7 +68,7 @@ def training_loader(
         batch_size: Images per step over all processes.
         steps: Length of the whole run.
         start: First step; > 0 for a resumed run.
-        workers: Number of loader processes; 0 loads in the current process.
+        workers: Number of loader processes; 0 loads in the current process, as does a data set on a device.
         rank, world_size: Index of this process and the number of processes.
 
     Raises:
@@ -83,25 +85,41 @@ def evaluation_loader(
     transform: Transform,
     *,
     batch_size: int = 1,
+    pixels: int | None = None,
     workers: int = 0,
     rank: int = 0,
     world_size: int = 1,
 ) -> DataLoader[tuple[Tensor, Tensor]]:
     """Return a loader that visits the data set in order.
 
-    Yields images (B, 3, H, W) and labels (B, H', W') or (B,), with B = ``batch_size``. Process ``rank`` receives items
+    Yields images (B, 3, H, W) and labels (B, H', W') or (B,), with B up to ``batch_size``: a batch ends early before an
+    image or labels of another size. Process ``rank`` receives items
     rank, rank + world_size, ... Each item is visited exactly once over all processes, so some processes may receive
     one item fewer.
 
     Args:
         dataset: Items to load.
         transform: Transform of each item.
-        batch_size: Images per batch. More than 1 requires images of one size, as in classification.
+        batch_size: The largest number of images in a batch.
+        pixels: The largest number of pixels of the images in a batch of more than one.
         workers, rank, world_size: See :func:`training_loader`.
     """
     indices = range(rank, len(dataset), world_size)
     batches = [list(indices[first : first + batch_size]) for first in range(0, len(indices), batch_size)]
-    return _loader(_Transformed(dataset, transform), batches, workers)
+    return _loader(_Transformed(dataset, transform), batches, workers, partial(_of_one_size, pixels=pixels))
+
+
+def _of_one_size(samples: list[tuple[Tensor, Tensor]], pixels: int | None) -> list[tuple[Tensor, Tensor]]:
+    """Return batches of consecutive samples of one size."""
+    batches: list[list[tuple[Tensor, Tensor]]] = []
+    for image, labels in samples:
+        last = batches[-1][-1] if batches else None
+        fits = last is not None and (image.shape, labels.shape) == (last[0].shape, last[1].shape)
+        if fits and (pixels is None or (len(batches[-1]) + 1) * image[0].numel() <= pixels):
+            batches[-1].append((image, labels))
+        else:
+            batches.append([(image, labels)])
+    return [default_collate(batch) for batch in batches]
 
 
 class _Transformed(Dataset[tuple[Tensor, Tensor]]):
@@ -132,11 +150,18 @@ class _Batches(Sampler[list[int]]):
 
 
 class _Loader(DataLoader[tuple[Tensor, Tensor]]):
-    """A DataLoader that restores one-line UserErrors; torch wraps a worker's error in its traceback."""
+    """A DataLoader that restores one-line UserErrors; torch wraps a worker's error in its traceback.
+
+    If collating returns a list of batches, they are yielded one by one.
+    """
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:  # type: ignore[override]
         try:
-            yield from super().__iter__()
+            for each in super().__iter__():
+                if isinstance(each[0], Tensor):
+                    yield each
+                else:
+                    yield from each
         except UserError as error:
             lines = str(error).splitlines()
             if len(lines) == 1:
@@ -145,14 +170,20 @@ class _Loader(DataLoader[tuple[Tensor, Tensor]]):
 
 
 def _loader(
-    dataset: Dataset[tuple[Tensor, Tensor]], batches: _Batches | list[list[int]], workers: int
+    dataset: Dataset[tuple[Tensor, Tensor]],
+    batches: _Batches | list[list[int]],
+    workers: int,
+    collate: Collate | None = None,
 ) -> DataLoader[tuple[Tensor, Tensor]]:
+    # Other processes cannot use the memory of the device.
+    is_held = getattr(getattr(dataset, "dataset", None), "device", None) is not None
     return _Loader(
         dataset,
         batch_sampler=batches,
-        num_workers=min(workers, allowed_cores()),
-        persistent_workers=workers > 0,
-        pin_memory=torch.cuda.is_available(),
+        collate_fn=collate,
+        num_workers=0 if is_held else min(workers, allowed_cores()),
+        persistent_workers=workers > 0 and not is_held,
+        pin_memory=torch.cuda.is_available() and not is_held,
         generator=torch.Generator(),  # without one, iterating draws from the run's random state
     )
 

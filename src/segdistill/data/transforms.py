@@ -15,10 +15,9 @@ from torchvision.transforms.v2 import functional as F
 
 from segdistill.data.classes import VOID
 from segdistill.data.decoding.resizing import resized_labels
+from segdistill.data.normalizing import MEAN, STD, Normalized
 from segdistill.errors import UserError
 
-MEAN = (0.485, 0.456, 0.406)
-STD = (0.229, 0.224, 0.225)
 SCALES = tuple(0.5 + step / 10 for step in range(16))  # 0.5, 0.6, ... 2.0
 
 # Standard deviations of the blur, in pixels, and the size of its kernel, which reaches three deviations to each side.
@@ -141,9 +140,8 @@ def evaluation_transform(short_side: int | None = None, *, resize_labels: bool =
         short_side: The short side to which images are resized first; None keeps their size.
         resize_labels: Whether the labels are resized with the images.
     """
-    dtypes = {tv_tensors.Image: torch.float32, tv_tensors.Mask: torch.int64, "others": None}
     resize = [] if short_side is None else [ShortSide(short_side, resize_labels=resize_labels)]
-    return v2.Compose([*resize, v2.ToDtype(dtypes, scale=True), v2.Normalize(MEAN, STD), v2.ToPureTensor()])
+    return v2.Compose([*resize, Normalized(), v2.ToPureTensor()])
 
 
 def classification_training_transform(crop: tuple[int, int], areas: tuple[float, float] = (0.08, 1.0)) -> v2.Transform:

@@ -18,7 +18,8 @@ ONE_PASS = Evaluation()
 """The default protocol: whole images at one scale."""
 
 
-def _forward(network: nn.Module, images: Tensor) -> Tensor:
+def forward_logits(network: nn.Module, images: Tensor) -> Tensor:
+    """Return the logits of a network."""
     return run(network, images).logits
 
 
@@ -27,7 +28,7 @@ def class_scores(
     images: Tensor,
     size: tuple[int, int],
     protocol: Evaluation = ONE_PASS,
-    forward: Forward = _forward,
+    forward: Forward = forward_logits,
 ) -> Tensor:
     """Return the class scores of every pixel, of shape (N, C, *size).
 
@@ -42,7 +43,7 @@ def class_scores(
         protocol: The section ``evaluation`` of a recipe; by default one pass over the whole image.
         forward: How the network is called: a function of network and images that returns logits.
     """
-    passes = list(product(protocol.scales, (False, True) if protocol.flip else (False,)))
+    passes = _passes(protocol)
     if passes == [(1.0, False)]:
         return _logits(network, images, size, protocol, forward)
     total = images.new_zeros(())
@@ -52,6 +53,19 @@ def class_scores(
         probabilities = logits.softmax(1)
         total = total + (probabilities.flip(-1) if mirrored else probabilities)
     return total
+
+
+def is_one_pass(protocol: Evaluation, images: Tensor) -> bool:
+    """Return True if the scores are the logits of one pass over whole images."""
+    return _passes(protocol) == [(1.0, False)] and (protocol.window is None or _fits(images, protocol.window))
+
+
+def _passes(protocol: Evaluation) -> list[tuple[float, bool]]:
+    return list(product(protocol.scales, (False, True) if protocol.flip else (False,)))
+
+
+def _fits(images: Tensor, window: tuple[int, int]) -> bool:
+    return images.shape[-2] <= window[0] and images.shape[-1] <= window[1]
 
 
 def _resized(images: Tensor, scale: float) -> Tensor:
@@ -65,9 +79,10 @@ def _logits(
     network: nn.Module, images: Tensor, size: tuple[int, int], protocol: Evaluation, forward: Forward
 ) -> Tensor:
     """Return the logits at ``size``, float32, of whole images or of windows."""
-    whole, window = tuple(images.shape[-2:]), protocol.window
-    if window is None or (whole[0] <= window[0] and whole[1] <= window[1]):
+    window = protocol.window
+    if window is None or _fits(images, window):
         return _upsampled(network, images, size, forward)
+    whole = (images.shape[-2], images.shape[-1])
     height, width = (min(side, full) for side, full in zip(window, whole, strict=True))
     total: Tensor | None = None  # the number of classes is known after the first window
     count = torch.zeros((1, 1, *whole), device=images.device)
@@ -81,7 +96,7 @@ def _logits(
         count[..., rows, columns] += 1
     assert total is not None
     mean = total / count
-    return mean if whole == size else F.interpolate(mean, size, mode="bilinear", align_corners=_aligns(network))
+    return mean if whole == size else F.interpolate(mean, size, mode="bilinear", align_corners=aligns(network))
 
 
 def _starts(length: int, window: int, stride: int) -> list[int]:
@@ -90,8 +105,9 @@ def _starts(length: int, window: int, stride: int) -> list[int]:
 
 
 def _upsampled(network: nn.Module, images: Tensor, size: tuple[int, int], forward: Forward) -> Tensor:
-    return F.interpolate(forward(network, images).float(), size, mode="bilinear", align_corners=_aligns(network))
+    return F.interpolate(forward(network, images).float(), size, mode="bilinear", align_corners=aligns(network))
 
 
-def _aligns(network: nn.Module) -> bool:
+def aligns(network: nn.Module) -> bool:
+    """Return whether the corners are aligned when the network's logits are upsampled."""
     return aligns_corners(unwrap(network))

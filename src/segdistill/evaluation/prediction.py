@@ -1,6 +1,8 @@
 """Predictions of a trained student for pictures: an overlay and a PNG of labels for each."""
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +13,16 @@ from torchvision.transforms.v2 import functional as F
 
 from segdistill import models
 from segdistill.data import Classes, evaluation_transform
-from segdistill.data.decoding.images import Array, read_image
+from segdistill.data.decoding.images import Array, read_image, reading_threads
 from segdistill.errors import UserError
 from segdistill.evaluation.finite import check_loaded
 from segdistill.evaluation.picture_files import pictures_in, results_of
 from segdistill.evaluation.scoring import predict
 from segdistill.reports.drawing import overlaid
 from segdistill.system.atomic import replacing
+
+AHEAD = 4
+"""The number of pictures that are read before the network needs them, and of results that wait to be written."""
 
 
 class Predictor:
@@ -89,13 +94,31 @@ def predict_files(run: Path, images: Sequence[Path], out: Path, *, trust: bool =
     """
     files = pictures_in(images, out)
     predictor = Predictor(run, trust=trust)
-    for target, file in files.items():
-        pixels = read_image(file)
-        labels = predictor(pixels)
-        marked = Image.fromarray(labels, mode="P")
-        marked.putpalette([value for color in predictor.classes.palette for value in color])
-        pictures = (marked, Image.fromarray(overlaid(pixels, labels, predictor.classes)))
-        for written, picture in zip(results_of(target), pictures, strict=True):
-            with replacing(written) as opened:
-                picture.save(opened, format="PNG")
+    writing: deque[Future[None]] = deque()
+    with ThreadPoolExecutor(reading_threads()) as pool:  # threads read and write while the network works
+        for target, pixels in zip(files, _read_ahead(pool, list(files.values())), strict=True):
+            writing.append(pool.submit(_write, target, pixels, predictor(pixels), predictor.classes))
+            while len(writing) > AHEAD:
+                writing.popleft().result()
+        for each in writing:
+            each.result()
     return len(files)
+
+
+def _read_ahead(pool: ThreadPoolExecutor, files: Sequence[Path]) -> Iterator[Array]:
+    """Yield the pixels of each picture, read by the pool a few pictures ahead."""
+    reading = deque(pool.submit(read_image, file) for file in files[:AHEAD])
+    for following in [*files[AHEAD:], *[None] * len(reading)]:
+        pixels = reading.popleft().result()
+        if following is not None:
+            reading.append(pool.submit(read_image, following))
+        yield pixels
+
+
+def _write(target: Path, pixels: Array, labels: Array, classes: Classes) -> None:
+    marked = Image.fromarray(labels, mode="P")
+    marked.putpalette([value for color in classes.palette for value in color])
+    pictures = (marked, Image.fromarray(overlaid(pixels, labels, classes)))
+    for written, picture in zip(results_of(target), pictures, strict=True):
+        with replacing(written) as opened:
+            picture.save(opened, format="PNG")

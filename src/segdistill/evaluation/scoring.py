@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
-from torchmetrics.classification import MulticlassConfusionMatrix
 
 from segdistill.data import (
     ClassificationDataset,
@@ -21,15 +20,22 @@ from segdistill.data.stream import Transform
 from segdistill.distillation.features import evaluating
 from segdistill.distillation.running import run
 from segdistill.errors import FOREIGN, UserError, first_line
-from segdistill.evaluation.class_scores import ONE_PASS, class_scores
+from segdistill.evaluation.best_classes import best_classes
+from segdistill.evaluation.class_scores import ONE_PASS
+from segdistill.evaluation.confusion import Confusion
 from segdistill.evaluation.finite import check_loaded
 from segdistill.recipes.schema import Data, Evaluation
 from segdistill.runs.metric import METRICS, Metric
 
 ImageSet = SegmentationDataset | ClassificationDataset
 
-# Images to classify have one size and are scored in batches of this size; whole images to segment, one at a time.
+# Images to classify are scored in batches of this size.
 CLASSIFIED_AT_A_TIME = 64
+
+# The largest batch of whole images of one size to segment on a GPU, in images and in pixels. On a CPU, a batch is no
+# faster than one image at a time.
+SEGMENTED_AT_A_TIME = 8
+PIXELS_AT_A_TIME = 2**22
 
 
 @dataclass(frozen=True)
@@ -108,7 +114,7 @@ def predict(
     The network decides how the corners are aligned; see :func:`class_scores`. The classes in ``void`` are never
     predicted.
     """
-    return _classes(class_scores(network, images, size, protocol), void)
+    return best_classes(network, images, size, protocol, void=void)
 
 
 def predict_like(network: nn.Module, images: Tensor, labels: Tensor, protocol: Evaluation = ONE_PASS) -> Tensor:
@@ -116,12 +122,6 @@ def predict_like(network: nn.Module, images: Tensor, labels: Tensor, protocol: E
     if labels.dim() == 1:
         return run(network, images).logits.argmax(1)
     return predict(network, images, (labels.shape[1], labels.shape[2]), protocol=protocol)
-
-
-def _classes(scores: Tensor, void: Sequence[int]) -> Tensor:
-    if void:
-        scores = scores.index_fill(1, torch.tensor(void, device=scores.device), -torch.inf)
-    return scores.argmax(1)
 
 
 @torch.no_grad()
@@ -157,7 +157,7 @@ def _predict(
     protocol: Evaluation,
 ) -> Tensor:
     """Return the class of every pixel or image. The output of the network is checked."""
-    images = images.to(fabric.device)
+    images = images.to(fabric.device, non_blocking=True)
 
     def scores(network: nn.Module, images: Tensor) -> Tensor:
         logits = run(network, images).logits
@@ -169,7 +169,7 @@ def _predict(
             if labels.dim() == 1:
                 return scores(network, images).argmax(1)
             size = (labels.shape[1], labels.shape[2])
-            return _classes(class_scores(network, images, size, protocol, scores), dataset.classes.void)
+            return best_classes(network, images, size, protocol, scores, dataset.classes.void)
     except UserError:
         raise
     except FOREIGN as error:
@@ -222,11 +222,11 @@ def evaluate(
     check_loaded(network, f"{who}'s")
     classes = dataset.classes
     classifies = dataset.task == "classification"
-    metric = MulticlassConfusionMatrix(len(classes), ignore_index=dataset.ignore_index).to(fabric.device)
+    confusion = Confusion(len(classes), dataset.ignore_index, fabric.device)
     loader = evaluation_loader(
         dataset,
         scoring_transform(data, dataset.task, protocol),
-        batch_size=CLASSIFIED_AT_A_TIME if classifies else 1,
+        **_batches(classifies, protocol, fabric.device),
         workers=data.workers,
         rank=fabric.global_rank,
         world_size=fabric.world_size,
@@ -234,12 +234,21 @@ def evaluate(
     with evaluating(network):
         for images, labels in loader:
             predicted = _predict(network, images, labels, dataset, fabric, who, protocol)
-            metric.update(predicted, labels.to(fabric.device))
-    confusion = metric.compute()
+            confusion.add(predicted, labels.to(fabric.device, non_blocking=True))
+    counts = confusion.total(fabric)
     if classifies:
-        return Score.of_classification(confusion, classes.names)
+        return Score.of_classification(counts, classes.names)
     named = [name for index, name in enumerate(classes.names) if index not in classes.void]
-    return Score.of_segmentation(confusion, classes.names, counted=named if protocol.absent == "zero" else ())
+    return Score.of_segmentation(counts, classes.names, counted=named if protocol.absent == "zero" else ())
+
+
+def _batches(classifies: bool, protocol: Evaluation, device: torch.device) -> dict[str, Any]:
+    """Return how many images are scored at once, for :func:`evaluation_loader`."""
+    if classifies:
+        return {"batch_size": CLASSIFIED_AT_A_TIME}
+    if protocol.batch_size is not None:
+        return {"batch_size": protocol.batch_size}
+    return {"batch_size": 1 if device.type == "cpu" else SEGMENTED_AT_A_TIME, "pixels": PIXELS_AT_A_TIME}
 
 
 def _shares(hits: Tensor, totals: Tensor, classes: tuple[str, ...]) -> dict[str, float | None]:

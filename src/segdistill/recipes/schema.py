@@ -4,10 +4,11 @@ from fractions import Fraction
 from math import ceil
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from segdistill.catalogue.cards import loss_card
 from segdistill.catalogue.methods import terms_of
+from segdistill.data.caches import KINDS, Cache
 
 _SCALED = ("iterations", "warmup", "validate_every")
 
@@ -39,7 +40,14 @@ class Data(_Strict):
         0.0, ge=0, le=1, description="share of the training crops to blur, by a Gaussian of at most one pixel"
     )
     scale: PositiveFloat = Field(1.0, description="factor by which images are resized when they are read")
-    cache: bool = Field(False, description="keep decoded images in memory")
+    cache: Cache = Field(
+        False,
+        description="keep decoded images: true or memory (in each loader process), memmap (in a file for each split, "
+        "shared by all processes and runs), device (in the memory of the GPU, where crops are cut and scaled too)",
+    )
+    cache_folder: str | None = Field(
+        None, description="cache=memmap: the folder of decoded images; null: segdistill_cache in the data set's folder"
+    )
     workers: int = Field(0, ge=0, description="loader processes; 0 loads in the training process")
     allow_empty_classes: bool = Field(False, description="train even if a class has no pixel in the training labels")
     size: tuple[PositiveInt, PositiveInt] = Field((96, 160), description="scenes, shapes: height and width of an image")
@@ -47,10 +55,19 @@ class Data(_Strict):
         (400, 60, 200), description="scenes, shapes: number of images to generate for train, val and test"
     )
 
+    @field_validator("cache", mode="before")
+    @classmethod
+    def _known(cls, value: object) -> object:
+        if value not in (True, False, *KINDS):
+            raise ValueError(f"expected true, false, {', '.join(KINDS)}, got {value!r}")
+        return value
+
     @model_validator(mode="after")
     def _ordered(self) -> "Data":
         if self.scales[0] > self.scales[1]:
             raise ValueError(f"scales are [smallest, largest], got {list(self.scales)}")
+        if self.cache_folder is not None and self.cache != "memmap":
+            raise ValueError("cache_folder is the folder of cache=memmap; set data.cache=memmap, or leave it out")
         return self
 
 
@@ -274,6 +291,11 @@ class Evaluation(_Strict):
     )
     resize_labels: bool = Field(
         False, description="also resize the labels to short_side; false: predictions are scored at the labels' size"
+    )
+    batch_size: PositiveInt | None = Field(
+        None,
+        description="images of one size that are scored at once; null: 1 on a CPU; on a GPU up to 8, with at most 4 "
+        "million pixels",
     )
     absent: Literal["ignore", "zero"] = Field(
         "ignore", description="a class that is neither in the labels nor predicted does not count, or counts as 0"

@@ -27,6 +27,7 @@ def examine(session: Session, console: Console) -> None:
     size = Rehearsal(session).part  # first, so that a mistyped name is reported before all labels are read
     recipe, fabric = session.recipe, session.fabric
     look(session, lambda line: console.print(line, soft_wrap=True), thoroughly=True)
+    session.describe_cache(lambda line: console.print(line, soft_wrap=True))
     if teacher := session.teacher():
         score = teacher.checked_score()
         console.print(f"teacher: {score.value:.1%} {score.metric.name} on val")

@@ -19,7 +19,7 @@ def training_samples(stream: TrainingStream, classes: Classes, file: Path, *, co
     for position in range(count):
         image, labels = stream[position]
         pixels = _pixels(image)
-        marks = labels.numpy()
+        marks = labels.cpu().numpy()
         rows.append({"training crop": pixels, "labels": overlaid(pixels, marks, classes)})
     grid(rows, classes, file, width=240)
 
@@ -39,7 +39,7 @@ def side_by_side(
         image, labels = evaluation_transform()(*dataset[int(index)])
         size = (labels.shape[-2], labels.shape[-1])
         resized = torch.nn.functional.interpolate(image[None], size, mode="bilinear")[0]
-        row = {"image": _pixels(resized), "truth": colored(labels.numpy(), dataset.classes)}
+        row = {"image": _pixels(resized), "truth": colored(labels.cpu().numpy(), dataset.classes)}
         for name, network in networks.items():
             network.to(fabric.device).eval()
             # A copy for each network, because it may change its input in place.
@@ -51,5 +51,5 @@ def side_by_side(
 
 def _pixels(image: torch.Tensor) -> Pixels:
     """Return a normalized image, shape (3, H, W), as pixels, shape (H, W, 3)."""
-    pixels: Pixels = denormalize(image).permute(1, 2, 0).numpy()
+    pixels: Pixels = denormalize(image).permute(1, 2, 0).cpu().numpy()
     return pixels

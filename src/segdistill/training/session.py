@@ -1,7 +1,7 @@
 """Session: the engine, data sets, teacher and Distiller of a recipe on this machine, each built once."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -12,6 +12,7 @@ from torch import nn
 
 from segdistill.data import Layout, TrainingStream, class_frequencies, open_layout
 from segdistill.data.datasets.open import open_split, with_classes
+from segdistill.data.decoded.cache import default_folder, described, prepare
 from segdistill.distillation.build import build_terms
 from segdistill.distillation.distiller import Distiller
 from segdistill.distillation.facts import NetworkPair
@@ -84,6 +85,24 @@ class Session:
             UserError: If there is no such split, or the data set does not have the layout that ``data.name`` names.
         """
         return self._data.split(split)
+
+    def prepare_cache(self, emit: Callable[[str], None]) -> None:
+        """Decode the images that the run reads once, into files or onto the device, depending on ``data.cache``.
+
+        Args:
+            emit: Receives lines on the work.
+
+        Raises:
+            UserError: See :func:`segdistill.data.decoded.cache.prepare`.
+        """
+        for split in dict.fromkeys(("train", *self.scored_splits)):
+            prepare(self.dataset(split), split, emit, self.fabric.device)
+
+    def describe_cache(self, emit: Callable[[str], None]) -> None:
+        """Emit a line for each split on what :meth:`prepare_cache` will do, with its size."""
+        for split in dict.fromkeys(("train", *self.scored_splits)):
+            if line := described(self.dataset(split), split, self.fabric.device):
+                emit(line)
 
     def stream(self) -> TrainingStream:
         """Return the augmented training images by position in the run."""
@@ -228,6 +247,7 @@ class _OpenedData:
             "scale": None if data.scale == 1 else data.scale,
             "native_labels": split != "train",
             "cache": data.cache,
+            "cache_folder": data.cache_folder or (None if data.root is None else default_folder(data.root)),
             "size": data.size,
             "length": data.images[SPLITS.index(split)],
         }

@@ -60,6 +60,7 @@ def _train(session: Session, run_folder: RunFolder, console: Console, label: str
     inputs = describe_inputs(recipe, session.teacher_section, sets)
     for change in run_folder.check_inputs(inputs):
         console.print(f"{label}: {change}", soft_wrap=True)
+    session.prepare_cache(lambda line: console.print(line, soft_wrap=True))
     teacher = session.teacher()
     if teacher is not None:
         before = teacher.checked_score()

@@ -1,10 +1,15 @@
 """Data sets whose images are files."""
 
+import os
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+from segdistill.data.caches import Cache
 from segdistill.data.classes import Classes
 from segdistill.data.datasets.base import ClassificationDataset, SegmentationDataset
+from segdistill.data.decoded.file import Origin
+from segdistill.data.decoded.origins import meaning_of_masks, origin_of
 from segdistill.data.decoding.images import Array, image_size, read_image
 from segdistill.data.decoding.masks import check_size, read_labels
 from segdistill.data.decoding.notes import note
@@ -27,6 +32,16 @@ class _Files:
         """Return the image's file."""
         return self.split.images[index]
 
+    def image_size(self, index: int) -> tuple[int, int]:
+        """Return the height and width of an image before scaling, from its header."""
+        return image_size(self.path(index))
+
+    def origins(self) -> list[Origin]:
+        """Return the files of each item: names, sizes and modification times."""
+        columns = [files for files in (self.split.images, self.split.labels) if files]
+        base = os.path.commonpath([file.parent for files in columns for file in files])
+        return [[origin_of(file, base) for file in files] for files in zip(*columns, strict=True)]
+
 
 class MaskFiles(_Files, SegmentationDataset):
     """The images and masks of one split of a layout on disk."""
@@ -39,12 +54,16 @@ class MaskFiles(_Files, SegmentationDataset):
         *,
         scale: float | None = None,
         native_labels: bool = False,
-        cache: bool = False,
+        cache: Cache = False,
     ) -> None:
         super().__init__(classes, scale=scale, native_labels=native_labels, cache=cache)
         self.layout = layout
         self.split = layout.split(split)
         self._note = partial(note, layout.place)
+
+    def settings(self) -> dict[str, Any]:
+        """Return what else decides the values of the items, in JSON: also how the layout reads masks."""
+        return {**super().settings(), "masks": meaning_of_masks(self.layout)}
 
     def read(self, index: int) -> tuple[Array, Array]:
         """Decode the image and its mask."""
@@ -66,7 +85,7 @@ class ClassFolders(_Files, ClassificationDataset):
     """The images of one split of a layout with a folder for each class."""
 
     def __init__(
-        self, layout: Layout, split: str, classes: Classes, *, scale: float | None = None, cache: bool = False
+        self, layout: Layout, split: str, classes: Classes, *, scale: float | None = None, cache: Cache = False
     ) -> None:
         super().__init__(classes, scale=scale, cache=cache)
         self.split = layout.split(split)

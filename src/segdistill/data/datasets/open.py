@@ -6,14 +6,19 @@ from functools import cache as remember
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from segdistill.data.caches import Cache
 from segdistill.data.datasets.base import ClassificationDataset, SegmentationDataset
 from segdistill.data.datasets.image_files import ClassFolders, MaskFiles
 from segdistill.data.datasets.saved_tables import SavedTable, TableClasses, TableMasks
+from segdistill.data.decoded.cache import attach, decoded_path, default_folder, prepare
 from segdistill.data.decoding.black_and_white import with_black_and_white
 from segdistill.data.generated.scenes import Scenes
 from segdistill.data.generated.shapes import Shapes
 from segdistill.data.layouts import Layout, open_layout
 from segdistill.data.statistics.inferred_classes import inferred_classes
+from segdistill.errors import UserError
 
 GENERATED = ("scenes", "shapes")
 
@@ -27,7 +32,8 @@ def open_dataset(
     *,
     scale: float | None = None,
     native_labels: bool = False,
-    cache: bool = False,
+    cache: Cache = False,
+    cache_folder: str | Path | None = None,
     share: float | None = None,
 ) -> SegmentationDataset | ClassificationDataset:
     """Return one split of a data set; :data:`~segdistill.data.layouts.DATASET_CARDS` lists names and layouts.
@@ -41,6 +47,8 @@ def open_dataset(
         split: "train", "val" or "test".
         scale, cache: See :class:`~segdistill.data.datasets.base.ImageDataset`.
         native_labels: See :class:`SegmentationDataset`; ignored for classification.
+        cache_folder: For "memmap", the folder of the file of decoded images; None for ``segdistill_cache`` in ``root``.
+            The file is written now, unless it is up to date.
         share: See :func:`~segdistill.data.layouts.open_layout`.
 
     Returns:
@@ -52,7 +60,12 @@ def open_dataset(
     """
     layout = open_layout(name, root, share)
     layout.split(split)  # a missing split is an error before any mask is read
-    return open_split(with_classes(layout), split, scale=scale, native_labels=native_labels, cache=cache)
+    folder = cache_folder if cache_folder is not None or root is None else default_folder(root)
+    options: dict[str, Any] = {"scale": scale, "native_labels": native_labels, "cache": cache, "cache_folder": folder}
+    dataset = open_split(with_classes(layout), split, **options)
+    if cache == "memmap":
+        prepare(dataset, f"{name} {split}", _log.info, torch.device("cpu"))
+    return dataset
 
 
 def with_classes(layout: Layout) -> Layout:
@@ -73,28 +86,46 @@ def open_split(
     *,
     scale: float | None = None,
     native_labels: bool = False,
-    cache: bool = False,
+    cache: Cache = False,
+    cache_folder: str | Path | None = None,
     size: tuple[int, int] | None = None,
     length: int | None = None,
 ) -> SegmentationDataset | ClassificationDataset:
     """Return one split of a layout that has classes; see :func:`open_dataset`.
 
+    A file of decoded images is used if it is up to date, and not written.
+
     Args:
         layout: The result of :func:`with_classes`.
         split: "train", "val" or "test".
         scale, native_labels, cache: As for :func:`open_dataset`.
+        cache_folder: The folder of decoded images, for "memmap".
         size, length: The height and width of generated images, and their number.
 
     Raises:
-        UserError: If the layout has no such split.
+        UserError: If the layout has no such split, or "memmap" is asked of generated images, which have no files.
     """
     if source := layout.split(split).source:
         _log_once(f"{layout.name} {split}: {source}")
+    if cache == "memmap" and (layout.name in GENERATED or cache_folder is None):
+        raise UserError(
+            f"data.cache=memmap is for images in files, and '{layout.name}' has none; use data.cache=memory"
+        )
     options: dict[str, Any] = {key: value for key, value in (("size", size), ("length", length)) if value is not None}
     if layout.name == "shapes":
         return Shapes(split, scale=scale, cache=cache, **options)
     if layout.name == "scenes":
         return Scenes(split, scale=scale, native_labels=native_labels, cache=cache, **options)
+    dataset = _of_files(layout, split, scale=scale, native_labels=native_labels, cache=cache)
+    if cache == "memmap":
+        dataset.decoded_path = decoded_path(layout, split, dataset, Path(str(cache_folder)).expanduser())
+        attach(dataset)
+    return dataset
+
+
+def _of_files(
+    layout: Layout, split: str, *, scale: float | None, native_labels: bool, cache: Cache
+) -> SegmentationDataset | ClassificationDataset:
     classes = layout.classes
     assert classes is not None, "call with_classes() first"
     if layout.name == "hf":

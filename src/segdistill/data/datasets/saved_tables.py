@@ -1,11 +1,16 @@
 """Data sets in tables of the Hugging Face library ``datasets``. Tables are memory-mapped; nothing is downloaded."""
 
+import hashlib
+import json
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from segdistill.data.caches import Cache
 from segdistill.data.classes import Classes
 from segdistill.data.datasets.base import ClassificationDataset, SegmentationDataset
+from segdistill.data.decoded.file import Origin
+from segdistill.data.decoded.origins import meaning_of_masks, origin_of
 from segdistill.data.decoding.images import Array, InMemory, Source, image_size, read_image
 from segdistill.data.decoding.masks import check_size, read_labels
 from segdistill.data.decoding.notes import note
@@ -32,6 +37,7 @@ class SavedTable:
             raise UserError(f"dataset 'hf' {INSTALL}") from error
         self.split = split
         files = layout.split(split).tables
+        self.files = files
         self.where = files[0].parent if files[0].is_dir() else files[0]
         try:
             if files[0].is_dir():
@@ -67,6 +73,29 @@ class SavedTable:
         """Return the class of every item."""
         return list(self._rows[self.columns.label][:])
 
+    def origins(self) -> list[Origin]:
+        """Return what identifies each row: its number, the table's files, and the files that the row names."""
+        files = sorted(file for path in self.files for file in (path.rglob("*") if path.is_dir() else [path]))
+        base = str(self.where.parent)
+        table = [origin_of(file, base) for file in files if file.is_file()]
+        digest = hashlib.sha256(json.dumps(table).encode()).hexdigest()
+        columns = (self.columns.image, *((self.columns.label,) if self.columns.classes is None else ()))
+        named = [self._named_files(column) for column in columns]
+        return [
+            [index, digest, *(origin_of(Path(path), base) for path in paths if path)]
+            for index, paths in enumerate(zip(*named, strict=True))
+        ]
+
+    def _named_files(self, column: str) -> list[str | None]:
+        """Return the file of each cell that holds no bytes."""
+        import pyarrow.compute as compute
+
+        cells = self._rows.with_format("arrow")[column]
+        cells = cells if hasattr(cells, "chunks") else cells[:]
+        empty = compute.fill_null(compute.equal(compute.binary_length(compute.struct_field(cells, "bytes")), 0), True)
+        paths = compute.struct_field(cells, "path")
+        return [path if is_empty else None for path, is_empty in zip(paths.to_pylist(), empty.to_pylist(), strict=True)]
+
     def _source(self, index: int, column: str) -> Source:
         cell = self._rows[index][column] or {}
         if cell.get("path") and not cell.get("bytes"):
@@ -91,6 +120,14 @@ class _Rows:
         """Return None, because the image is not a separate file."""
         return None
 
+    def image_size(self, index: int) -> tuple[int, int]:
+        """Return the height and width of an image before scaling, from its header."""
+        return image_size(self.table.image(index))
+
+    def origins(self) -> list[Origin]:
+        """Return the row of each item, with the table's files and the files that the row names."""
+        return self.table.origins()
+
 
 class TableMasks(_Rows, SegmentationDataset):
     """Images and masks of a table."""
@@ -103,12 +140,16 @@ class TableMasks(_Rows, SegmentationDataset):
         *,
         scale: float | None = None,
         native_labels: bool = False,
-        cache: bool = False,
+        cache: Cache = False,
     ) -> None:
         super().__init__(classes, scale=scale, native_labels=native_labels, cache=cache)
         self.table = table
         self.layout = layout
         self._note = partial(note, layout.place)
+
+    def settings(self) -> dict[str, Any]:
+        """Return what else decides the values of the items, in JSON: also how the layout reads masks."""
+        return {**super().settings(), "masks": meaning_of_masks(self.layout)}
 
     def read(self, index: int) -> tuple[Array, Array]:
         """Decode the image and its mask."""
@@ -129,7 +170,9 @@ class TableMasks(_Rows, SegmentationDataset):
 class TableClasses(_Rows, ClassificationDataset):
     """Images and class indices of a table."""
 
-    def __init__(self, table: SavedTable, classes: Classes, *, scale: float | None = None, cache: bool = False) -> None:
+    def __init__(
+        self, table: SavedTable, classes: Classes, *, scale: float | None = None, cache: Cache = False
+    ) -> None:
         super().__init__(classes, scale=scale, cache=cache)
         self.table = table
         self._labels = table.class_indices()

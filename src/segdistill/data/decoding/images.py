@@ -3,41 +3,25 @@
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
-from io import BytesIO
-from pathlib import Path
 from threading import Lock
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 
 from segdistill.data.decoding.depth import bits_per_channel, is_misread, is_stack
+from segdistill.data.decoding.fast_png import decoded_png
+from segdistill.data.decoding.sources import Array, InMemory, Source
 from segdistill.errors import UserError
 from segdistill.system.threads import allowed_cores
 
-Array = NDArray[np.uint8]
+__all__ = ["FORMATS", "Array", "InMemory", "Source", "image_size", "opened", "read_image", "reading_threads"]
 
 _TURNED = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 _limit_lifted = Lock()
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
 """Accepted file formats, independent of the suffix. Some other formats of Pillow run programs (EPS: Ghostscript)."""
-
-
-class InMemory(BytesIO):
-    """An encoded picture in memory; ``name`` identifies it in messages."""
-
-    def __init__(self, data: bytes, name: str) -> None:
-        super().__init__(data)
-        self._name = name
-
-    def __str__(self) -> str:
-        return self._name
-
-
-Source = Path | InMemory
-"""A picture's file, or its bytes."""
 
 
 @contextmanager
@@ -92,6 +76,8 @@ def read_image(path: Source) -> Array:
     Raises:
         UserError: If the file is damaged or has more than 8 bits per channel.
     """
+    if (pixels := decoded_png(path)) is not None:
+        return pixels
     with opened(path) as picture:
         _check_depth(picture, path)
         upright = ImageOps.exif_transpose(picture)

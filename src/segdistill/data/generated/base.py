@@ -35,6 +35,10 @@ class Generated:
         """Return None, because there is no file."""
         return None
 
+    def image_size(self, index: int) -> tuple[int, int]:
+        """Return the height and width of an image before scaling."""
+        return self.size
+
     def _chance(self, index: int) -> np.random.Generator:
         """Return the random generator of an item."""
         return np.random.default_rng((zlib.crc32(self.split.encode()), index))

@@ -1,5 +1,6 @@
 """Generated street scenes: a data set without files, the same on every machine."""
 
+from segdistill.data.caches import Cache
 from segdistill.data.datasets.base import SegmentationDataset
 from segdistill.data.decoding.images import Array
 from segdistill.data.generated.base import Generated
@@ -27,7 +28,7 @@ class Scenes(Generated, SegmentationDataset):
         size: tuple[int, int] = (96, 160),
         scale: float | None = None,
         native_labels: bool = False,
-        cache: bool = False,
+        cache: Cache = False,
     ) -> None:
         super().__init__(SCENES, scale=scale, native_labels=native_labels, cache=cache)
         self._set_up("scenes", LENGTHS, split, length, size)

@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from segdistill.data.caches import Cache
 from segdistill.data.datasets.base import ClassificationDataset
 from segdistill.data.decoding.images import Array
 from segdistill.data.generated.base import Generated
@@ -28,7 +29,7 @@ class Shapes(Generated, ClassificationDataset):
         length: int | None = None,
         size: tuple[int, int] = (32, 32),
         scale: float | None = None,
-        cache: bool = False,
+        cache: Cache = False,
     ) -> None:
         super().__init__(SHAPES, scale=scale, cache=cache)
         self._set_up("shapes", LENGTHS, split, length, size)
