@@ -41,7 +41,8 @@ class TrainingStream(Dataset[tuple[Tensor, Tensor]]):
 
     def __getitem__(self, position: int) -> tuple[Tensor, Tensor]:
         sample = self.dataset[self.index(position)]
-        with _random_state(self.seed, position):
+        # The 1 makes this sequence independent of the permutations, which use SeedSequence((seed, epoch)).
+        with random_state(self.seed, position, 1):
             return self.transform(*sample)
 
 
@@ -75,7 +76,7 @@ def training_loader(
     if batch_size < 1 or batch_size % world_size:
         raise UserError(f"batch size {batch_size} must be a positive multiple of the {world_size} processes")
     batches = _Batches(start, steps, batch_size, rank, world_size)
-    return _loader(stream, batches, workers)
+    return batch_loader(stream, batches, workers)
 
 
 def evaluation_loader(
@@ -101,7 +102,7 @@ def evaluation_loader(
     """
     indices = range(rank, len(dataset), world_size)
     batches = [list(indices[first : first + batch_size]) for first in range(0, len(indices), batch_size)]
-    return _loader(_Transformed(dataset, transform), batches, workers)
+    return batch_loader(_Transformed(dataset, transform), batches, workers)
 
 
 class _Transformed(Dataset[tuple[Tensor, Tensor]]):
@@ -144,9 +145,10 @@ class _Loader(DataLoader[tuple[Tensor, Tensor]]):
             raise UserError(lines[-1].partition(": ")[2]) from error  # "segdistill.errors.UserError: message"
 
 
-def _loader(
+def batch_loader(
     dataset: Dataset[tuple[Tensor, Tensor]], batches: _Batches | list[list[int]], workers: int
 ) -> DataLoader[tuple[Tensor, Tensor]]:
+    """Return a loader of these batches of indices, with at most one worker for each core."""
     return _Loader(
         dataset,
         batch_sampler=batches,
@@ -163,10 +165,9 @@ def _permutation(seed: int, epoch: int, length: int) -> NDArray[np.int64]:
 
 
 @contextmanager
-def _random_state(seed: int, position: int) -> Iterator[None]:
+def random_state(*seed: int) -> Iterator[None]:
     """Seed all global CPU generators that a transform may use, and restore them afterward."""
-    # The 1 makes this sequence independent of the permutations, which use SeedSequence((seed, epoch)).
-    derived = int(np.random.SeedSequence((seed, position, 1)).generate_state(1, np.uint64)[0])
+    derived = int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0])
     python, legacy_numpy = random.getstate(), np.random.get_state()
     with torch.random.fork_rng(devices=[]):
         # torch.manual_seed would also reset the accelerator's generator, which the network's dropout uses.
