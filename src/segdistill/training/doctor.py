@@ -15,6 +15,7 @@ from segdistill.training.console import clock
 from segdistill.training.look import look
 from segdistill.training.optimizer import build_optimizers, step_together
 from segdistill.training.rehearsal import Rehearsal, step_in_a_line, try_networks
+from segdistill.training.replayed import size_line
 from segdistill.training.session import Session
 
 
@@ -37,6 +38,8 @@ def examine(session: Session, console: Console) -> None:
         distiller = session.build_trial()
     console.print(_table(distiller))
     try_networks(session, distiller)
+    if line := size_line(session, distiller):
+        console.print(line, soft_wrap=True)
     stream = session.stream()
     optimizers = build_optimizers(distiller, recipe.train)
     times: list[float] = []
