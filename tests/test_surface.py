@@ -61,7 +61,7 @@ student.model student.options student.weights student.weights_key student.mean s
 student.align_corners teacher.align_corners evaluation.scales evaluation.flip evaluation.window
 evaluation.short_side evaluation.resize_labels evaluation.absent
 teacher.model teacher.options teacher.weights teacher.weights_key teacher.mean teacher.std teacher.members
-teacher.min_miou teacher.train
+teacher.min_miou teacher.train teacher.replay teacher.replay_type teacher.replay_folder
 teacher.train.budget teacher.train.iterations teacher.train.epochs teacher.train.batch_size teacher.train.accumulate
 teacher.train.optimizer teacher.train.learning_rate teacher.train.momentum teacher.train.weight_decay
 teacher.train.schedule teacher.train.power teacher.train.decay teacher.train.decay_at teacher.train.floor
