@@ -16,6 +16,7 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from segdistill.comparison.compare import compare
+from segdistill.comparison.estimate import estimate
 from segdistill.comparison.plan import plan
 from segdistill.errors import Stopped, UserError
 from segdistill.recipes import Recipe
@@ -409,3 +410,20 @@ def test_doctor_states_the_size_and_writes_nothing(
     assert "replay: the answers are recorded in runs/replay/" in said(console)
     examine(Session(tiny("method=cwd", "teacher.replay=3")), console)
     assert f"{shown}, once the teacher is trained" in said(console)
+
+
+def test_a_dry_run_counts_the_teachers_answers_once(
+    teacher: Path, tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Counted, "crops", 0)
+    given = ["teacher.train=null", f"teacher.weights={teacher}", "teacher.replay=3"]
+    planned = plan("quickstart", [*TINY, *given], "kd,cwd", "0,1")
+    estimate(planned, tmp_path / "comparison", console=console)
+    assert said(console).count("replay: 12 images x 3 crops, head 12x8x8, logits 10x8x8, int8: 60.8 kB, to be") == 1
+    assert said(console).count("the teacher answers all crops once, in") == 1
+    assert not list(tmp_path.iterdir())
+    compare(planned, tmp_path / "comparison", console=console)
+    (tmp_path / "comparison/kd-s0/result.json").unlink()
+    estimate(planned, tmp_path / "comparison", console=console)
+    assert said(console).count("replay: the answers are recorded in") == 1
+    assert said(console).count("the teacher answers all crops once, in") == 1

@@ -17,6 +17,8 @@ from segdistill.system.atomic import unwritable
 from segdistill.training.recording import Recorder
 from segdistill.training.session import Session
 
+ALREADY = "replay: the answers are recorded in"
+
 
 def replay_teacher(session: Session, distiller: Distiller, console: Console) -> Answers | None:
     """Record the teacher's answers that are missing, and free the teacher's memory.
@@ -81,7 +83,7 @@ def size_line(session: Session, distiller: Distiller) -> str | None:
     recorded = folder.features()
     missing = {name: shape for name, shape in shapes.items() if name not in recorded}
     if not missing:
-        return f"replay: the answers are recorded in {folder.path}"
+        return f"{ALREADY} {folder.path}"
     folder.check_room(folder.bytes(missing))
     return f"replay: {_described(folder, missing)}, to be recorded once in {folder.path}"
 
