@@ -49,11 +49,11 @@ def examine(session: Session, console: Console) -> None:
         distiller.measures_gradients = not times
         batch = images.to(fabric.device), labels.to(fabric.device)
         with step_in_a_line(session, size), fabric.autocast():
-            asked, part = time.perf_counter(), None
+            asked, answered = time.perf_counter(), None
             if session.crops() is not None:  # the run has recorded the answers before
-                part = distiller.prepare(*batch)
+                answered = distiller.prepare(*batch)
                 began += time.perf_counter() - asked
-            out = distiller(*batch, part)
+            out = distiller(*batch, answered)
         if not times:
             for name, share in out.gradient_shares.items():
                 silent = out.gradients[name] == 0
