@@ -20,6 +20,7 @@ from segdistill.comparison.estimate import estimate
 from segdistill.comparison.plan import plan
 from segdistill.errors import Stopped, UserError
 from segdistill.recipes import Recipe
+from segdistill.replay.crops import ReplayStream
 from segdistill.runs import lock
 from segdistill.training import loop, recording, replayed
 from segdistill.training import train as training
@@ -195,6 +196,15 @@ def test_no_teacher_is_in_memory_during_training(
     assert all(seen[:3])
     assert seen[3:] == [0] * 6
     assert json.loads((tmp_path / "a/result.json").read_text())["teacher"]["params"] > 0  # it was scored for the table
+
+
+def test_each_seed_has_its_order(teacher: Path) -> None:
+    streams = [Session(recipe(teacher, f"seed={seed}")).stream() for seed in (0, 1, 0)]
+    drawn = [
+        [stream.drawn(position) for position in range(36)] for stream in streams if isinstance(stream, ReplayStream)
+    ]
+    assert drawn[0] == drawn[2] != drawn[1]
+    assert sorted(drawn[0]) == sorted(drawn[1])
 
 
 def test_the_student_alone_draws_new_crops(tmp_path: Path, console: Console) -> None:
