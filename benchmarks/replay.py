@@ -2,9 +2,11 @@
 
 A step of the student alone, of each method with the live teacher, and of each method with the replayed one take turns,
 so that a slow moment of the machine meets all of them. A step is the forward pass, the terms, backward and the
-optimizer; the time to read a batch is measured apart. The goal is a step of at most 1.03 times the student's.
+optimizer. The times to read a batch and to decode the answers are shown apart; the step includes decoding. On a CPU all
+times are processor time. The goal is a step of at most 1.03 times the student's.
 
-    python benchmarks/replay.py [RECIPE] [KEY=VALUE ...] [--methods kd,cwd,dist,gskd,aicsd] [--rounds 5] [--error FILE]
+    python benchmarks/replay.py [RECIPE] [KEY=VALUE ...] [--methods kd,cwd,dist,gskd,aicsd] [--rounds 5]
+        [--no-live] [--error FILE]
 
 The teacher has random weights, on which the time does not depend. With --error, the teacher with the weights of that
 file or run folder answers, and the error of both types of records is printed instead of times.
@@ -29,8 +31,8 @@ from segdistill.training.optimizer import build_optimizers, step_together
 from segdistill.training.replayed import record_folder, replay_teacher
 from segdistill.training.session import Session
 
-Step = Callable[[], tuple[float, float]]
-"""Takes a step, and returns the seconds that reading and the step have taken."""
+Step = Callable[[], tuple[float, float, float]]
+"""Takes a step, and returns the seconds that reading, decoding, and the step with decoding have taken."""
 
 
 def main() -> None:
@@ -39,6 +41,7 @@ def main() -> None:
     parser.add_argument("changes", nargs="*")
     parser.add_argument("--methods", default="kd,cwd,dist,gskd,aicsd")
     parser.add_argument("--rounds", type=int, default=5, help="measurements of each step (default: %(default)s)")
+    parser.add_argument("--no-live", action="store_true", help="leave out the steps with the live teacher")
     parser.add_argument("--error", help="weights of the teacher whose answers are compared")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as runs:
@@ -61,25 +64,26 @@ def times(args: argparse.Namespace, runs: Path) -> None:
     for method in methods:
         session = opened(args, runs, f"method={method}")
         if not sides:
-            sides["student"] = step_of(session.variant(alone_recipe(session.recipe)), replays=False, runs=runs)
+            sides["student"] = step_of(session.variant(alone_recipe(session.recipe)), replays=False)
             networks = described(session)
-        sides[f"{method}, live"] = step_of(session, replays=False, runs=runs)
-        sides[f"{method}, replayed"] = step_of(session, replays=True, runs=runs)
-    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in sides}
+        if not args.no_live:
+            sides[f"{method}, live"] = step_of(session, replays=False)
+        sides[f"{method}, replayed"] = step_of(session, replays=True)
+    seconds: dict[str, list[tuple[float, float, float]]] = {name: [] for name in sides}
     for side in sides.values():  # warm up
         side()
     for _ in range(args.rounds):
         for name, side in sides.items():
             seconds[name].append(side())
     print(f"{networks}, {args.rounds} rounds, {torch.get_num_threads()} threads, torch {torch.__version__}")
-    print(f"{'':20}{'read ms':>10}{'step ms':>10}{'least':>10}{'most':>10}{'/ student':>12}")
+    print(f"{'':20}{'read ms':>10}{'decode ms':>11}{'step ms':>10}{'least':>10}{'most':>10}{'/ student':>12}")
     # A ratio of each round, whose median does not depend on a slow moment
-    alone = [step for _, step in seconds["student"]]
-    for name, pairs in seconds.items():
-        reads, steps = zip(*pairs, strict=True)
+    alone = [step for _, _, step in seconds["student"]]
+    for name, measured in seconds.items():
+        reads, decodes, steps = zip(*measured, strict=True)
         ratio = median(step / base for step, base in zip(steps, alone, strict=True))
-        row = (1e3 * value for value in (median(reads), median(steps), min(steps), max(steps)))
-        print(f"{name:20}" + "".join(f"{value:10.1f}" for value in row) + f"{ratio:12.3f}")
+        values = "".join(f"{1e3 * value:10.1f}" for value in (median(steps), min(steps), max(steps)))
+        print(f"{name:20}{1e3 * median(reads):10.1f}{1e3 * median(decodes):11.2f}{values}{ratio:12.3f}")
 
 
 def described(session: Session) -> str:
@@ -94,7 +98,7 @@ def described(session: Session) -> str:
     )
 
 
-def step_of(session: Session, *, replays: bool, runs: Path) -> Step:
+def step_of(session: Session, *, replays: bool) -> Step:
     distiller, fabric, train = session.build_distiller(), session.fabric, session.recipe.train
     answers = replay_teacher(session, distiller, Console(quiet=True)) if replays else None
     optimizers = build_optimizers(distiller, train)
@@ -104,17 +108,19 @@ def step_of(session: Session, *, replays: bool, runs: Path) -> Step:
     )
     batches: Iterator[list[torch.Tensor]] = iter(loader)
 
-    def step() -> tuple[float, float]:
+    def step() -> tuple[float, float, float]:
         began = now(fabric.device)
         read = next(batches)
         ready = now(fabric.device)
         images, labels, *stored = (tensor.to(fabric.device) for tensor in read)
+        features = None if answers is None else answers.decoded(stored)
+        decoded = now(fabric.device)
         with fabric.autocast():
-            part = None if answers is None else distiller.prepare(images, labels, answers.decoded(stored))
+            part = None if features is None else distiller.prepare(images, labels, features)
             out = distiller(images, labels, part)
         out.total.backward()
         step_together(optimizers, None)
-        return ready - began, now(fabric.device) - ready
+        return ready - began, decoded - ready, now(fabric.device) - ready
 
     return step
 
@@ -122,7 +128,8 @@ def step_of(session: Session, *, replays: bool, runs: Path) -> Step:
 def now(device: torch.device) -> float:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-    return time.perf_counter()
+        return time.perf_counter()
+    return time.process_time()
 
 
 @torch.no_grad()
