@@ -209,13 +209,20 @@ class Recording:
         self._waiting.append(image)
 
     def flush(self) -> None:
-        """Write everything to disk, and mark the images that were written as done."""
-        for file in self._opened.values():
-            os.fsync(file.fileno())
-        for image in self._waiting:
-            self._write(_PART, b"\1", image)
-        self._waiting.clear()
-        os.fsync(self._opened[_PART].fileno())
+        """Write everything to disk, and mark the images that were written as done.
+
+        Raises:
+            UserError: The disk is full, or the files cannot be written to.
+        """
+        try:
+            for file in self._opened.values():
+                os.fsync(file.fileno())
+            for image in self._waiting:
+                self._write(_PART, b"\1", image)
+            self._waiting.clear()
+            os.fsync(self._opened[_PART].fileno())
+        except OSError as error:
+            raise unwritable(self.folder.path, error) from error
 
     def close(self) -> None:
         """Close the files."""

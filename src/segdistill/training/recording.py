@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 import torch
 from rich.console import Console
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from segdistill.data.stream import batch_loader
 from segdistill.distillation.probing import read_features
@@ -41,6 +40,7 @@ class Recorder:
     def __init__(self, session: Session, teacher: nn.Module, names: Sequence[str]) -> None:
         self.session, self.teacher = session, teacher
         probe = torch.zeros(1, 3, *session.recipe.data.crop)
+        teacher.eval()
         self._read = read_features(teacher, "teacher", {"replay": tuple(names)}, probe)
         self.shapes = {name: tuple(self._read.shapes[name][1:]) for name in names}
 
@@ -70,8 +70,7 @@ class Recorder:
         fabric, images = self.session.fabric, recording.folder.images
         left = recording.remaining()
         fabric.barrier()  # all processes have read what remains before one of them marks an image as done
-        mine = left[fabric.global_rank :: fabric.world_size]
-        batches = self._batches(mine)
+        answered = self._answered(recording, left[fabric.global_rank :: fabric.world_size])
         done = images - len(left)
         if fabric.global_rank == 0:
             narrator.begin(done, images)
@@ -79,12 +78,10 @@ class Recorder:
         try:
             with deferred_interrupt() as interrupted:
                 for first in range(0, len(left), fabric.world_size):
-                    crops = read_parts(fabric, lambda: [next(batches, None)])
-                    if isinstance(crops, Exception):
+                    outcome = read_parts(fabric, lambda: [next(answered, None)])
+                    if isinstance(outcome, Exception):
                         recording.flush()
-                        raise crops
-                    if crops[0] is not None:
-                        self._write(recording, mine[first // fabric.world_size], crops[0][0][0])
+                        raise outcome
                     stops = on_any(fabric, interrupted())
                     if time.monotonic() - flushed > PAUSE or stops:
                         recording.flush()
@@ -97,14 +94,14 @@ class Recorder:
         finally:
             narrator.close()
 
-    def _batches(self, images: Sequence[int]) -> Iterator[Sequence[Tensor]]:
-        """Yield the crops of one image after the other, (1, K, 3, h, w), and their labels."""
-        crops = self.session.crops()
-        assert crops is not None
-        loader: DataLoader[tuple[Tensor, Tensor]] = batch_loader(
-            crops, [[image] for image in images], self.session.recipe.data.workers
-        )
-        return iter(loader)
+    def _answered(self, recording: Recording, images: Sequence[int]) -> Iterator[int]:
+        """Write the answers to all crops of one image after the other, and yield its index."""
+        all_crops = self.session.crops()
+        assert all_crops is not None
+        loader = batch_loader(all_crops, [[image] for image in images], self.session.recipe.data.workers)
+        for image, (crops, _) in zip(images, loader, strict=True):
+            self._write(recording, image, crops[0])
+            yield image
 
     def _write(self, recording: Recording, image: int, crops: Tensor) -> None:
         """Write the answers to the crops of an image, (K, 3, h, w)."""
