@@ -1,7 +1,11 @@
 """The folder of a record: its files, its sizes, and recordings that were stopped."""
 
+import errno
+import io
 import json
+import os
 import shutil
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -129,6 +133,38 @@ def test_the_disk_is_checked_first(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"the teacher's answers take [\d.]+ GB, and .* has room for"):
         Recording.prepare(folder, LOGITS)
     assert not list((tmp_path / "new").rglob("*.part"))
+
+
+@pytest.mark.parametrize("call", ["write", "flush"])
+def test_a_full_disk_ends_in_one_line_and_can_be_continued(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    folder = RecordFolder(tmp_path, KEY, 3)
+    Recording.prepare(folder, LOGITS)
+
+    def full(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    class Full(io.BytesIO):
+        write = full
+
+    with closing(Recording(folder, LOGITS)) as recording:
+        rows = {"logits": recording.rows["logits"].packed(torch.randn(2, 4, 2, 3))}
+        marks = torch.zeros(2, 3, 4, 4).numpy()
+        recording.write(0, rows, marks)
+        recording.flush()
+        if call == "write":
+            recording._opened["logits"].close()
+            recording._opened["logits"] = Full()
+        else:
+            monkeypatch.setattr(os, "fsync", full)
+        with pytest.raises(UserError, match=r"cannot write .*No space left .*make room and run the same command again"):
+            recording.write(1, rows, marks)
+            recording.flush()
+    monkeypatch.undo()
+    assert Recording.prepare(folder, LOGITS) == LOGITS
+    with closing(Recording(folder, LOGITS)) as recording:
+        assert recording.remaining() == [1, 2]
 
 
 def test_sizes_in_words() -> None:
