@@ -20,6 +20,8 @@ from segdistill.comparison.estimate import estimate
 from segdistill.comparison.plan import plan
 from segdistill.errors import Stopped, UserError
 from segdistill.recipes import Recipe
+from segdistill.recipes.schema import Data, Teacher
+from segdistill.replay import key
 from segdistill.replay.crops import ReplayStream
 from segdistill.runs import lock
 from segdistill.training import loop, recording, replayed
@@ -303,12 +305,26 @@ def test_each_change_of_crops_or_teacher_is_another_record(teacher: Path, change
     assert one.path != other.path
 
 
-@pytest.mark.parametrize("change", ["seed=3", "train.precision=bf16-mixed", "data.workers=1", "method=cwd"])
+SHARED = (
+    "seed=3", "train.precision=bf16-mixed", "method=cwd", "data.workers=1", "data.cache=true",
+    "data.allow_empty_classes=true", "teacher.min_miou=0.01",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("change", SHARED)
 def test_other_changes_share_the_record(teacher: Path, change: str) -> None:
     one, other = (record_folder(Session(recipe(teacher, *more))) for more in ([], [change]))
     assert one is not None
     assert other is not None
     assert one.path == other.path
+
+
+def test_every_key_of_data_and_teacher_is_in_the_record_unless_it_is_listed() -> None:
+    data, network = set(Data.model_fields), set(Teacher.model_fields)
+    assert data - key._NOT_OF_CROPS >= {"crop", "scales", "scale"}
+    assert data > key._NOT_OF_CROPS
+    assert network > key._NOT_OF_NETWORK
+    assert network - key._NOT_OF_NETWORK >= {"model", "options", "mean", "std", "align_corners"}
 
 
 def test_other_weights_are_another_record(teacher: Path, tmp_path: Path) -> None:

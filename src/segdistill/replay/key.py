@@ -17,9 +17,10 @@ FORMAT = 1
 
 Key = dict[str, Any]
 
-_OF_NETWORK = ("model", "options", "mean", "std", "align_corners")
-_OF_CROPS = ("crop", "scales", "scale")
-_OF_GENERATED = ("size", "images")
+# Keys that change no answer, or whose effect is in the weights or the images. All other keys count, new ones too.
+_NOT_OF_NETWORK = {"weights", "weights_key", "members", "train", "min_miou", "replay", "replay_type", "replay_folder"}
+_NOT_OF_CROPS = {"name", "root", "split", "cache", "workers", "allow_empty_classes"}
+_OF_GENERATED = {"size", "images"}
 
 
 def record_key(section: Teacher, weights: str, data: Data, images: SegmentationDataset | ClassificationDataset) -> Key:
@@ -31,15 +32,15 @@ def record_key(section: Teacher, weights: str, data: Data, images: SegmentationD
         data: The recipe's section of the data.
         images: The training images.
     """
-    teachers = {name: each.model_dump(mode="json", include=set(_OF_NETWORK)) for name, each in section.each.items()}
-    used = (*_OF_CROPS, *(() if _files(images) else _OF_GENERATED))
+    teachers = {name: each.model_dump(mode="json", exclude=_NOT_OF_NETWORK) for name, each in section.each.items()}
+    unused = _NOT_OF_CROPS | (_OF_GENERATED if _files(images) else set())
     return {
         "format": FORMAT,
         "teacher": teachers,
         "weights": weights,
         "crops": section.replay,
         "type": section.replay_type,
-        "augmentation": {"task": images.task, **data.model_dump(mode="json", include=set(used))},
+        "augmentation": {"task": images.task, **data.model_dump(mode="json", exclude=unused)},
         "data": data.name,
         "images": images_digest(images, data.root),
     }
