@@ -62,7 +62,7 @@ student.align_corners teacher.align_corners student.freeze teacher.freeze
 evaluation.scales evaluation.flip evaluation.window evaluation.stride
 evaluation.short_side evaluation.resize_labels evaluation.batch_size evaluation.absent
 teacher.model teacher.options teacher.weights teacher.weights_key teacher.mean teacher.std teacher.members
-teacher.min_miou teacher.train
+teacher.min_miou teacher.train teacher.replay teacher.replay_type teacher.replay_folder
 teacher.train.budget teacher.train.iterations teacher.train.epochs teacher.train.batch_size teacher.train.accumulate
 teacher.train.optimizer teacher.train.learning_rate teacher.train.rate_factors teacher.train.momentum
 teacher.train.weight_decay teacher.train.schedule teacher.train.power teacher.train.decay teacher.train.decay_at

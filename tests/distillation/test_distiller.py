@@ -1,7 +1,9 @@
 """The Distiller in anybody's loop: what it trains, what it leaves alone, what it refuses."""
 
 import copy
+import gc
 import pickle
+import weakref
 from collections.abc import Iterator
 from functools import partial
 
@@ -497,6 +499,45 @@ def test_a_loss_that_is_no_scalar_is_named(batch) -> None:
 
 
 # Parts of a step.
+
+
+@pytest.mark.parametrize(
+    ("terms", "names"),
+    [
+        ({}, ()),
+        ({"kd": Term(losses.KD())}, ("logits",)),
+        ({"gskd": Term(losses.GSKD()), "at": Term(losses.AT(), on=("norm", "stem"))}, ("head", "stem")),
+        ({"at": Term(losses.AT(), on="stem", labels="teacher_correct")}, ("logits", "stem")),
+        ({"mine": Term(losses.CrossEntropy(), on="logits", labels="valid")}, ()),
+    ],
+    ids=["none", "logits", "features", "correct", "without a teacher"],
+)
+def test_it_names_the_teachers_features_that_the_terms_read(
+    terms: dict[str, Term], names: tuple[str, ...], batch
+) -> None:
+    joined = distiller(**terms)
+    assert joined.teacher_features == names
+    computed = {name: joined.prepare(*batch).teacher[name] for name in names}
+    torch.manual_seed(1)
+    expected = joined.eval()(*batch).total
+    joined.release_teacher()
+    torch.manual_seed(1)
+    torch.testing.assert_close(joined(*batch, joined.prepare(*batch, computed)).total, expected)
+    if not names:
+        torch.testing.assert_close(joined(*batch).total, expected)
+
+
+def test_a_released_teacher_is_freed_and_its_features_are_asked_for(batch) -> None:
+    joined = distiller(kd=Term(losses.KD()))
+    teacher = weakref.ref(joined.teacher)
+    joined.release_teacher()
+    gc.collect()
+    assert joined.teacher is None
+    assert teacher() is None
+    joined.train().to(torch.float64).float()
+    for call in (joined, joined.prepare):
+        with pytest.raises(UserError, match=r"the teacher was released; give its features: distiller.prepare"):
+            call(*batch)
 
 
 def in_parts(joined: Distiller, images: Tensor, labels: Tensor, sizes: list[int]) -> dict[str, Tensor]:

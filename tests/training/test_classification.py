@@ -12,6 +12,7 @@ from rich.console import Console
 from segdistill.errors import UserError
 from segdistill.evaluation.scoring import Score
 from segdistill.recipes import Recipe, load
+from segdistill.training import train
 from segdistill.training.run import distill
 from tests.tiny import said
 
@@ -51,6 +52,25 @@ def test_a_run_from_teacher_to_table(tmp_path: Path, console: Console) -> None:
     assert terms["gskd"] > 0, "random positions of the last map"
     alone = json.loads((tmp_path / "run/alone/result.json").read_text())
     assert alone["method"] == "none"
+
+
+def test_a_replayed_teacher_answers_as_the_live_one(
+    tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = recipe(
+        "method=kd", "baseline=false", "teacher.replay=2", "teacher.replay_type=float16", "train.log_every=1"
+    )
+    distill(given, tmp_path / "a/replayed", console=console)
+    assert "24 images x 2 crops, logits 6, float16" in said(console)
+    monkeypatch.setattr(train, "replay_teacher", lambda *arguments: None)
+    distill(given, tmp_path / "b/live", console=console)
+    replayed, live = (
+        [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        for folder in (tmp_path / "a/replayed", tmp_path / "b/live")
+    )
+    for one, other in zip(replayed, live, strict=True):
+        if one["split"] == "train":
+            assert one["kd"] == pytest.approx(other["kd"], rel=1e-2, abs=1e-4)
 
 
 def test_imagenets_layout_and_a_class_called_255(tmp_path: Path, console: Console) -> None:

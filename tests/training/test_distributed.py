@@ -11,16 +11,17 @@ import torch
 from tests.tiny import TINY
 
 
-def test_two_processes_train_what_one_trains(tmp_path: Path) -> None:
+@pytest.mark.parametrize("replay", [[], ["teacher.replay=3"]], ids=["live", "replayed"])
+def test_two_processes_train_what_one_trains(tmp_path: Path, replay: list[str]) -> None:
     # Without batch norm, and with means over pixels, the gradient of a batch is that of its halves, each with its share
     # of the pixels that are not void; DDP must then give the same student, and every image must be seen once.
     terms = ("method=kd", "terms.kd.labels=teacher_correct")
-    changes = [*TINY, *terms, "baseline=false", "student.model=tests.networks:plain"]
+    changes = [*TINY, *terms, "baseline=false", "student.model=tests.networks:plain", *replay]
     students, logged = {}, {}
     for devices in (1, 2):
-        folder = tmp_path / str(devices)
+        folder = tmp_path / str(devices) / "run"
         command = [sys.executable, "-m", "segdistill", "distill", "quickstart", *changes, f"train.devices={devices}"]
-        teacher = [] if devices == 1 else ["teacher.train=null", f"teacher.weights={tmp_path}/1/teacher"]
+        teacher = [] if devices == 1 else ["teacher.train=null", f"teacher.weights={tmp_path}/1/run/teacher"]
         done = subprocess.run(
             [*command, *teacher, "--run-dir", str(folder)],
             capture_output=True,
@@ -33,7 +34,9 @@ def test_two_processes_train_what_one_trains(tmp_path: Path) -> None:
         students[devices] = torch.load(folder / "checkpoints/last.pt", weights_only=True)["distiller"]
         lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
         logged[devices] = [line for line in lines if line.pop("split") == "train"]
+    # Each process has recorded half of the images, in passes of other sizes, whose rounding may change a code by 1.
+    relative = 1e-3 if replay else 1e-4
     for one, two in zip(logged[1], logged[2], strict=True):
-        assert two == pytest.approx(one, rel=1e-4)  # the values of the whole batch
+        assert two == pytest.approx(one, rel=relative)  # the values of the whole batch
     for name, value in students[1].items():
-        torch.testing.assert_close(students[2][name], value, rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(students[2][name], value, rtol=relative, atol=relative / 100)

@@ -56,7 +56,7 @@ def compare(plan: Plan, folder: Path, *, console: Console, layout: Layout | None
     """
     lock.check_free(folder)
     board = Scoreboard(folder, plan)
-    session = open_session(board.shared, layout)
+    session = open_session(board.shared, layout, folder.parent)
     waiting = unfinished(plan, folder)
     if waiting:
         _print(console, f"{len(waiting)} of {len(plan.runs)} runs to do in {folder}, seed by seed")
@@ -84,14 +84,15 @@ def compare(plan: Plan, folder: Path, *, console: Console, layout: Layout | None
     return summary
 
 
-def open_session(recipe: Recipe, layout: Layout | None = None) -> Session:
+def open_session(recipe: Recipe, layout: Layout | None = None, runs: Path = Path("runs")) -> Session:
     """Open a session for all runs of a comparison or sweep. They share the data, and this recipe's teacher.
 
     Args:
         recipe: The recipe with the teacher.
         layout: The data set's files, if they are already scanned.
+        runs: The folder that holds the folder of the comparison or sweep.
     """
-    session = Session(recipe, layout)
+    session = Session(recipe, layout, runs)
     if recipe.teacher is not None:
         session.use_teacher(recipe.teacher)
     return session

@@ -23,6 +23,7 @@ from segdistill.runs import checkpoint
 from segdistill.training.console import clock, quiet
 from segdistill.training.optimizer import build_optimizers, step_together
 from segdistill.training.rehearsal import rehearse
+from segdistill.training.replayed import ALREADY, size_line
 from segdistill.training.session import Session
 from segdistill.training.teacher_runs import check_teacher, teacher_runs
 
@@ -38,12 +39,16 @@ class Cost:
         image: Scoring the student on one image of the validation set.
         teacher_image: Scoring the teacher on one image; 0 without a teacher.
         first_stage: The whole first stage, in which parts of losses learn before the student.
+        recording: The teacher's answers to all crops, if it is replayed: once for all runs, and no part of a step.
+        replay: The line on the record of the answers; None if the teacher is not replayed.
     """
 
     step: float
     image: float
     teacher_image: float
     first_stage: float = 0.0
+    recording: float = 0.0
+    replay: str | None = None
 
     def seconds(self, train: Train, done: int, val: int, final: int) -> float:
         """Return the seconds that a run takes after its first ``done`` steps.
@@ -68,7 +73,7 @@ def estimate(plan: Plan, folder: Path, *, console: Console, layout: Layout | Non
         UserError: If a step would fail, or the folder holds something else.
     """
     board = Scoreboard(folder, plan)
-    session = open_session(board.shared, layout)
+    session = open_session(board.shared, layout, folder.parent)
     waiting = {run.folder for run in unfinished(plan, folder)}
     for run in plan.runs:
         check_teacher(run.recipe)
@@ -97,6 +102,12 @@ def estimate(plan: Plan, folder: Path, *, console: Console, layout: Layout | Non
         left = recipe.train.iterations - done
         table.add_row(name, f"at step {done}" if done else "not started", str(left), f"{cost.step:.3f}", clock(seconds))
     console.print(table)
+    # The last method, because its line has the features of all methods.
+    if replayed := next((cost for cost in reversed(costs.values()) if cost.replay), None):
+        console.print(replayed.replay, soft_wrap=True)
+        if ALREADY not in str(replayed.replay):
+            total += replayed.recording
+            console.print(f"the teacher answers all crops once, in {clock(replayed.recording)}", soft_wrap=True)
     console.print(f"{len(waiting)} of {len(todo)} runs to do, {total / 3600:.2f} hours; nothing was written")
 
 
@@ -115,10 +126,18 @@ def measure(session: Session) -> Cost:
     parts = recipe.train.accumulate
     batch = recipe.train.batch_size // parts // fabric.world_size
     loader = training_loader(session.stream(), batch, steps=STEPS * parts, workers=recipe.data.workers)
+    crops, answers = session.crops(), []
     seconds, began = [], _now(fabric)
     for number, (images, labels) in enumerate(loader, start=1):
+        images, labels = images.to(fabric.device), labels.to(fabric.device)
         with fabric.autocast():
-            out = distiller(images.to(fabric.device), labels.to(fabric.device))
+            part = None
+            if crops is not None:  # the answers are recorded before the first step
+                asked = _now(fabric)
+                part = distiller.prepare(images, labels)
+                answers.append(_now(fabric) - asked)
+                began += answers[-1]
+            out = distiller(images, labels, part)
         out.total.backward()
         if number % parts == 0:
             step_together(optimizers, None)
@@ -131,6 +150,8 @@ def measure(session: Session) -> Cost:
         if teacher is None
         else _image_seconds(teacher, val_set, fabric, recipe.data, recipe.evaluation),
         first_stage=_first_stage_seconds(distiller, images, labels, fabric) * recipe.train.iterations,
+        recording=0.0 if crops is None else median(answers[1:]) / batch * len(crops) * crops.count,
+        replay=size_line(session, distiller),
     )
 
 

@@ -53,7 +53,7 @@ def sweep(search: Search, folder: Path, *, trials: int, console: Console, layout
     optuna = _optuna()
     lock.check_free(folder)
     problems = _open(search, folder)
-    session = open_session(search.base, layout)
+    session = open_session(search.base, layout, folder.parent)
     check_teacher(search.base)
     rehearse_first(session.variant(search.ends[0]), console)
     look_at_data(session, console)

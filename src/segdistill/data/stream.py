@@ -43,7 +43,8 @@ class TrainingStream(Dataset[tuple[Tensor, Tensor]]):
 
     def __getitem__(self, position: int) -> tuple[Tensor, Tensor]:
         sample = self.dataset[self.index(position)]
-        with _random_state(self.seed, position):
+        # The 1 makes this sequence independent of the permutations, which use SeedSequence((seed, epoch)).
+        with random_state(self.seed, position, 1):
             return self.transform(*sample)
 
 
@@ -77,7 +78,7 @@ def training_loader(
     if batch_size < 1 or batch_size % world_size:
         raise UserError(f"batch size {batch_size} must be a positive multiple of the {world_size} processes")
     batches = _Batches(start, steps, batch_size, rank, world_size)
-    return _loader(stream, batches, workers)
+    return batch_loader(stream, batches, workers)
 
 
 def evaluation_loader(
@@ -106,7 +107,7 @@ def evaluation_loader(
     """
     indices = range(rank, len(dataset), world_size)
     batches = [list(indices[first : first + batch_size]) for first in range(0, len(indices), batch_size)]
-    return _loader(_Transformed(dataset, transform), batches, workers, partial(_of_one_size, pixels=pixels))
+    return batch_loader(_Transformed(dataset, transform), batches, workers, partial(_of_one_size, pixels=pixels))
 
 
 def _of_one_size(samples: list[tuple[Tensor, Tensor]], pixels: int | None) -> list[tuple[Tensor, Tensor]]:
@@ -169,12 +170,13 @@ class _Loader(DataLoader[tuple[Tensor, Tensor]]):
             raise UserError(lines[-1].partition(": ")[2]) from error  # "segdistill.errors.UserError: message"
 
 
-def _loader(
+def batch_loader(
     dataset: Dataset[tuple[Tensor, Tensor]],
     batches: _Batches | list[list[int]],
     workers: int,
     collate: Collate | None = None,
 ) -> DataLoader[tuple[Tensor, Tensor]]:
+    """Return a loader of these batches of indices, with at most one worker for each core."""
     # Other processes cannot use the memory of the device.
     is_held = getattr(getattr(dataset, "dataset", None), "device", None) is not None
     return _Loader(
@@ -194,10 +196,9 @@ def _permutation(seed: int, epoch: int, length: int) -> NDArray[np.int64]:
 
 
 @contextmanager
-def _random_state(seed: int, position: int) -> Iterator[None]:
+def random_state(*seed: int) -> Iterator[None]:
     """Seed all global CPU generators that a transform may use, and restore them afterward."""
-    # The 1 makes this sequence independent of the permutations, which use SeedSequence((seed, epoch)).
-    derived = int(np.random.SeedSequence((seed, position, 1)).generate_state(1, np.uint64)[0])
+    derived = int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0])
     python, legacy_numpy = random.getstate(), np.random.get_state()
     with torch.random.fork_rng(devices=[]):
         # torch.manual_seed would also reset the accelerator's generator, which the network's dropout uses.

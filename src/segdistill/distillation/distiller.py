@@ -1,6 +1,6 @@
 """The Distiller: student, teacher and terms in one module that any training loop can call."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Self
 
 import torch
@@ -92,7 +92,7 @@ class Distiller(nn.Module):
         given = resolve_terms(terms, student, teacher, ignore_index=ignore_index, probe=probe)
         self.student = student
         # In a tuple, so that nn.Module does not register it: the teacher is neither trained nor saved.
-        self._teacher = () if teacher is None else (teacher.eval().requires_grad_(False),)
+        self._teacher: tuple[nn.Module, ...] = () if teacher is None else (teacher.eval().requires_grad_(False),)
         self.ignore_index = ignore_index
         self.progress = 0.0
         self.measures_gradients = False
@@ -110,6 +110,7 @@ class Distiller(nn.Module):
         self._read_student = read_features(student, "student", students, probe)
         teachers = {name: term.features.teacher for name, term in given.items() if term.needs_teacher}
         self._read_teacher = None if teacher is None else read_features(teacher, "teacher", teachers, probe)
+        self._teacher_names = _names(given.values())
         aligns = aligns_corners(unwrap(student))
         task = task or Term(losses.CrossEntropy(ignore_index=ignore_index, align_corners=aligns)).as_task()
         if "aux" in self._read_student.shapes:
@@ -200,7 +201,7 @@ class Distiller(nn.Module):
         objectives = [part.share * at_least_float32(value) for value in inner.values()]
         return DistillerOutput(torch.stack([*weighted, *objectives]).sum(), values, weights, gradients, inner)
 
-    def prepare(self, images: Tensor, labels: Tensor) -> Part:
+    def prepare(self, images: Tensor, labels: Tensor, teacher: Mapping[str, Tensor] | None = None) -> Part:
         """Return the teacher's features and the labels of a batch that is one part of a step.
 
         Parts of a batch, one after the other or in several processes, give the gradient of the whole batch if each is
@@ -213,10 +214,28 @@ class Distiller(nn.Module):
 
         Args:
             images, labels: As for :meth:`forward`.
+            teacher: The features of :attr:`teacher_features` that the teacher has computed for these images before, by
+                name. The teacher then does not run.
+
+        Raises:
+            UserError: The teacher was released, and its features are not given.
         """
-        teacher = self._teacher_features(images)
+        if teacher is None:
+            teacher = self._teacher_features(images)
         forms = {term.labels for _, term in self._named_terms()}
         return Part(teacher, label_forms(labels, teacher, forms, self.ignore_index))
+
+    @property
+    def teacher_features(self) -> tuple[str, ...]:
+        """The names of the teacher's features that the terms read, sorted."""
+        return self._teacher_names
+
+    def release_teacher(self) -> None:
+        """Forget the teacher, so that its memory is freed. Each part then needs the teacher's features.
+
+        See :meth:`prepare`.
+        """
+        self._teacher, self._read_teacher = (), None
 
     def share_out(self, parts: Sequence[Part]) -> None:
         """Set the weight of each part of a step. With several processes, call it in all of them.
@@ -280,6 +299,8 @@ class Distiller(nn.Module):
 
     def _teacher_features(self, images: Tensor) -> dict[str, Tensor]:
         if self.teacher is None or self._read_teacher is None:
+            if self._teacher_names:
+                raise UserError("the teacher was released; give its features: distiller.prepare(..., teacher=FEATURES)")
             return {}
         if self.teacher.training:  # the caller has called its train()
             self.teacher.eval()
@@ -341,6 +362,14 @@ def _is_frozen(module: nn.Module) -> bool:
     """Return True if the module has parameters and none of them learns."""
     learns = [parameter.requires_grad for parameter in module.parameters()]
     return bool(learns) and not any(learns)
+
+
+def _names(terms: Iterable[Term]) -> tuple[str, ...]:
+    names: set[str] = set()
+    for term in terms:
+        names |= set(term.features.teacher if term.needs_teacher else ())
+        names |= {"logits"} if term.labels == "teacher_correct" else set()
+    return tuple(sorted(names))
 
 
 def _check_term(name: str, term: Term, teacher: nn.Module | None, ignore_index: int) -> None:

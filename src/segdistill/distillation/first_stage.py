@@ -43,13 +43,14 @@ class FirstStage:
         """The number of steps of the stage, as a share of the number of the student's steps."""
         return max(loss.first_stage for loss in self._losses().values())
 
-    def objective(self, images: Tensor, labels: Tensor) -> Tensor:
+    def objective(self, images: Tensor, labels: Tensor, part: Part | None = None) -> Tensor:
         """Return the scalar to minimize. The student does not run.
 
         Args:
-            images, labels: As for a step of the Distiller.
+            images, labels, part: As for a step of the Distiller.
         """
-        part = self._prepare(images, labels)
+        if part is None:
+            part = self._prepare(images, labels)
         objectives = []
         for name, term in self._terms.items():
             with named(name):

@@ -201,6 +201,17 @@ class Teacher(Network):
         "trained with a budget below 1 need not reach it",
     )
     train: Train | None = Field(None, description="train the teacher first; keys left out are taken from the student")
+    replay: PositiveInt | None = Field(
+        None,
+        description="number of crops of each training image that the teacher answers once; the training draws from "
+        "these crops and answers, without the teacher; null: the teacher runs in every step",
+    )
+    replay_type: Literal["int8", "float16"] = Field(
+        "int8", description="type of the recorded answers, which have a scale for each map"
+    )
+    replay_folder: str | None = Field(
+        None, description="folder of the recorded answers; null: the folder replay next to the run's folder"
+    )
 
     @model_validator(mode="after")
     def _one_or_several(self) -> "Teacher":
@@ -213,6 +224,8 @@ class Teacher(Network):
             raise ValueError(f"a member's name becomes a folder, got '{bad[0]}'; leave out '/', '\\' and a leading '.'")
         if any(member.members or member.min_miou for member in self.members.values()):
             raise ValueError("a member takes no members and no min_miou; teacher.min_miou is for all members together")
+        if any(member.replay for member in self.members.values()):
+            raise ValueError("a member takes no replay; teacher.replay is for all members together")
         return self
 
     @property

@@ -20,10 +20,11 @@ from segdistill.system.processes import is_first_process
 # Files of a run that was killed before it wrote its recipe: claim() writes recipe.yaml last.
 UNFINISHED = {"environment.json", "environment.json.tmp", "recipe.yaml.tmp", lock.FILE}
 
-# Keys that do not change the run: description, experiment, the teacher's least score, the interval of checkpoints, how
-# images are read. Resizing on a GPU (cache=device) rounds differently.
+# Keys that do not change the run: description, experiment, the teacher's least score, the folder of its answers, the
+# interval of checkpoints, how images are read. Resizing on a GPU (cache=device) rounds differently.
 NO_MATTER = re.compile(
-    r"(recipe\.)?(description|experiment|teacher\.min_miou|(teacher\.(members\..+\.)?)?train\.save_every"
+    r"(recipe\.)?(description|experiment|teacher\.(min_miou|replay_folder)"
+    r"|(teacher\.(members\..+\.)?)?train\.save_every"
     r"|data\.(workers|cache_folder)|data\.cache(?!.*device)): "
 )
 

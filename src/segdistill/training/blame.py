@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from segdistill.distillation.distiller import Distiller
 from segdistill.distillation.gradients import gradient_norms
+from segdistill.distillation.parts import Part
 from segdistill.evaluation.finite import are_finite
 from segdistill.outputs import DistillerOutput
 from segdistill.training.interrupt import on_any
@@ -28,18 +29,20 @@ def blame(
     step: int,
     scaled: bool,
     seed: Callable[[], None] = lambda: None,
+    part: Callable[..., Part | None] = lambda *batch: None,
 ) -> tuple[str, str] | None:
     """Return the first term with a value or gradient that is not finite. Call it between backward and optimizer step.
 
     Args:
         distiller: The Distiller with the gradients of the step.
         out: The output of the step.
-        batches: The images and labels of the step, part by part.
+        batches: The images and labels of the step, part by part, and what is stored of the teacher's features.
         fabric: The engine.
         step: The number of the step, for the message.
         scaled: True if the gradients are scaled for float16. They are then not checked: the scaler skips the step if
             they are not finite.
         seed: Resets the random state to that of the step, so that the step can be repeated.
+        part: Returns the part of a batch, if the teacher's features are stored.
 
     Returns:
         The term's name, or the placeholder NAME if no single term is the cause, and a message; None if everything is
@@ -51,7 +54,7 @@ def blame(
     if forward := blame_forward(out, fabric):
         return forward[0], f"{forward[1]} at step {step} (forward pass)"
     seed()
-    name, problem = blame_backward(distiller, batches, fabric)
+    name, problem = blame_backward(distiller, batches, fabric, part)
     return name, f"{problem} at step {step} (backward pass)"
 
 
@@ -70,11 +73,17 @@ def blame_forward(out: DistillerOutput, fabric: Fabric) -> tuple[str, str] | Non
     return None
 
 
-def blame_backward(distiller: Distiller, batches: Sequence[Sequence[Tensor]], fabric: Fabric) -> tuple[str, str]:
+def blame_backward(
+    distiller: Distiller,
+    batches: Sequence[Sequence[Tensor]],
+    fabric: Fabric,
+    part: Callable[..., Part | None] = lambda *batch: None,
+) -> tuple[str, str]:
     """Return the first term with a gradient that is not finite, and a message. The step is repeated term by term."""
-    for images, labels in batches:
+    for batch in batches:
+        images, labels, *stored = (tensor.to(fabric.device) for tensor in batch)
         with fabric.autocast():
-            out = distiller(images.to(fabric.device), labels.to(fabric.device))
+            out = distiller(images, labels, part(images, labels, *stored))
         for name, norm in gradient_norms(out.terms, distiller.student.parameters()).items():
             if not math.isfinite(norm):
                 return name, f"the gradient of term '{name}' is not finite"

@@ -15,6 +15,7 @@ from segdistill.training.console import clock
 from segdistill.training.look import look
 from segdistill.training.optimizer import build_optimizers, step_together
 from segdistill.training.rehearsal import Rehearsal, step_in_a_line, try_networks
+from segdistill.training.replayed import size_line
 from segdistill.training.session import Session
 
 
@@ -38,6 +39,8 @@ def examine(session: Session, console: Console) -> None:
         distiller = session.build_trial()
     console.print(_table(distiller))
     try_networks(session, distiller)
+    if line := size_line(session, distiller):
+        console.print(line, soft_wrap=True)
     stream = session.stream()
     optimizers = build_optimizers(distiller, recipe.train)
     times: list[float] = []
@@ -45,8 +48,13 @@ def examine(session: Session, console: Console) -> None:
     began = time.perf_counter()
     for images, labels in loader:
         distiller.measures_gradients = not times
+        batch = images.to(fabric.device), labels.to(fabric.device)
         with step_in_a_line(session, size), fabric.autocast():
-            out = distiller(images.to(fabric.device), labels.to(fabric.device))
+            asked, answered = time.perf_counter(), None
+            if session.crops() is not None:  # the run has recorded the answers before
+                answered = distiller.prepare(*batch)
+                began += time.perf_counter() - asked
+            out = distiller(*batch, answered)
         if not times:
             for name, share in out.gradient_shares.items():
                 silent = out.gradients[name] == 0

@@ -11,6 +11,7 @@ from lightning_fabric import Fabric
 
 from segdistill.distillation.distiller import Distiller
 from segdistill.distillation.first_stage import FirstStage
+from segdistill.distillation.parts import Part
 from segdistill.errors import Stopped, UserError
 from segdistill.evaluation.finite import are_finite
 from segdistill.runs import checkpoint
@@ -33,6 +34,7 @@ class FirstStageTraining:
         fabric: The engine.
         distiller: The Distiller, not yet wrapped for several processes.
         stage: The first stage of the Distiller.
+        prepare: Returns the teacher's features and the labels of a batch; see :meth:`segdistill.Distiller.prepare`.
         batches: Returns the run's batches from a step on. The stage sees the images of the student's first steps.
         steps: Number of steps of the stage.
         seed: The run's seed.
@@ -46,6 +48,7 @@ class FirstStageTraining:
     fabric: Fabric
     distiller: Distiller
     stage: FirstStage
+    prepare: Callable[..., Part]
     batches: Callable[[int], Iterator[Any]]
     steps: int
     seed: int
@@ -105,9 +108,9 @@ class FirstStageTraining:
         self.stage.set_learning_rates(optimizers, step / self.steps)
         objective = torch.zeros((), device=self.fabric.device)
         for part in parts:
-            images, labels = (tensor.to(self.fabric.device, non_blocking=True) for tensor in part)
+            images, labels, *stored = (tensor.to(self.fabric.device, non_blocking=True) for tensor in part)
             with self.fabric.autocast():
-                value = self.stage.objective(images, labels) / len(parts)
+                value = self.stage.objective(images, labels, self.prepare(images, labels, *stored)) / len(parts)
             torch.autograd.backward(value)
             objective += value.detach()
         self._check_finite(objective, step + 1)

@@ -22,6 +22,7 @@ from segdistill.evaluation.finite import not_finite
 from segdistill.evaluation.scoring import Score
 from segdistill.outputs import DistillerOutput
 from segdistill.recipes.schema import Train
+from segdistill.replay.answers import Answers
 from segdistill.runs import checkpoint
 from segdistill.runs.inputs import Inputs
 from segdistill.runs.records import Metrics
@@ -64,6 +65,7 @@ class Training:
         narrator: Shows the progress.
         workers: Number of loader processes; 0 loads in this process.
         inputs: The record of data and weights that the checkpoints store.
+        answers: The recorded answers of the teacher, which the stream then yields too; None if the teacher runs.
     """
 
     fabric: Fabric
@@ -77,6 +79,7 @@ class Training:
     narrator: Narrator
     workers: int = 0
     inputs: Inputs = field(default_factory=dict)
+    answers: Answers | None = None
 
     @property
     def kept(self) -> Checkpoints:
@@ -173,6 +176,7 @@ class Training:
             fabric=self.fabric,
             distiller=self.distiller,
             stage=stage,
+            prepare=self._part,
             batches=self._first_stage_batches,
             steps=math.ceil(stage.share * self.train.iterations),
             seed=self.seed,
@@ -222,7 +226,7 @@ class Training:
         parts = self._parts(todo)
         outs: list[DistillerOutput] = []
         while todo:  # pop each part, so that its memory is freed
-            (images, labels), part = todo.pop(0), parts.pop(0)
+            (images, labels, *_), part = todo.pop(0), parts.pop(0)
             self.distiller.measures_gradients = not todo and (step == 0 or bool(progress.silent))
             with self.fabric.no_backward_sync(module, enabled=bool(todo)):
                 out: DistillerOutput = module(images, labels, part)
@@ -240,12 +244,19 @@ class Training:
 
     def _parts(self, batches: Sequence[Sequence[torch.Tensor]]) -> list[Part | None]:
         """Return the parts of a step with their weights; None for a step of one part, which needs no weight."""
-        if len(batches) == self.fabric.world_size == 1:
+        is_whole = len(batches) == self.fabric.world_size == 1
+        if is_whole and self.answers is None:
             return [None]
         with self.fabric.autocast():
-            parts = [self.distiller.prepare(images, labels) for images, labels in batches]
-            self.distiller.share_out(parts)
+            parts = [self._part(*batch) for batch in batches]
+            if not is_whole:
+                self.distiller.share_out(parts)
         return [*parts]
+
+    def _part(self, images: torch.Tensor, labels: torch.Tensor, *stored: torch.Tensor) -> Part:
+        """Return the part of a batch, with the stored answers of the teacher if there are any."""
+        teacher = None if self.answers is None else self.answers.decoded(stored)
+        return self.distiller.prepare(images, labels, teacher)
 
     def _check_gradients(self, out: DistillerOutput, progress: Progress, metrics: Metrics | None) -> None:
         """Log each term's share of the gradient at the student. Raise a UserError for a term that sends none."""
@@ -273,6 +284,7 @@ class Training:
             step=step,
             scaled=self._scaler is not None,
             seed=lambda: seed_step(self.seed, step - 1, self.fabric.global_rank),
+            part=lambda *batch: None if self.answers is None else self._part(*batch),
         )
         if wrong is not None:
             name, problem = wrong

@@ -46,7 +46,7 @@ def distill(
     """
     lock.check_free(folder)
     run_folder = RunFolder(folder, recipe, must_exist=must_exist, accepts_changes=must_exist)
-    session = Session(recipe, layout)
+    session = Session(recipe, layout, folder.parent)
     trains_alone = recipe.baseline and recipe.distils
     is_finished = run_folder.result is not None and (not trains_alone or (folder / "alone" / "result.json").exists())
     if is_finished and run_folder.changes:

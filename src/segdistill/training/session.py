@@ -4,6 +4,7 @@ import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,6 +21,8 @@ from segdistill.evaluation.finite import check_loaded
 from segdistill.evaluation.scoring import ImageSet, Score, evaluate
 from segdistill.recipes import Recipe
 from segdistill.recipes.schema import Data, Teacher, Train
+from segdistill.replay.answers import Answers
+from segdistill.replay.crops import Crops, ReplayStream
 from segdistill.training.build import build_network, build_teacher, freeze, training_augmentation
 from segdistill.training.engine import has_several_gpus, launch
 from segdistill.training.teacher import LoadedTeacher
@@ -36,10 +39,12 @@ class Session:
     Args:
         recipe: The recipe to open.
         layout: The data set's files, if they are already scanned.
+        runs: The folder that holds the folder of the run, or of the comparison or sweep.
     """
 
-    def __init__(self, recipe: Recipe, layout: Layout | None = None) -> None:
+    def __init__(self, recipe: Recipe, layout: Layout | None = None, runs: Path = Path("runs")) -> None:
         self.recipe = recipe
+        self.runs = runs
         self._shared = _Shared()
         self._data = _OpenedData(recipe.data, layout)
 
@@ -104,10 +109,28 @@ class Session:
             if line := described(self.dataset(split), split, self.fabric.device):
                 emit(line)
 
-    def stream(self) -> TrainingStream:
-        """Return the augmented training images by position in the run."""
-        dataset = self.dataset("train")
-        return TrainingStream(dataset, training_augmentation(self.recipe.data, dataset.task), self.recipe.seed)
+    def stream(self, answers: Answers | None = None) -> TrainingStream:
+        """Return the augmented training images by position in the run.
+
+        Args:
+            answers: The recorded answers of the teacher, which the items then hold too.
+        """
+        dataset, seed = self.dataset("train"), self.recipe.seed
+        if (crops := self.crops()) is not None:
+            return ReplayStream(crops, seed, answers)
+        return TrainingStream(dataset, training_augmentation(self.recipe.data, dataset.task), seed)
+
+    def crops(self) -> Crops | None:
+        """Return the crops that the training draws from; None if each crop is a new one."""
+        section, dataset = self.teacher_section, self.dataset("train")
+        if section is None or section.replay is None:
+            return None
+        return Crops(dataset, training_augmentation(self.recipe.data, dataset.task), section.replay)
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """The teacher's features to record: its logits, and what the terms of all variants built so far read."""
+        return tuple(sorted({"logits", *self._shared.asked}))
 
     def class_pixels(self) -> dict[str, int]:
         """Return the number of pixels of each class in the training labels; for classification, of images."""
@@ -135,10 +158,15 @@ class Session:
             return None
         key = _key(section) + self.recipe.evaluation.model_dump_json() + str(self.fabric.device)
         if key not in self._data.teachers:
-            network = self.fabric.to_device(build_teacher(section, self.dataset("train").classes))
-            check_loaded(network, "the teacher's")
+            fabric, classes = self.fabric, self.dataset("train").classes
+
+            def load() -> nn.Module:
+                network = fabric.to_device(build_teacher(section, classes))
+                check_loaded(network, "the teacher's")
+                return network
+
             self._data.teachers[key] = LoadedTeacher(
-                section, network, self.dataset, self.fabric, self.recipe.data, self.recipe.evaluation
+                section, load, self.dataset, self.fabric, self.recipe.data, self.recipe.evaluation
             )
         return self._data.teachers[key]
 
@@ -177,6 +205,7 @@ class Session:
         terms = build_terms(self.recipe.term_settings, pair)
         distiller = Distiller(student, frozen, terms, probe=probe, ignore_index=void).to(self.fabric.device)
         self._synchronized(distiller.terms)
+        self._shared.asked.update(distiller.teacher_features)
         return distiller
 
     def _synchronized(self, module: nn.Module) -> nn.Module:
@@ -199,6 +228,7 @@ class _Shared:
 
     engines: dict[str, "_Engine"] = field(default_factory=dict)
     teacher: Teacher | None = None
+    asked: set[str] = field(default_factory=set)
 
 
 @dataclass

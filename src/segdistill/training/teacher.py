@@ -12,7 +12,9 @@ from segdistill.errors import UserError
 from segdistill.evaluation.scoring import ImageSet, Score, evaluate
 from segdistill.recipes import load
 from segdistill.recipes.schema import Data, Evaluation, Teacher
+from segdistill.replay.key import network_digest
 from segdistill.runs.metric import MORE, metric_of, read_result
+from segdistill.training.console import quiet
 from segdistill.training.score_record import COSTS, score_record
 
 
@@ -22,7 +24,7 @@ class LoadedTeacher:
 
     Attributes:
         section: The recipe's section of the teacher.
-        network: The network, on the engine's device.
+        build: Builds the network with its weights, on the engine's device.
         dataset: Returns a split of the data set by name.
         fabric: The engine.
         data: The recipe's section of the data.
@@ -30,13 +32,37 @@ class LoadedTeacher:
     """
 
     section: Teacher
-    network: nn.Module
+    build: Callable[[], nn.Module]
     dataset: Callable[[str], ImageSet]
     fabric: Fabric
     data: Data
     protocol: Evaluation
     _scores: dict[str, Score] = field(default_factory=dict)
     _records: dict[str, dict[str, Any]] = field(default_factory=dict)
+    _network: nn.Module | None = None
+    _digest: str | None = None
+
+    def __post_init__(self) -> None:
+        self._network = self.build()
+
+    @property
+    def network(self) -> nn.Module:
+        """The network. After :meth:`release` it is built again on first use."""
+        if self._network is None:
+            with quiet():
+                self._network = self.build()
+        return self._network
+
+    def release(self) -> None:
+        """Forget the network until it is used again, so that its memory is freed."""
+        self._network = None
+
+    @property
+    def digest(self) -> str:
+        """The digest of the network's parameters and buffers."""
+        if self._digest is None:
+            self._digest = network_digest(self.network)
+        return self._digest
 
     def score(self, split: str) -> Score:
         """Return the score on a split. It is measured once."""

@@ -11,6 +11,7 @@ from segdistill import models
 from segdistill.data import SegmentationDataset
 from segdistill.distillation.distiller import Distiller
 from segdistill.evaluation.scoring import Score
+from segdistill.replay.answers import Answers
 from segdistill.reports.drawing import is_whole
 from segdistill.runs import lock
 from segdistill.runs.inputs import Inputs, describe_inputs
@@ -22,6 +23,7 @@ from segdistill.training.checkpoints import Progress
 from segdistill.training.console import Narrator, clock
 from segdistill.training.loop import Training
 from segdistill.training.repeat_threads import repeat_threads
+from segdistill.training.replayed import replay_teacher
 from segdistill.training.score_record import score_record
 from segdistill.training.session import Session
 from segdistill.training.tuning import tune
@@ -73,8 +75,9 @@ def _train(session: Session, run_folder: RunFolder, console: Console, label: str
         names = {split: [data.name(i) for i in range(len(data))] for split, data in sets.items()}
         write_json(folder / "split.json", names)
     _draw_samples(session, folder)
+    answers = replay_teacher(session, distiller, console)
     tune(session, distiller, folder, console, is_new=not run_folder.has_begun)
-    progress = _training(session, distiller, folder, Narrator(console, label), inputs).run()
+    progress = _training(session, distiller, folder, Narrator(console, label), inputs, answers).run()
     split = session.final_split
     score = session.evaluate(distiller.student, split, "the student")
     result = _result(session, distiller, score, progress)
@@ -92,12 +95,19 @@ def _train(session: Session, run_folder: RunFolder, console: Console, label: str
     return result
 
 
-def _training(session: Session, distiller: Distiller, folder: Path, narrator: Narrator, inputs: Inputs) -> Training:
+def _training(
+    session: Session,
+    distiller: Distiller,
+    folder: Path,
+    narrator: Narrator,
+    inputs: Inputs,
+    answers: Answers | None,
+) -> Training:
     session.reset_precision()
     return Training(
         fabric=session.fabric,
         distiller=distiller,
-        stream=session.stream(),
+        stream=session.stream(answers),
         train=session.recipe.train,
         seed=session.recipe.seed,
         folder=folder,
@@ -106,6 +116,7 @@ def _training(session: Session, distiller: Distiller, folder: Path, narrator: Na
         narrator=narrator,
         workers=session.recipe.data.workers,
         inputs=inputs,
+        answers=answers,
     )
 
 
