@@ -347,7 +347,12 @@ def logged(folder: Path) -> list[dict[str, float]]:
 def test_a_step_in_four_parts_is_the_step_of_the_whole_batch(tmp_path: Path, console: Console) -> None:
     # Without batch norm the gradient of a batch is that of its parts, each with its share of what the losses count:
     # void is uneven here, and with teacher_correct more so.
-    terms = ("terms.kd.labels=valid", "terms.fitnet={on: head, labels: valid}", "student.model=tests.networks:plain")
+    terms = (
+        "method=kd",
+        "terms.kd.labels=valid",
+        "terms.fitnet={on: head, labels: valid}",
+        "student.model=tests.networks:plain",
+    )
     distill(tiny(*terms, "baseline=false"), tmp_path / "1", console=console)
     same_teacher = ("baseline=false", "teacher.train=null", f"teacher.weights={tmp_path}/1/teacher")
     distill(tiny(*terms, *same_teacher, "train.accumulate=4"), tmp_path / "4", console=console)
