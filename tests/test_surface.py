@@ -22,7 +22,7 @@ from tests.tiny import tiny
 
 OPTIONS = {
     "": "--version --debug --install-completion --show-completion",
-    "compare": "--methods --seeds --run-dir --dry-run --trust",
+    "compare": "--methods --seeds --run-dir --dry-run --jobs --trust",
     "data": "",
     "distill": "--run-dir --resume --trust",
     "doctor": "--trust",
@@ -67,11 +67,13 @@ teacher.train.budget teacher.train.iterations teacher.train.epochs teacher.train
 teacher.train.optimizer teacher.train.learning_rate teacher.train.rate_factors teacher.train.momentum
 teacher.train.weight_decay teacher.train.schedule teacher.train.power teacher.train.decay teacher.train.decay_at
 teacher.train.floor teacher.train.warmup teacher.train.clip teacher.train.clip_modules teacher.train.precision
-teacher.train.plain teacher.train.accelerator teacher.train.devices teacher.train.nodes teacher.train.validate_every
+teacher.train.plain teacher.train.compile teacher.train.recompute
+teacher.train.accelerator teacher.train.devices teacher.train.nodes teacher.train.validate_every
 teacher.train.save_every teacher.train.log_every teacher.train.tensorboard
 train.budget train.iterations train.epochs train.batch_size train.accumulate train.optimizer train.learning_rate
 train.rate_factors train.momentum train.weight_decay train.schedule train.power train.decay train.decay_at train.floor
-train.warmup train.clip train.clip_modules train.precision train.plain train.accelerator train.devices train.nodes
+train.warmup train.clip train.clip_modules train.precision train.plain train.compile train.recompute
+train.accelerator train.devices train.nodes
 train.validate_every train.save_every train.log_every train.tensorboard
 """
 

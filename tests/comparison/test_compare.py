@@ -435,3 +435,32 @@ def test_the_runs_of_others_are_no_comparison(tmp_path: Path, console: Console) 
     distill(tiny("baseline=false", "method=none"), tmp_path / "runs/quickstart-none-s0", console=console)
     with pytest.raises(UserError, match=r"holds no comparison of these .* \(but quickstart-none-s0\)"):
         compare(planned("kd"), tmp_path / "runs", console=console)
+
+
+# Runs beside each other.
+
+
+def test_jobs_give_the_runs_of_one_after_the_other(tmp_path: Path, console: Console) -> None:
+    runs = planned("kd,none", "0,1")
+    compare(runs, tmp_path / "one", console=console)
+    compare(runs, tmp_path / "two", console=console, jobs=2)
+    assert states(tmp_path / "two") == states(tmp_path / "one") == dict.fromkeys(states(tmp_path / "one"), "finished")
+    for name in states(tmp_path / "one"):
+        first, second = weights(tmp_path / "one" / name), weights(tmp_path / "two" / name)
+        assert all(value.equal(second[key]) for key, value in first.items())
+        assert "best on val" in (tmp_path / "two" / "logs" / f"{name}.txt").read_text()
+    table = [{key: row[key] for key in ("method", "miou_percent")} for row in record(tmp_path / "one")["table"]]
+    assert [{key: row[key] for key in ("method", "miou_percent")} for row in record(tmp_path / "two")["table"]] == table
+    assert "kd seed 1: " in said(console)
+
+
+def test_a_run_that_fails_beside_others_is_noted(tmp_path: Path, console: Console) -> None:
+    runs = planned("kd,none", "0")
+    compare(runs, tmp_path / "runs", console=console)
+    shutil.rmtree(tmp_path / "runs" / "none-s0")
+    shutil.rmtree(tmp_path / "runs" / "kd-s0")
+    more = planned("kd,mine=kd:terms.kd.weight=1e30", "0")
+    with pytest.raises(UserError, match=r"1 of 3 runs failed \(mine-s0\)"):
+        compare(more, tmp_path / "runs", console=console, jobs=3)
+    assert states(tmp_path / "runs")["kd-s0"] == "finished"
+    assert "mine seed 0 failed: " in said(console)

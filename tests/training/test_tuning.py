@@ -14,7 +14,7 @@ from segdistill.catalogue.cards import LOSS_CARDS
 from segdistill.data import open_dataset
 from segdistill.distillation.build import build_terms
 from segdistill.distillation.facts import NetworkPair
-from segdistill.errors import Stopped
+from segdistill.errors import Stopped, UserError
 from segdistill.recipes import Recipe, load
 from segdistill.speed.form import Form, keep_channels_last
 from segdistill.training import tuning
@@ -163,6 +163,35 @@ def test_the_fast_and_the_plain_path_have_the_same_losses_in_a_run(
     assert len(plain) == 50
     assert fast == pytest.approx(plain, rel=1e-3)
     assert fast != plain
+
+
+def test_a_run_that_recomputes_is_the_same_to_the_bit(tmp_path: Path, console: Console) -> None:
+    train(recipe(tmp_path, "method=dist+gskd"), tmp_path / "plain", console)
+    train(recipe(tmp_path, "method=dist+gskd", "train.recompute=true"), tmp_path / "recomputed", console)
+    plain, recomputed = (torch.load(tmp_path / name / "checkpoints" / "last.pt") for name in ("plain", "recomputed"))
+    for name, value in plain["distiller"].items():
+        assert value.equal(recomputed["distiller"][name])
+    small = recipe(tmp_path, "student.model=tests.networks:small", "train.recompute=true")
+    with pytest.raises(UserError, match="has no blocks of several layers"):
+        train(small, tmp_path / "small", console)
+
+
+# PyTorch's own warning, about the features that the hooks note.
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
+def test_a_compiled_run_has_the_same_losses(tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
+    train(recipe(tmp_path, "method=dist+gskd", "train.log_every=1"), tmp_path / "plain", console)
+    compiled: list[Any] = []
+
+    def eager(module: torch.nn.Module, **options: Any) -> Any:  # the real backend compiles for minutes
+        compiled.append(module)
+        return compile_(module, **options | {"backend": "eager"})
+
+    compile_ = torch.compile
+    monkeypatch.setattr(torch, "compile", eager)
+    changes = ("method=dist+gskd", "train.log_every=1", "train.compile=true")
+    train(recipe(tmp_path, *changes), tmp_path / "compiled", console)
+    assert isinstance(compiled[0], Distiller)
+    assert losses(tmp_path / "compiled") == pytest.approx(losses(tmp_path / "plain"), rel=1e-4)
 
 
 @pytest.mark.parametrize("name", [card.name for card in LOSS_CARDS if card.teacher])

@@ -152,6 +152,7 @@ def compare(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the runs that remain and how long they take; write nothing.")
     ] = False,
+    jobs: Annotated[int, typer.Option("--jobs", min=1, help="Runs at the same time, on one GPU or on many cores.")] = 1,
     trust: TrustOption = False,
 ) -> None:
     """Compare methods over several seeds, with one teacher and always with the student alone.
@@ -168,6 +169,7 @@ def compare(
         seeds=seeds,
         run_dir=run_dir,
         dry_run=dry_run,
+        jobs=jobs,
         trust=trust,
         console=console,
     )

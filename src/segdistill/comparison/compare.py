@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from segdistill.comparison.parallel import train_in_parallel
 from segdistill.comparison.plan import Plan, PlannedRun
 from segdistill.comparison.scoreboard import Scoreboard
 from segdistill.data import Layout
@@ -14,6 +15,7 @@ from segdistill.recipes import Recipe, rows_of, teacher_rows
 from segdistill.reports.summary import PublishedValue, Summary
 from segdistill.reports.table import on_screen
 from segdistill.runs import lock
+from segdistill.runs.metric import metric_of
 from segdistill.runs.run_folder import RunFolder
 from segdistill.system.processes import are_several
 from segdistill.training.look import look_at_data
@@ -33,7 +35,7 @@ def why(error: Exception) -> str:
     return f"{type(error).__name__}: {(str(error) or 'no message').splitlines()[0][:200]}"
 
 
-def compare(plan: Plan, folder: Path, *, console: Console, layout: Layout | None = None) -> Summary:
+def compare(plan: Plan, folder: Path, *, console: Console, layout: Layout | None = None, jobs: int = 1) -> Summary:
     """Run the unfinished runs of a comparison. The tables in ``folder`` are rewritten after every run.
 
     Finished runs are not repeated, and a stopped run resumes from its checkpoint. If a run fails, the table shows the
@@ -46,6 +48,7 @@ def compare(plan: Plan, folder: Path, *, console: Console, layout: Layout | None
             ``teacher/``.
         console: The console to print on.
         layout: The data set's files, if they are already scanned.
+        jobs: Number of runs at the same time, each in a separate process.
 
     Returns:
         The tables.
@@ -68,8 +71,7 @@ def compare(plan: Plan, folder: Path, *, console: Console, layout: Layout | None
         summary = board.write(printed)
         if distilling := next((run.recipe for run in waiting if run.recipe.distils), None):
             ready_teacher(session, distilling, folder, console)
-        for run in waiting:
-            _run(run, session, board, console)
+        for _ in _all(waiting, session, board, console, jobs):
             summary = board.write(printed)
     console.print()
     console.print(on_screen(summary.methods))
@@ -177,19 +179,49 @@ def check_score(session: Session) -> None:
         teacher.checked_score()
 
 
+def _all(
+    runs: Sequence[PlannedRun], session: Session, board: Scoreboard, console: Console, jobs: int
+) -> Iterator[PlannedRun]:
+    """Train the runs, and yield each when it has ended."""
+    if jobs > 1 and len(runs) > 1:
+        for run, error in train_in_parallel(runs, session, board.folder, jobs=min(jobs, len(runs))):
+            _note(run, error, board, console)
+            yield run
+    else:
+        for run in runs:
+            _run(run, session, board, console)
+            yield run
+
+
 def _run(run: PlannedRun, session: Session, board: Scoreboard, console: Console) -> None:
-    label = f"{run.method} seed {run.recipe.seed}"
     try:
-        train_network(session.variant(run.recipe), board.folder / run.folder, console=console, label=label)
+        train_network(session.variant(run.recipe), board.folder / run.folder, console=console, label=_label(run))
     except MENDABLE as error:
-        reason = why(error)
-        board.note(run, reason)
-        _print(console, f"{label} failed: {reason}")
+        board.note(run, why(error))
+        _print(console, f"{_label(run)} failed: {why(error)}")
         if are_several():
             board.write()
-            raise UserError(reason) from error
+            raise UserError(why(error)) from error
     else:
         board.note(run, None)
+
+
+def _note(run: PlannedRun, error: Exception | None, board: Scoreboard, console: Console) -> None:
+    """Note the end of a run in another process, and print it."""
+    if error is not None and not isinstance(error, MENDABLE):
+        raise error
+    board.note(run, None if error is None else why(error))
+    if error is not None:
+        _print(console, f"{_label(run)} failed: {why(error)}")
+        return
+    result = RunFolder(board.folder / run.folder, run.recipe).result
+    assert result is not None
+    metric = metric_of(result)
+    _print(console, f"{_label(run)}: {result[metric.key]:.1%} {metric.name} on {result['split']}")
+
+
+def _label(run: PlannedRun) -> str:
+    return f"{run.method} seed {run.recipe.seed}"
 
 
 def _print(console: Console, text: str) -> None:

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from segdistill.comparison.plan import plan
 from segdistill.comparison.search import search
+from segdistill.errors import UserError
 from segdistill.jobs.checks import Changes, as_arguments, check_recipe, check_terms, in_runs
 from segdistill.jobs.threads import idle_threads
 from segdistill.system.terminal import open_console
@@ -21,6 +22,7 @@ def compare(
     seeds: str | Sequence[int] = (0, 1, 2),
     run_dir: str | Path | None = None,
     dry_run: bool = False,
+    jobs: int = 1,
     trust: bool = False,
     console: Console | None = None,
 ) -> list[dict[str, Any]]:
@@ -36,6 +38,7 @@ def compare(
         seeds: Whole numbers.
         run_dir: The folder of the comparison; by default ``runs/RECIPE-comparison``.
         dry_run: Print the runs that remain and how long they take. Write nothing and return an empty table.
+        jobs: The number of runs at the same time, each in a separate process. They share the threads.
         trust: Import the code that a run's folder names.
         console: The console to print on; by default standard output.
 
@@ -52,6 +55,8 @@ def compare(
     """
     arguments, console = as_arguments(changes), console or open_console()
     checked = check_recipe(recipe, arguments, trust=trust)
+    if jobs > 1 and checked.recipe.train.devices != 1:
+        raise UserError(f"--jobs {jobs} runs several processes of one device each; give train.devices=1, or --jobs 1")
     typed = methods if methods is None or isinstance(methods, str) else ",".join(methods)
     numbers = seeds if isinstance(seeds, str) else ",".join(map(str, seeds))
     planned = plan(recipe, arguments, typed, numbers)
@@ -66,7 +71,7 @@ def compare(
             return []
         from segdistill.comparison.compare import compare as run_all
 
-        summary = run_all(planned, folder, console=console, layout=checked.layout)
+        summary = run_all(planned, folder, console=console, layout=checked.layout, jobs=jobs)
     records: list[dict[str, Any]] = summary.record()["table"]
     return records
 

@@ -151,6 +151,16 @@ class Train(_Strict):
         "channels last or (the teacher) bfloat16 is faster, keep the choice in speed.json, and use fused optimizers on "
         "a GPU",
     )
+    compile: bool = Field(
+        False,
+        description="compile student, teacher and losses with torch.compile; the first steps take minutes: for "
+        "long runs",
+    )
+    recompute: bool = Field(
+        False,
+        description="hold less in memory for larger batches: compute the student's blocks again in the backward pass, "
+        "for about a third more time",
+    )
     accelerator: str = Field("auto", description="cpu, cuda, mps, ...; auto: the best available")
     devices: int | Literal["auto"] = Field(1, description="number of processes on this machine, one per GPU")
     nodes: PositiveInt = Field(1, description="number of machines")

@@ -107,7 +107,8 @@ class Training:
             self.narrator.line(f"{label}: {lost}; the best student is chosen again, from step {progress.step} on")
         # A run that was stopped during a validation has a checkpoint from before it: validate this step again.
         is_chosen = progress.step == 0 or not (lost or self._is_due(progress.step))
-        module, *wrapped = self.fabric.setup(self.distiller, *optimizers)
+        called: Any = torch.compile(self.distiller) if self.train.compile else self.distiller
+        module, *wrapped = self.fabric.setup(called, *optimizers)
         self._steps(module, wrapped, progress, is_chosen=is_chosen)
         self.fabric.barrier()  # wait until the first process has written the best student
         self.distiller.student.load_state_dict(checkpoint.load(kept.best)["student"])

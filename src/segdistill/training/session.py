@@ -17,12 +17,14 @@ from segdistill.data.decoded.cache import default_folder, described, prepare
 from segdistill.distillation.build import build_terms
 from segdistill.distillation.distiller import Distiller
 from segdistill.distillation.facts import NetworkPair
+from segdistill.errors import UserError
 from segdistill.evaluation.finite import check_loaded
 from segdistill.evaluation.scoring import ImageSet, Score, evaluate
 from segdistill.recipes import Recipe
 from segdistill.recipes.schema import Data, Teacher, Train
 from segdistill.replay.answers import Answers
 from segdistill.replay.crops import Crops, ReplayStream
+from segdistill.speed.recompute import recompute
 from segdistill.training.build import build_network, build_teacher, freeze, training_augmentation
 from segdistill.training.engine import has_several_gpus, launch
 from segdistill.training.teacher import LoadedTeacher
@@ -143,6 +145,11 @@ class Session:
             return None
         return self._shared.teacher or self.recipe.teacher
 
+    @property
+    def shared_teacher(self) -> Teacher | None:
+        """The teacher given to :meth:`use_teacher`; None if there was none."""
+        return self._shared.teacher
+
     def use_teacher(self, teacher: Teacher) -> None:
         """Use this teacher in all variants that distill, instead of their recipe's: a trained or a shared one."""
         self._shared.teacher = teacher
@@ -185,6 +192,11 @@ class Session:
         student = student.to(self.fabric.device)
         check_loaded(student, "the student's")
         freeze(student, self.recipe.student.freeze)
+        if self.recipe.train.recompute and not recompute(student):
+            raise UserError(
+                f"train.recompute: {type(student).__name__} has no blocks of several layers in a sequence or list to "
+                "compute again; give train.recompute=false"
+            )
         return self._synchronized(student)  # before a Distiller is built: a converted layer has no hooks
 
     def build_distiller(self, teacher: nn.Module | None = None) -> Distiller:
