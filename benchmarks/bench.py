@@ -25,7 +25,8 @@ import torch
 
 from benchmarks import growth, reading, records, start, teacher, terms, versions
 from benchmarks.host_waits import HostWaits
-from benchmarks.steps import Size, bound, build_teacher, distiller_step, fastest_format, loop_step
+from benchmarks.steps import Size, bound, build_teacher, distiller_step, fastest_format, loop_step, random_images
+from benchmarks.teacher import fastest_form
 from benchmarks.timing import Figure, Work, in_turns, ratio, seconds
 from segdistill.catalogue.cards import LOSS_CARDS
 from segdistill.system.threads import allowed_cores
@@ -75,11 +76,18 @@ def steps(plan: Plan) -> records.Sections:
     for precision in plan.precisions:
         memory_format, gain = fastest_format(plan.step, plan.device, precision, plan.rounds)
         print(f"{precision}: the student of the bound is {memory_format}, {gain:.2f} times faster", flush=True)
-        common: dict[str, Any] = {"teacher": build_teacher(plan.step, plan.device), "precision": precision}
-        sides: dict[str, Work] = {"bound": bound(plan.step, plan.device, memory_format=memory_format, **common)}
+        common: dict[str, Any] = {
+            "teacher": build_teacher(plan.step, plan.device),
+            "precision": precision,
+            "memory_format": memory_format,
+        }
+        sides: dict[str, Work] = {"bound": bound(plan.step, plan.device, **common)}
         for method in METHODS:
             sides[method] = distiller_step(plan.step, plan.device, method, **common)
         if precision == "fp32":
+            form = fastest_form(common["teacher"], random_images(plan.step, plan.device), plan.rounds)
+            print(f"the teacher as used runs with {form}", flush=True)
+            sides["kd, teacher as used"] = distiller_step(plan.step, plan.device, "kd", form=form, **common)
             sides["kd in the training loop"] = loop_step(plan.step, plan.device, "kd", teacher=common["teacher"])
         times = in_turns(sides, plan.rounds, plan.device)
         base = times.pop("bound")

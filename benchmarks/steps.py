@@ -19,6 +19,7 @@ from segdistill import Distiller
 from segdistill.models.papers import deeplabv3
 from segdistill.outputs import SegOutput
 from segdistill.recipes.schema import Train
+from segdistill.speed.form import Form, keep_channels_last
 from segdistill.training.loop import Progress, Training
 from segdistill.training.optimizer import build_optimizers
 
@@ -117,10 +118,21 @@ def fastest_format(size: Size, device: str, precision: str, rounds: int) -> tupl
 
 
 def distiller_step(
-    size: Size, device: str, method: str, *, teacher: nn.Module, precision: str = "fp32"
+    size: Size,
+    device: str,
+    method: str,
+    *,
+    teacher: nn.Module,
+    precision: str = "fp32",
+    form: Form = Form(),  # noqa: B008, it is frozen
+    memory_format: str = "contiguous",
 ) -> Callable[[], None]:
-    """Return a step of the Distiller, in the loop of README."""
+    """Return a step of the Distiller, in the loop of README, with both networks in the form that a run would choose."""
     distiller = Distiller(build_student(size, device), teacher, method).train()
+    if form != Form():
+        distiller.replace_teacher(form.of(teacher, random_images(size, device)[:1]))
+    if memory_format == "channels_last":
+        keep_channels_last(distiller.student)
     optimizer = sgd(distiller.parameters())
     images, labels = random_images(size, device), scene_labels(size, device)
 
