@@ -1,5 +1,6 @@
 """Features by name, from networks that know nothing of it."""
 
+import copy
 import gc
 import pickle
 import re
@@ -8,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from segdistill import Distiller, Term, losses
 from segdistill.distillation.features import FeatureReader, classifier_path, describe, evaluating, resolve
 from segdistill.errors import UserError
 from tests.networks import WithAux, sequential
@@ -295,3 +297,52 @@ def test_a_feature_without_an_activation_is_its_own_pre_activation(rng: torch.Ge
     assert torch.equal(features["stage1"], features["stage1:pre"])
     with pytest.raises(UserError, match="unknown feature of WithRoles 'stag9'"):
         resolve(network, "stag9:pre", PROBE)
+
+
+class Head(nn.Conv2d):
+    """A layer that counts its calls."""
+
+    calls = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        return super().forward(x)
+
+
+class Deep(nn.Module):
+    """Two layers and a head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.head = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 1), Head(4, 5, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.second(self.first(x)))
+
+
+def test_a_pass_ends_after_the_last_feature_if_nothing_more_is_needed() -> None:
+    network, images = Deep(), torch.randn(2, 3, 8, 8)
+    whole, early = (FeatureReader(network, ["second", "first"], images) for _ in range(2))
+    early.stop_early()
+    expected, calls = whole(images), network.head.calls
+    features = early(images)
+    assert network.head.calls == calls
+    assert set(features) == {"first", "second"}
+    assert all(features[name].equal(expected[name]) for name in features)
+    with_logits = FeatureReader(network, ["second", "logits"], images)
+    with_logits.stop_early()
+    assert set(with_logits(images)) == {"second", "logits"}
+
+
+@pytest.mark.parametrize(("labels", "is_called"), [(None, 0), ("teacher_correct", 1)])
+def test_a_teacher_s_head_runs_only_if_a_term_needs_it(labels: str | None, is_called: int) -> None:
+    teacher, student = Deep(), Deep()
+    distiller = Distiller(student, teacher, {"fitnet": Term(losses.FitNet(), on="second", labels=labels)})
+    teacher.head.calls = 0
+    distiller(torch.randn(2, 3, 8, 8), torch.randint(0, 5, (2, 8, 8))).total.backward()
+    assert teacher.head.calls == is_called
+    distiller.replace_teacher(copy.deepcopy(teacher))
+    other = distiller.teacher
+    other.head.calls = 0
+    distiller(torch.randn(2, 3, 8, 8), torch.randint(0, 5, (2, 8, 8)))
+    assert other.head.calls == is_called

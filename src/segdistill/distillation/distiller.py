@@ -111,6 +111,8 @@ class Distiller(nn.Module):
         teachers = {name: term.features.teacher for name, term in given.items() if term.needs_teacher}
         self._read_teacher = None if teacher is None else read_features(teacher, "teacher", teachers, probe)
         self._teacher_names = _names(given.values())
+        if self._read_teacher is not None:
+            self._end_early(self._read_teacher)
         aligns = aligns_corners(unwrap(student))
         task = task or Term(losses.CrossEntropy(ignore_index=ignore_index, align_corners=aligns)).as_task()
         if "aux" in self._read_student.shapes:
@@ -264,8 +266,14 @@ class Distiller(nn.Module):
     def replace_teacher(self, teacher: nn.Module) -> None:
         """Use another form of the teacher from now on; see :meth:`teacher_pass`."""
         reader = self.teacher_pass(teacher)
+        self._end_early(reader)
         self._teacher = (teacher.eval().requires_grad_(False),)
         self._read_teacher = reader
+
+    def _end_early(self, reader: FeatureReader) -> None:
+        """End the teacher's passes after the last feature that a term reads, if none reads its outputs."""
+        if "logits" not in self.teacher_features:
+            reader.stop_early()
 
     def wiring(self) -> Wiring:
         """Return the table of the features that are compared. Print it, or read its rows."""

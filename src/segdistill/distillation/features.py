@@ -77,10 +77,13 @@ class FeatureReader:
         self.shapes = self._probe(probe, hooks)
 
     def __call__(self, images: Tensor) -> dict[str, Tensor]:
-        """Return the features of one forward pass by name, ``logits`` always included."""
-        self._pass.features = features = {}
+        """Return the features of one forward pass by name, ``logits`` included unless :meth:`stop_early` was called."""
+        self._pass.features, self._pass.calls = {}, 0
+        features = self._pass.features
         try:
             output = self._run(self.network, images)
+        except _Complete:
+            return features
         finally:
             self._pass.features = None
         features["logits"] = output.logits
@@ -88,9 +91,18 @@ class FeatureReader:
             features["aux"] = output.aux
         return features
 
+    def stop_early(self) -> None:
+        """End each pass after the last feature, if no output is among the features: the rest is not needed.
+
+        The hooks are called as often as in the pass at construction. A compiled network runs to its end.
+        """
+        if not set(self.names) & set(OUTPUTS):
+            self._pass.last = self._calls
+
     def _probe(self, probe: Tensor, hooks: dict[str, "_Hook"]) -> dict[str, torch.Size]:
         with evaluating(self.network), torch.no_grad():
             features = self(probe)
+        self._calls = self._pass.calls
         for name in self.names:
             if name == "aux" and "aux" not in features:
                 raise UserError(f"{type(self.network).__name__} has no auxiliary head, so no feature 'aux'")
@@ -110,9 +122,21 @@ class FeatureReader:
 
 @dataclass
 class _Pass:
-    """The features that the hooks have stored in a reader's current forward pass; None outside of one."""
+    """A reader's current forward pass.
+
+    Attributes:
+        features: The features that the hooks have stored so far; None outside of a pass.
+        calls: The number of calls of hooks so far.
+        last: The number of calls after which the pass ends; None for no end.
+    """
 
     features: dict[str, Tensor] | None = None
+    calls: int = 0
+    last: int | None = None
+
+
+class _Complete(BaseException):
+    """Ends a pass of which no more is needed. No error, so no network catches it."""
 
 
 class _Hook:
@@ -136,6 +160,9 @@ class _Hook:
             if self.tap.is_last and value.dim() == 4:
                 value = value.permute(0, 3, 1, 2)
             self.current.features[self.name] = value.clone() if self.copies else value
+        self.current.calls += 1
+        if self.current.calls == self.current.last and not torch.compiler.is_compiling():
+            raise _Complete
 
 
 def _register(network: nn.Module, hook: _Hook) -> RemovableHandle:
