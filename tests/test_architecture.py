@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "training": {"data", "distillation", "errors", "evaluation", "models", "outputs", "recipes", "reports", "runs",
                  "system"},
     "evaluation": {"data", "distillation", "errors", "models", "outputs", "recipes", "reports", "runs", "system"},
-    "reports": {"data", "errors", "runs", "system"},
+    "reports": {"data", "errors", "recipes", "runs", "system", "version"},
     "runs": {"data", "errors", "recipes", "system", "version"},
     "recipes": {"catalogue", "data", "errors"},
     "data": {"errors", "system"},

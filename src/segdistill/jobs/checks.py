@@ -49,7 +49,7 @@ def check_recipe(source: str | Path, changes: Sequence[str], *, trust: bool) -> 
     """
     recipe = load(source, changes)
     if not trust:
-        _check_code(source, recipe, changes)
+        check_code(source, recipe, changes)
     check_name(recipe.student.model)
     for name, teacher in (recipe.teacher.each if recipe.teacher is not None else {}).items():
         check_name(teacher.model)
@@ -107,7 +107,7 @@ def in_runs(name: str) -> Path:
     return Path("runs") / re.sub(r'[/\\:*?"<>|\x00-\x1f\x7f]', "_", name).lstrip(".")
 
 
-def _check_code(source: str | Path, recipe: Recipe, changes: Sequence[str]) -> None:
+def check_code(source: str | Path, recipe: Recipe, changes: Sequence[str]) -> None:
     """Raise a UserError if a recipe in a run's folder names code to import. Other recipes and changes may name code."""
     marks = ("environment.json", "student.json")
     of_runs = [file for file in files_of(source) if any((file.parent / mark).exists() for mark in marks)]
