@@ -49,7 +49,7 @@ def check_recipe(source: str | Path, changes: Sequence[str], *, trust: bool) -> 
     """
     recipe = load(source, changes)
     if not trust:
-        check_code(source, recipe, changes)
+        _check_code(source, recipe, changes)
     check_name(recipe.student.model)
     for name, teacher in (recipe.teacher.each if recipe.teacher is not None else {}).items():
         check_name(teacher.model)
@@ -107,17 +107,22 @@ def in_runs(name: str) -> Path:
     return Path("runs") / re.sub(r'[/\\:*?"<>|\x00-\x1f\x7f]', "_", name).lstrip(".")
 
 
-def check_code(source: str | Path, recipe: Recipe, changes: Sequence[str]) -> None:
+def _check_code(source: str | Path, recipe: Recipe, changes: Sequence[str]) -> None:
     """Raise a UserError if a recipe in a run's folder names code to import. Other recipes and changes may name code."""
     marks = ("environment.json", "student.json")
     of_runs = [file for file in files_of(source) if any((file.parent / mark).exists() for mark in marks)]
     if not of_runs:
         return
-    teachers = recipe.teacher.each.values() if recipe.teacher is not None else ()
-    named = [recipe.student.model, *(each.model for each in teachers), *(term.loss for term in recipe.terms.values())]
     given = {change.partition("=")[2] for change in changes}
-    if code := [name for name in dict.fromkeys(named) if ":" in name and name not in given]:
+    if code := [name for name in named_code(recipe) if name not in given]:
         raise UserError(
             f"{of_runs[0]} is in a run's folder and names code to import, '{', '.join(code)}'; if you trust it, give "
             "--trust"
         )
+
+
+def named_code(recipe: Recipe) -> list[str]:
+    """Return the code that a recipe names to import, as ``package.module:callable``: networks and losses."""
+    teachers = recipe.teacher.each.values() if recipe.teacher is not None else ()
+    named = [recipe.student.model, *(each.model for each in teachers), *(term.loss for term in recipe.terms.values())]
+    return [name for name in dict.fromkeys(named) if ":" in name]

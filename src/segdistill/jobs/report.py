@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from segdistill.errors import UserError
-from segdistill.jobs.checks import check_code, check_layout
+from segdistill.jobs.checks import check_layout, named_code
 from segdistill.jobs.threads import idle_threads
 from segdistill.recipes import Recipe, load
 from segdistill.system.terminal import open_console
@@ -76,8 +76,8 @@ def _open(file: Path, trust: bool) -> "tuple[Session | None, str]":
 
     try:
         recipe: Recipe = load(file)
-        if not trust:
-            check_code(file, recipe, ())
+        if not trust and (code := named_code(recipe)):
+            raise UserError(f"{file} names code to import, '{', '.join(code)}'; if you trust it, give --trust")
         return Session(recipe, check_layout(recipe)), ""
     except UserError as error:
         return None, f"There are no pictures: {error}"

@@ -6,7 +6,6 @@ Each chart has a title and a description for screen readers. Everything in them 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import count
 from statistics import fmean, stdev
 
 from markupsafe import Markup
@@ -17,8 +16,6 @@ from segdistill.reports.html.curves import Points
 WIDTH = 420
 ROW = 26
 COLORS = 6
-
-_numbers = count(1)
 
 
 @dataclass(frozen=True)
@@ -127,7 +124,7 @@ def lines(title: str, series: Mapping[str, Points], y_title: str, *, x_title: st
 
     Args:
         title: The title.
-        series: The points of each curve, by name. The color of a curve is that of its place in the order.
+        series: The points of each curve, by name. The color of a curve follows from its place in the order.
         y_title: The title of the vertical axis.
         x_title: The title of the horizontal axis.
     """
@@ -187,11 +184,10 @@ def _across(axis: Axis, bottom: float, unit: str) -> list[Markup]:
 
 
 def _chart(title: str, description: str, height: float, parts: Sequence[Markup], attributes: str = "") -> Markup:
-    name = f"chart{next(_numbers)}"
     return Markup(
-        '<svg class="chart" viewBox="0 0 {w} {h:.0f}" role="img" aria-labelledby="{n}t {n}d" {a}>'
-        '<title id="{n}t">{title}</title><desc id="{n}d">{text}</desc>{parts}</svg>'
-    ).format(w=WIDTH, h=height, n=name, a=attributes, title=title, text=description, parts=Markup("").join(parts))
+        '<svg class="chart" viewBox="0 0 {w} {h:.0f}" role="img" aria-label="{title}" {a}>'
+        "<title>{title}</title><desc>{text}</desc>{parts}</svg>"
+    ).format(w=WIDTH, h=height, a=attributes, title=title, text=description, parts=Markup("").join(parts))
 
 
 def _name(name: str, middle: float) -> Markup:

@@ -5,7 +5,7 @@ from typing import Any
 
 Points = tuple[tuple[int, float], ...]
 
-# The largest number of points of a curve in a page: a chart is about as many pixels wide.
+# The largest number of points of a curve in a page: a chart is about 300 pixels wide.
 MOST = 300
 
 # Names in a line of the split "train" that are no terms.
