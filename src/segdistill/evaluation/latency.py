@@ -9,7 +9,8 @@ from torch import nn
 from segdistill.distillation.features import evaluating
 from segdistill.distillation.running import run
 
-REPEATS = 5
+# Number of counted turns, and the seconds after which no further turn starts.
+REPEATS, SECONDS = 5, 20.0
 
 
 @torch.no_grad()
@@ -17,6 +18,7 @@ def latencies(networks: dict[str, nn.Module], size: tuple[int, int], device: tor
     """Return the median time of one image in milliseconds, for each network by name.
 
     The networks take turns, so that other load on the machine slows all of them. The first turn is not counted.
+    Large networks on a slow machine have fewer turns, at least one.
 
     Args:
         networks: The networks, on the device.
@@ -24,7 +26,10 @@ def latencies(networks: dict[str, nn.Module], size: tuple[int, int], device: tor
         device: The device of the networks.
     """
     times: dict[str, list[float]] = {name: [] for name in networks}
+    started = time.perf_counter()
     for turn in range(REPEATS + 1):
+        if turn > 1 and time.perf_counter() - started > SECONDS:
+            break
         for name, network in networks.items():
             image = torch.zeros(1, 3, *size, device=device)
             with evaluating(network):

@@ -19,6 +19,9 @@ from segdistill.training.console import quiet
 from segdistill.training.session import Session
 from segdistill.training.teacher_runs import use_trained_teachers
 
+# Seconds that the predictions for pictures may take. On a slow machine, fewer images are looked at.
+SECONDS = 120.0
+
 # The number of training masks that are counted, spread evenly.
 COUNTED = 500
 
@@ -53,6 +56,7 @@ def measure(session: Session, students: Mapping[str, Path], folder: Path, *, cou
     is_classified = not isinstance(dataset, SegmentationDataset)
     height, width = session.recipe.data.crop if is_classified else dataset[0][0].shape[-2:]
     times = latencies(networks, (height, width), session.fabric.device)
+    images = max(KEPT, min(LOOKED_AT, int(1000 * SECONDS / max(sum(times.values()), 1.0))))
     scenes: tuple[Scene, ...] = ()
     if isinstance(dataset, SegmentationDataset):
         scenes = most_changed(
@@ -63,6 +67,7 @@ def measure(session: Session, students: Mapping[str, Path], folder: Path, *, cou
             session.recipe.evaluation,
             students=list(students),
             reference=ALONE if ALONE in students else None,
+            looked_at=images,
         )
     return Measured(
         pixels=_class_pixels(session) if counts else {},
@@ -70,7 +75,7 @@ def measure(session: Session, students: Mapping[str, Path], folder: Path, *, cou
         timed=_timed(session.fabric.device, height, width),
         classes=None if is_classified else dataset.classes,
         scenes=scenes,
-        shown=_shown(len(dataset), session.final_split, len(students)),
+        shown=_shown(images, len(dataset), session.final_split, len(students)),
         missing=("Pictures are drawn for segmentation only.",) if is_classified else tuple(missing),
     )
 
@@ -90,18 +95,15 @@ def _timed(device: torch.device, height: int, width: int) -> str:
         threads = torch.get_num_threads()
         where = f"the CPU with {threads} thread{'s' if threads != 1 else ''}"
     return (
-        f"Time: median of {REPEATS} forward passes of one image of {height}x{width} in float32 on {where}, measured "
-        "for this report on the machine that wrote it."
+        f"Time: median of up to {REPEATS} forward passes of one image of {height}x{width} in float32 on {where}, "
+        "measured for this report on the machine that wrote it."
     )
 
 
-def _shown(images: int, split: str, students: int) -> str:
-    looked_at = min(LOOKED_AT, images)
-    of = (
-        f"{looked_at} of {images} images of {split}, spread evenly"
-        if looked_at < images
-        else f"the {images} images of {split}"
-    )
+def _shown(looked_at: int, images: int, split: str, students: int) -> str:
+    looked_at = min(looked_at, images)
+    few = f"{looked_at} of {images} images of {split}, spread evenly"
+    of = few if looked_at < images else f"the {images} images of {split}"
     what = "the mean IoU of the students differs most" if students > 1 else "the student is furthest from the labels"
     return (
         f"The {min(KEPT, looked_at)} images on which {what}, of {of}; the most changed first. "
