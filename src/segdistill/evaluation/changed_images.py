@@ -13,6 +13,7 @@ from segdistill.evaluation.scoring import predict, scoring_transform
 from segdistill.recipes.schema import Data, Evaluation
 from segdistill.reports.drawing import Labels, Pixels
 from segdistill.reports.html.pictures import Scene
+from segdistill.system.progress import tracked
 
 # The number of images that are looked at, spread evenly over the data set, and the number that are kept.
 LOOKED_AT, KEPT = 40, 8
@@ -73,7 +74,8 @@ def most_changed(
     """
     transform, void = scoring_transform(data, dataset.task, protocol), dataset.classes.ignore_index
     scenes: list[Scene] = []
-    for index in np.linspace(0, len(dataset) - 1, min(looked_at, len(dataset))).round().astype(int):
+    chosen = np.linspace(0, len(dataset) - 1, min(looked_at, len(dataset))).round().astype(int)
+    for index in tracked(chosen, "pictures of the report", len(chosen)):
         image, target = transform(*dataset[int(index)])
         size = (int(target.shape[-2]), int(target.shape[-1]))
         labels = target.numpy().astype(np.uint8)

@@ -18,6 +18,7 @@ from segdistill.evaluation.picture_files import pictures_in, results_of
 from segdistill.evaluation.scoring import predict
 from segdistill.reports.drawing import overlaid
 from segdistill.system.atomic import replacing
+from segdistill.system.progress import tracked
 
 
 class Predictor:
@@ -89,7 +90,7 @@ def predict_files(run: Path, images: Sequence[Path], out: Path, *, trust: bool =
     """
     files = pictures_in(images, out)
     predictor = Predictor(run, trust=trust)
-    for target, file in files.items():
+    for target, file in tracked(files.items(), "segmenting", len(files)):
         pixels = read_image(file)
         labels = predictor(pixels)
         marked = Image.fromarray(labels, mode="P")

@@ -34,7 +34,7 @@ def report(runs: Sequence[str | Path], *, trust: bool = False, console: Console 
     for folder in folders:
         _check(folder)
     files = []
-    with idle_threads():
+    with idle_threads(console, silent=True):
         from segdistill.reports.html.page import FILE
 
         for folder in folders:
