@@ -46,10 +46,11 @@ def pictured(content: Content) -> list[ShownRun]:
 
 def last_lines(content: Content) -> Iterator[str]:
     """Yield how to use the best student of the best method, and the images on which the methods differ most."""
-    best = content.best_run
-    if best is not None:
-        yield f"{best.method} is the best distillation on val; to use its best student:"
-        yield f"  {use_of(best.records.folder)}"
+    winner = content.winner
+    if winner is not None:
+        name = f"the {ALONE}" if winner.method == ALONE else winner.method
+        yield f"{name} has the highest mean score on val; to use its best student:"
+        yield f"  {use_of(winner.records.folder)}"
     if content.measured.scenes:
         names = ", ".join(scene.name for scene in content.measured.scenes[:NAMED])
         yield f"the methods differ most on {names}: see report.html"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from segdistill.comparison.report import last_lines
 from segdistill.data import Classes
 from segdistill.errors import UserError
 from segdistill.reports.html.content import comparison_content, run_content
@@ -125,6 +126,18 @@ def test_a_comparison(tmp_path: Path) -> None:
     assert cards == ["student alone", "best on val: kd", "finished"]
     assert f"segdistill predict {folder / 'kd-s1'} IMAGE... --out predictions" in [
         each.words() for each in root.all("code")
+    ]
+
+
+def test_the_winner_may_be_the_student_alone(tmp_path: Path) -> None:
+    content = comparison_content(write_comparison(tmp_path / "c", {"none": [0.40, 0.53], "kd": [0.45, 0.46]}))
+    assert content.best == "kd"
+    assert content.winner.method == "student alone"
+    assert content.winner.records.folder.name == "none-s1"
+    assert content.commands["Use the best student"].startswith(f"segdistill predict {tmp_path / 'c' / 'none-s1'} ")
+    assert list(last_lines(content)) == [
+        "the student alone has the highest mean score on val; to use its best student:",
+        f"  segdistill predict {tmp_path / 'c' / 'none-s1'} IMAGE... --out predictions",
     ]
 
 

@@ -105,10 +105,11 @@ class Content:
         return best_method({method: list(self.results(method).values()) for method in self.methods if method != ALONE})
 
     @property
-    def best_run(self) -> ShownRun | None:
-        """The run of the best method with the highest score on val; None if none is finished."""
+    def winner(self) -> ShownRun | None:
+        """The run to use: the best run of the best method on val, which may be the student alone."""
+        best = best_method({method: list(self.results(method).values()) for method in self.methods})
         key = f"val_{self.metric.key}"
-        finished = [run for run in self.runs if run.method == self.best and run.records.result is not None]
+        finished = [run for run in self.runs if run.method == best and run.records.result is not None]
         return max(finished, key=lambda run: value_of(run.records.result, key) or 0.0, default=None)
 
 
@@ -191,10 +192,10 @@ def comparison_content(folder: Path, measured: Measured | None = None) -> Conten
         planned=len(entries),
         has_pixels=any((record.get("pixels") or {}).values()),
     )
-    best = content.best_run
-    if best is None:
+    winner = content.winner
+    if winner is None:
         return content
-    return replace(content, commands={**content.commands, "Use the best student": use_of(best.records.folder)})
+    return replace(content, commands={**content.commands, "Use the best student": use_of(winner.records.folder)})
 
 
 def _shown(method: str) -> str:
