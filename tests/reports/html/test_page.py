@@ -129,6 +129,15 @@ def test_a_comparison(tmp_path: Path) -> None:
     ]
 
 
+def test_a_curve_is_the_mean_of_the_finished_runs(tmp_path: Path) -> None:
+    folder = write_comparison(tmp_path / "c", {"none": [0.40, 0.50], "kd": [0.44, 0.52]})
+    (folder / "kd-s1" / "result.json").unlink()
+    chart = check(render(comparison_content(folder))).all("polyline")
+    values = {each["data-name"]: each["data-values"].split() for each in chart[:2]}
+    assert values == {"student alone": ["7.5", "15", "22.5", "30", "37.5", "45"], "kd": values["kd"]}
+    assert float(values["kd"][-1]) == 44
+
+
 def test_the_winner_may_be_the_student_alone(tmp_path: Path) -> None:
     content = comparison_content(write_comparison(tmp_path / "c", {"none": [0.40, 0.53], "kd": [0.45, 0.46]}))
     assert content.best == "kd"

@@ -236,7 +236,8 @@ def _curve_figures(content: Content) -> list[Figure]:
     methods += others[: MOST_CURVES - 1 - len(methods)]
     series: dict[str, Points] = {}
     for method in methods:
-        runs = [run.records for run in content.runs if run.method == method]
+        begun = [run.records for run in content.runs if run.method == method]
+        runs = [run for run in begun if run.result is not None] or begun
         series[method] = _mean_curve([curve(run.metrics, "val", metric.key, factor=100) for run in runs])
     if content.teacher is not None:
         series[TEACHER] = curve(content.teacher.metrics, "val", metric.key, factor=100)
