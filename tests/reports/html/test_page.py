@@ -152,7 +152,8 @@ def test_the_winner_may_be_the_student_alone(tmp_path: Path) -> None:
 
 def test_a_run_that_is_not_finished(whole: Path) -> None:
     (whole / "result.json").unlink()
-    (whole / "metrics.jsonl").write_text((whole / "metrics.jsonl").read_text()[:-20])  # killed while it wrote a line
+    killed = (whole / "metrics.jsonl").read_bytes()[:-20] + b"\xff"  # while it wrote a line
+    (whole / "metrics.jsonl").write_bytes(killed)
     page = render(run_content(whole))
     root = check(page)
     assert [row[:3] for row in table(root, "mIoU in percent")] == [
@@ -208,6 +209,13 @@ def test_pictures_that_do_not_fit_are_left_out_and_counted(whole: Path) -> None:
     kept = [each for each in root.all("figure") if each.attributes.get("class") == "scene"]
     assert 0 < len(kept) < 8
     assert f"{8 - len(kept)} more are left out, to keep the page small." in page
+
+
+@pytest.mark.parametrize("largest", [200_000, 300_000, 400_000])
+def test_pictures_and_the_rest_together_fit(whole: Path, largest: int) -> None:
+    content = run_content(whole, measured(*(scene(str(number), size=(60, 60), noisy=True) for number in range(40))))
+    size = len(render(content, largest).encode())
+    assert largest - 50_000 < size <= largest
 
 
 def test_a_comparison_of_any_size_fits(tmp_path: Path) -> None:

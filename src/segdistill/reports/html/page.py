@@ -17,7 +17,7 @@ from segdistill.reports.html import charts
 from segdistill.reports.html.content import ALONE, TEACHER, Content
 from segdistill.reports.html.curves import Points, curve, names_in, terms_in, thinned
 from segdistill.reports.html.data import RunRecords, value_of
-from segdistill.reports.html.pictures import shown
+from segdistill.reports.html.pictures import ShownScene, shown
 from segdistill.reports.table import Cell, Spread, Table
 from segdistill.runs.metric import MORE
 from segdistill.system.atomic import write_text
@@ -80,15 +80,24 @@ def write_page(content: Content) -> Path:
 
 def render(content: Content, largest: int = LARGEST) -> str:
     """Return the page. If it is too large, it has fewer pictures, then no curves of terms, then no class table."""
-    for left_out in ((), ("terms",), ("terms", "classes")):
-        page = _render(content, 0, left_out)
-        if len(page.encode()) <= largest:
+    # The curves of terms may take 60 % of the page: pictures matter more.
+    for left_out, share in (((), 0.6), (("terms",), 1.0), (("terms", "classes"), 1.0)):
+        bare = _render(content, (), left_out)
+        if len(bare.encode()) <= share * largest:
             break
-    room = largest - len(page.encode()) - 20_000
-    return _render(content, max(0, room), left_out) if content.measured.scenes and room > 0 else page
+    measured = content.measured
+    if measured.classes is None:
+        return bare
+    scenes = shown(measured.scenes, measured.classes, largest - len(bare.encode()))
+    while scenes:  # their controls take room, too
+        page = _render(content, scenes, left_out)
+        if len(page.encode()) <= largest:
+            return page
+        scenes = scenes[:-1]
+    return bare
 
 
-def _render(content: Content, room: int, left_out: Sequence[str]) -> str:
+def _render(content: Content, scenes: Sequence[ShownScene], left_out: Sequence[str]) -> str:
     environment = Environment(
         loader=PackageLoader("segdistill.reports.html"),
         autoescape=True,  # not Jinja's default; names of classes and files are foreign text
@@ -97,8 +106,6 @@ def _render(content: Content, room: int, left_out: Sequence[str]) -> str:
         lstrip_blocks=True,
     )
     style, script = (environment.get_template(name).render() for name in ("style.css", "script.js"))
-    measured = content.measured
-    scenes = shown(measured.scenes, measured.classes, room) if measured.classes is not None else ()
     return environment.get_template("report.html.j2").render(
         title=content.title,
         content=content,
