@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 OLDEST := .venv-oldest
 
-.PHONY: help demo test test-oldest lint check bench docs lock clean
+.PHONY: help demo test test-browser test-oldest lint check bench docs lock clean
 
 help:    ## list the targets
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/: .*##/\t/'
@@ -16,6 +16,10 @@ demo: $(READY)    ## teacher, student alone and distilled student on generated s
 
 test: $(READY)    ## the test suite
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto  # one process per core, one thread each
+
+test-browser: $(READY)    ## report.html in headless Chromium; installs Debian's package, if there is none (as root)
+	command -v chromium > /dev/null || { apt-get update && apt-get install --yes --no-install-recommends chromium; }
+	$(BIN)/python -m pytest tests/reports/html/test_browser.py
 
 test-oldest: $(OLDEST)/.ready    ## the test suite with the oldest versions that pyproject.toml permits
 	OMP_NUM_THREADS=1 $(OLDEST)/bin/python -m pytest --numprocesses auto -W "ignore::DeprecationWarning"

@@ -31,6 +31,7 @@ OPTIONS = {
     "models": "--costs",
     "predict": "--out --trust",
     "recipes": "--key",
+    "report": "--trust",
     "sweep": "--set --trials --method --seed --run-dir --trust",
     "taps": "--classes --size",
     "train": "--run-dir --resume --trust --teacher",
@@ -47,6 +48,7 @@ ARGUMENTS = {
     "models": "",
     "predict": "run images",
     "recipes": "name",
+    "report": "runs",
     "sweep": "recipe changes",
     "taps": "model",
     "train": "recipe changes",
@@ -186,6 +188,7 @@ figures/comparison.png
 figures/training_samples.png
 metrics.jsonl
 recipe.yaml
+report.html
 result.json
 student.json
 student.safetensors

@@ -249,6 +249,23 @@ def predict(
 
 @app.command(
     epilog=_examples(
+        "segdistill report runs/folder-gskd-s0",
+        "segdistill report runs/folder-comparison",
+    )
+)
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of runs or comparisons.", metavar="RUN...")],
+    trust: TrustOption = False,
+) -> None:
+    """Write report.html into the folder of each run or comparison: tables, curves and pictures in one file."""
+    from segdistill.cli.screen import console
+    from segdistill.jobs import report
+
+    report.report(runs, trust=trust, console=console)
+
+
+@app.command(
+    epilog=_examples(
         "segdistill doctor folder data.root=my_images",
         "segdistill doctor mine.yaml train.precision=bf16-mixed",
     )

@@ -19,7 +19,7 @@ def evaluate(folder: Path, changes: Sequence[str], *, trust: bool) -> None:
     splits = [change.removeprefix("split=") for change in changes if change.startswith("split=")]
     recipe = load(folder / "recipe.yaml", [change for change in changes if not change.startswith("split=")])
     layout = check_layout(recipe)
-    with idle_threads():
+    with idle_threads(console, silent=True):
         from segdistill import models
         from segdistill.evaluation.class_order import put_in_order
         from segdistill.reports.run_table import score_table
@@ -43,7 +43,7 @@ def predict(folder: Path, images: Sequence[Path], out: Path, *, trust: bool) -> 
     """Segment images with a run's student."""
     check_run_folder(folder)
     pictures_in(images, out)
-    with idle_threads():
+    with idle_threads(console, silent=True):
         from segdistill.evaluation.prediction import predict_files
 
         count = predict_files(folder, images, out, trust=trust)

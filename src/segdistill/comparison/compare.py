@@ -8,10 +8,12 @@ from rich.console import Console
 
 from segdistill.comparison.parallel import train_in_parallel
 from segdistill.comparison.plan import Plan, PlannedRun
+from segdistill.comparison.report import last_lines, write_comparison_report
 from segdistill.comparison.scoreboard import Scoreboard
 from segdistill.data import Layout
 from segdistill.errors import UserError
 from segdistill.recipes import Recipe, rows_of, teacher_rows
+from segdistill.reports.html.content import Content
 from segdistill.reports.summary import PublishedValue, Summary
 from segdistill.reports.table import on_screen
 from segdistill.runs import lock
@@ -20,6 +22,7 @@ from segdistill.runs.run_folder import RunFolder
 from segdistill.system.processes import are_several
 from segdistill.training.look import look_at_data
 from segdistill.training.rehearsal import Rehearsal
+from segdistill.training.report import unless_it_fails
 from segdistill.training.session import Session
 from segdistill.training.teacher_runs import check_teacher, train_teachers
 from segdistill.training.train import train_network
@@ -77,13 +80,27 @@ def compare(plan: Plan, folder: Path, *, console: Console, layout: Layout | None
     console.print(on_screen(summary.methods))
     for warning in summary.warnings:
         _print(console, warning)
-    _print(console, f"comparison.json, .md, .csv and .tex in {folder}")
+    content = _report(session, board, console)
+    _print(console, f"report.html, comparison.json, .md, .csv and .tex in {folder}")
+    for line in last_lines(content) if content is not None else ():
+        _print(console, line)
     if board.failed:
         raise UserError(
             f"{len(board.failed)} of {len(plan.runs)} runs failed ({', '.join(board.failed)}); "
             f"{folder / 'comparison.md'} gives the reasons, and the same command tries them again"
         )
     return summary
+
+
+def _report(session: Session, board: Scoreboard, console: Console) -> Content | None:
+    """Write the report, if a run is finished."""
+    recipes = [
+        run.recipe for run in board.plan.runs if RunFolder(board.folder / run.folder, run.recipe).result is not None
+    ]
+    if not recipes:
+        return None
+    recipe = next((each for each in recipes if each.distils), recipes[0])
+    return unless_it_fails(lambda: write_comparison_report(session.variant(recipe), board.folder), console)
 
 
 def open_session(recipe: Recipe, layout: Layout | None = None, runs: Path = Path("runs")) -> Session:

@@ -15,7 +15,7 @@ from segdistill.runs.run_folder import completed, refuse_other
 from segdistill.system.processes import is_first_process
 
 RECORD = "comparison.json"
-TABLES = {"comparison.md", "comparison.tex", "comparison.csv", "comparison_classes.csv"}
+TABLES = {"comparison.md", "comparison.tex", "comparison.csv", "comparison_classes.csv", "report.html"}
 
 
 class Scoreboard:

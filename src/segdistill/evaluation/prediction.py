@@ -20,6 +20,7 @@ from segdistill.evaluation.picture_files import pictures_in, results_of
 from segdistill.evaluation.scoring import predict
 from segdistill.reports.drawing import overlaid
 from segdistill.system.atomic import replacing
+from segdistill.system.progress import tracked
 
 AHEAD = 4
 """The number of pictures that are read before the network needs them, and of results that wait to be written."""
@@ -96,7 +97,8 @@ def predict_files(run: Path, images: Sequence[Path], out: Path, *, trust: bool =
     predictor = Predictor(run, trust=trust)
     writing: deque[Future[None]] = deque()
     with ThreadPoolExecutor(reading_threads()) as pool:  # threads read and write while the network works
-        for target, pixels in zip(files, _read_ahead(pool, list(files.values())), strict=True):
+        pictures = zip(files, _read_ahead(pool, list(files.values())), strict=True)
+        for target, pixels in tracked(pictures, "segmenting", len(files)):
             writing.append(pool.submit(_write, target, pixels, predictor(pixels), predictor.classes))
             while len(writing) > AHEAD:
                 writing.popleft().result()

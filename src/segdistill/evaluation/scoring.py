@@ -26,6 +26,7 @@ from segdistill.evaluation.confusion import Confusion
 from segdistill.evaluation.finite import check_loaded
 from segdistill.recipes.schema import Data, Evaluation
 from segdistill.runs.metric import METRICS, Metric
+from segdistill.system.progress import tracked
 
 ImageSet = SegmentationDataset | ClassificationDataset
 
@@ -232,7 +233,7 @@ def evaluate(
         world_size=fabric.world_size,
     )
     with evaluating(network):
-        for images, labels in loader:
+        for images, labels in tracked(loader, f"scoring {who}", len(loader)):
             predicted = _predict(network, images, labels, dataset, fabric, who, protocol)
             confusion.add(predicted, labels.to(fabric.device, non_blocking=True))
     counts = confusion.total(fabric)

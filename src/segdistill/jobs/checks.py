@@ -113,11 +113,16 @@ def _check_code(source: str | Path, recipe: Recipe, changes: Sequence[str]) -> N
     of_runs = [file for file in files_of(source) if any((file.parent / mark).exists() for mark in marks)]
     if not of_runs:
         return
-    teachers = recipe.teacher.each.values() if recipe.teacher is not None else ()
-    named = [recipe.student.model, *(each.model for each in teachers), *(term.loss for term in recipe.terms.values())]
     given = {change.partition("=")[2] for change in changes}
-    if code := [name for name in dict.fromkeys(named) if ":" in name and name not in given]:
+    if code := [name for name in named_code(recipe) if name not in given]:
         raise UserError(
             f"{of_runs[0]} is in a run's folder and names code to import, '{', '.join(code)}'; if you trust it, give "
             "--trust"
         )
+
+
+def named_code(recipe: Recipe) -> list[str]:
+    """Return the code that a recipe names to import, as ``package.module:callable``: networks and losses."""
+    teachers = recipe.teacher.each.values() if recipe.teacher is not None else ()
+    named = [recipe.student.model, *(each.model for each in teachers), *(term.loss for term in recipe.terms.values())]
+    return [name for name in dict.fromkeys(named) if ":" in name]

@@ -2,28 +2,32 @@
 
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from rich.console import Console
 
 from segdistill.system import threads
+from segdistill.system.progress import listening
+from segdistill.training.console import Watcher
 
 
 @contextmanager
-def idle_threads(console: Console | None = None) -> Iterator[None]:
+def idle_threads(console: Console | None = None, *, silent: bool = False) -> Iterator[None]:
     """Choose the number of threads and import PyTorch. At the end, restore the number that was set before.
 
     Args:
-        console: The console to print the number on; None prints nothing.
+        console: The console to print the number, and the progress of long work, on; None prints nothing.
+        silent: Whether not to print the number.
     """
     chosen = threads.choose()  # before the import of PyTorch, which would count as load
     import torch
 
     before = torch.get_num_threads()
     torch.set_num_threads(chosen.count)
-    if console is not None:
+    if console is not None and not silent:
         console.print(f"computing with {chosen}", soft_wrap=True)
-    with warnings.catch_warnings():
+    shows = listening(Watcher(console)) if console is not None and not console.quiet else nullcontext()
+    with shows, warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=UserWarning, module="lightning_fabric")
         try:
             yield

@@ -107,6 +107,7 @@ def summarize(
     teacher: Path | None = None,
     published: Mapping[str, Sequence[PublishedValue]] | None = None,
     named: Mapping[str, str] | None = None,
+    is_complete: bool = True,
 ) -> Summary:
     """Return the tables that compare the finished runs.
 
@@ -120,16 +121,19 @@ def summarize(
         teacher: The folder of the teacher's run, if the teacher was trained for this comparison.
         published: Published results by method; the teacher's under "teacher".
         named: The methods that the user named, by name.
+        is_complete: Whether a record must have all values that the tables show. If not, a value that an earlier version
+            did not record is left out.
 
     Raises:
         UserError: A record is damaged.
     """
+    keys = KEYS if is_complete else ()
     results: dict[str, dict[int, Record]] = {}
     for entry in entries:
         by_seed = results.setdefault(entry.method, {})
         if entry.is_finished:
-            by_seed[entry.seed] = read_result(entry.folder / "result.json", *KEYS)
-    against = _teacher_record(teacher, results)
+            by_seed[entry.seed] = read_result(entry.folder / "result.json", *keys)
+    against = _teacher_record(teacher, results, *keys[1:2])
     metric = metric_of(next((run for runs in results.values() for run in runs.values()), against or {}))
     frequent = common_classes(pixels)
     rows = []
@@ -138,7 +142,7 @@ def summarize(
         cells = _row(runs, {} if method == "none" else results.get("none", {}), against, frequent, metric)
         rows.append((method, f"{len(runs)} of {planned}", *cells, _printed(published, method)))
     if against is not None:
-        score, _, _, common, rare, _, _, parameters = _row({0: {**against, "seconds": 0}}, {}, None, frequent, metric)
+        score, _, _, common, rare, _, _, parameters = _row({0: against}, {}, None, frequent, metric)
         rows.append(
             ("teacher", None, score, None, None, common, rare, None, None, parameters, _printed(published, "teacher"))
         )
@@ -146,12 +150,18 @@ def summarize(
     weak = weak_teacher(against[metric.key] if against else None, alone, metric)
     warnings = (weak,) if weak else ()
     finished = [entry.folder for entry in entries if entry.is_finished]
-    splits = sorted({run["split"] for runs in results.values() for run in runs.values()})
+    splits = sorted({run["split"] for runs in results.values() for run in runs.values() if "split" in run})
     seeds = tuple(dict.fromkeys(entry.seed for entry in entries))
+    try:
+        about = facts(recipe, finished, splits, seeds)
+    except (KeyError, TypeError):
+        if is_complete:
+            raise
+        about = ()
     return Summary(
         title=f"{recipe['name']}: {len(results)} methods, {len(seeds)} seeds",
         facts=(
-            *facts(recipe, finished, splits, seeds),
+            *about,
             *warnings,
             *(f"{name} is {method}" for name, method in (named or {}).items() if name in results),
             "differences are paired seed by seed; ± is the standard deviation over seeds (n - 1); do not subtract the "
@@ -162,14 +172,20 @@ def summarize(
                 if any(published.values() if published else ())
                 else []
             ),
-            f"common classes are the {len(frequent)} of {len(pixels)} with at least {RARE:.0%} of the training labels; "
-            f"the columns of common and rare classes are means of {metric.of_class}",
+            *([_about_groups(frequent, pixels, metric)] if any(pixels.values()) or is_complete else []),
         ),
         methods=_without_empty_last(Table(f"{metric.name} in percent", _method_columns(metric), tuple(rows))),
         classes=_class_table(results, against, pixels, frequent, metric),
         missing=tuple(_missing(entry) for entry in entries if not entry.is_finished),
         warnings=warnings,
         runs=tuple(_run(entry, results, metric) for entry in entries),
+    )
+
+
+def _about_groups(frequent: Sequence[str], pixels: Mapping[str, int], metric: Metric) -> str:
+    return (
+        f"common classes are the {len(frequent)} of {len(pixels)} with at least {RARE:.0%} of the training labels; "
+        f"the columns of common and rare classes are means of {metric.of_class}"
     )
 
 
@@ -219,16 +235,17 @@ def _row(
     key = metric.key
     shared = [seed for seed in runs if seed in alone]
     halves = [_halves(run[metric.classes], frequent) for run in runs.values()]
-    ratios = [runs[seed]["seconds"] / alone[seed]["seconds"] for seed in shared if alone[seed]["seconds"] > 0]
+    timed = [seed for seed in shared if alone[seed].get("seconds", 0) > 0 and "seconds" in runs[seed]]
+    ratios = [runs[seed]["seconds"] / alone[seed]["seconds"] for seed in timed]
     return (
         _spread([100 * run[key] for run in runs.values()]),
         _spread([100 * (runs[seed][key] - alone[seed][key]) for seed in shared]),
         _spread([100 * (run[key] - teacher[key]) for run in runs.values()] if teacher is not None else []),
         _spread([common for common, _ in halves]),
         _spread([rare for _, rare in halves]),
-        _mean([run["seconds"] for run in runs.values()]),
+        _mean([run["seconds"] for run in runs.values() if "seconds" in run]),
         _mean(ratios),
-        _mean([run["params"] / 1e6 for run in runs.values()]),
+        _mean([run["params"] / 1e6 for run in runs.values() if "params" in run]),
     )
 
 
@@ -271,9 +288,9 @@ def _run(entry: Entry, results: Mapping[str, Mapping[int, Record]], metric: Metr
     return record if result is not None or not entry.problem else {**record, "problem": entry.problem}
 
 
-def _teacher_record(folder: Path | None, results: Mapping[str, Mapping[int, Record]]) -> Record | None:
+def _teacher_record(folder: Path | None, results: Mapping[str, Mapping[int, Record]], *keys: str) -> Record | None:
     if folder is not None and (folder / "result.json").exists():
-        return read_result(folder / "result.json", "params")
+        return read_result(folder / "result.json", *keys)
     return next((run["teacher"] for runs in results.values() for run in runs.values() if "teacher" in run), None)
 
 

@@ -75,6 +75,12 @@ class Table:
     columns: tuple[Column, ...]
     rows: tuple[tuple[Cell, ...], ...]
 
+    def without(self, *keys: str) -> "Table":
+        """Return the table without the columns of these keys."""
+        kept = [number for number, column in enumerate(self.columns) if column.key not in keys]
+        rows = tuple(tuple(row[number] for number in kept) for row in self.rows)
+        return Table(self.title, tuple(self.columns[number] for number in kept), rows)
+
 
 def markdown(table: Table) -> str:
     """Return a table as Markdown."""

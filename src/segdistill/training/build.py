@@ -36,6 +36,16 @@ def training_augmentation(data: Data, task: Task) -> Transform:
     return transform
 
 
+def build_trained(network: Network, run: Path, classes: Classes) -> nn.Module:
+    """Build the student of a run's folder, in eval mode. The recipe names the network, so no code of the folder is run.
+
+    Raises:
+        UserError: See :func:`build_network`; or if the folder has no weights.
+    """
+    trained = network.model_copy(update={"weights": str(run), "weights_key": None})
+    return build_network(trained, classes, strict=True).eval()
+
+
 def build_network(network: Network, classes: Classes, *, strict: bool) -> nn.Module:
     """Build a network by name and load its weights.
 

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -328,7 +329,8 @@ class Training:
         self.narrator.step(progress.step, values, progress.best_score)
 
     def _validate(self, progress: Progress, metrics: Metrics | None) -> None:
-        score = self.validate(self.distiller.student)
+        with self.narrator.pause() if self._is_first else nullcontext():
+            score = self.validate(self.distiller.student)
         if progress.best_score is None or score.value > progress.best_score:
             progress.best_score, progress.best_step = score.value, progress.step
             if self._is_first:

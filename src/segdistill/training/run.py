@@ -11,16 +11,18 @@ from segdistill.data import Layout, SegmentationDataset
 from segdistill.errors import UserError
 from segdistill.recipes import Recipe, alone_recipe
 from segdistill.reports.drawing import is_whole
+from segdistill.reports.html.page import FILE
 from segdistill.reports.run_table import run_table
 from segdistill.runs import lock
 from segdistill.runs.metric import METRICS, metric_of
 from segdistill.runs.run_folder import RunFolder
 from segdistill.training import run_pictures
-from segdistill.training.build import build_network
+from segdistill.training.build import build_trained
 from segdistill.training.console import quiet
 from segdistill.training.look import look_at_data
 from segdistill.training.rehearsal import rehearse_first
 from segdistill.training.repeat_threads import repeat_threads
+from segdistill.training.report import report_run
 from segdistill.training.session import Session
 from segdistill.training.teacher_runs import check_teacher, train_teachers
 from segdistill.training.train import train_network
@@ -69,7 +71,9 @@ def distill(
                 raise
     console.print()
     console.print(run_table(folder))
-    _print(console, f"pictures, records and student.safetensors in {folder}")
+    if not (is_finished and (folder / FILE).exists()):
+        report_run(session, folder, console)
+    _print(console, f"report.html, pictures, records and student.safetensors in {folder}")
     result = run_folder.result
     assert result is not None
     return result
@@ -102,10 +106,9 @@ def _draw(session: Session, folder: Path) -> None:
         return
     recipe, classes = session.recipe, dataset.classes
 
-    def student(run: Path) -> nn.Module:  # built from the recipe, so that no code named by a folder is imported
+    def student(run: Path) -> nn.Module:
         with quiet():
-            network = recipe.student.model_copy(update={"weights": str(run), "weights_key": None})
-            return build_network(network, classes, strict=True).eval()
+            return build_trained(recipe.student, run, classes)
 
     networks = {}
     teacher = session.teacher()

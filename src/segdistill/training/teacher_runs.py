@@ -20,11 +20,20 @@ def train_teachers(session: Session, folder: Path, console: Console, *, accepts_
     section = session.recipe.teacher
     if section is None or section.is_trained:
         return
-    ready = dict(section.each)
     for name, (subfolder, recipe) in teacher_runs(session.recipe).items():
-        run_folder, variant = folder / subfolder, session.variant(recipe)
-        train_network(variant, run_folder, console=console, label=name, accepts_changes=accepts_changes)
-        ready[name] = ready[name].model_copy(update={"weights": str(run_folder), "train": None})
+        variant = session.variant(recipe)
+        train_network(variant, folder / subfolder, console=console, label=name, accepts_changes=accepts_changes)
+    use_trained_teachers(session, folder)
+
+
+def use_trained_teachers(session: Session, folder: Path) -> None:
+    """Let the session use the teachers that were trained in the subfolders of ``folder``, if its recipe trains any."""
+    section = session.recipe.teacher
+    if section is None or section.is_trained:
+        return
+    ready = dict(section.each)
+    for name, (subfolder, _) in teacher_runs(session.recipe).items():
+        ready[name] = ready[name].model_copy(update={"weights": str(folder / subfolder), "train": None})
     session.use_teacher(section.model_copy(update={"members": ready}) if section.members else ready["teacher"])
 
 

@@ -11,6 +11,7 @@ from segdistill.data.classes import VOID
 from segdistill.data.datasets.base import ClassificationDataset, SegmentationDataset
 from segdistill.data.decoding.images import image_size, read_image, reading_threads
 from segdistill.errors import UserError
+from segdistill.system.progress import tracked
 
 # Masks to read between two checks whether every class has been seen.
 AT_A_TIME = 200
@@ -135,7 +136,8 @@ def scan_labels(dataset: SegmentationDataset, indices: Iterable[int] | None = No
             return str(error)
 
     with ThreadPoolExecutor(reading_threads()) as pool:
-        results = list(pool.map(count, range(len(dataset)) if indices is None else indices))
+        chosen = list(range(len(dataset)) if indices is None else indices)
+        results = list(tracked(pool.map(count, chosen), "reading masks", len(chosen)))
     counts = [result for result in results if not isinstance(result, str)]
     totals = sum(counts, start=np.zeros(VOID + 1, dtype=np.int64))
     containing = sum((counted > 0 for counted in counts), start=np.zeros(VOID + 1, dtype=np.int64))

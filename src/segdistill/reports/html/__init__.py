@@ -1,0 +1,1 @@
+"""The report of a run or of a comparison: one HTML page without links to anything else. Without PyTorch."""

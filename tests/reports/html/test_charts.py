@@ -1,0 +1,89 @@
+"""Charts: what is drawn where."""
+
+import pytest
+
+from segdistill.reports.html import charts
+from tests.reports.html.parsed import Element, parse
+
+
+def drawn(chart: str) -> Element:
+    return parse(str(chart)).children[0]
+
+
+def positions(chart: Element, tag: str, kind: str, name: str) -> list[float]:
+    return [float(each[name]) for each in chart.all(tag) if each["class"] == kind]
+
+
+def test_an_axis_has_round_marks_around_the_values() -> None:
+    axis = charts.Axis.over([26.3, 47.9], 100, 400)
+    assert axis.ticks == (25, 30, 35, 40, 45, 50)
+    assert (axis(25), axis(50), axis(37.5)) == (100, 400, 250)
+    assert charts.Axis.over([0.0, 0.3], 0, 1).ticks == pytest.approx((0, 0.1, 0.2, 0.3))
+    assert charts.Axis.over([-1, 2], 0, 1).label(-0.0) == "0"
+
+
+@pytest.mark.parametrize("value", [0.0, 5.0, -3.0, 1e-9, 1e12])
+def test_a_single_value_has_an_axis(value: float) -> None:
+    axis = charts.Axis.over([value], 0, 100)
+    assert 0 < axis(value) < 100
+    assert axis.low < value < axis.high
+
+
+def test_dots_show_every_seed_their_mean_and_deviation() -> None:
+    chart = drawn(charts.dots("Scores", {"alone": [40.0, 50.0], "kd": [60.0]}, "mIoU", reference=45.0))
+    rings = positions(chart, "circle", "ring", "cx")
+    (mean, other), (reference,) = positions(chart, "circle", "mean", "cx"), positions(chart, "line", "reference", "x1")
+    assert len(rings) == 3
+    assert mean == pytest.approx((rings[0] + rings[1]) / 2, abs=0.1)
+    assert reference == mean
+    assert other == rings[2]
+    start, end = (positions(chart, "line", "spread", name)[0] for name in ("x1", "x2"))
+    per_point = (rings[1] - rings[0]) / 10
+    assert end - start == pytest.approx(2 * 50**0.5 * per_point, abs=0.2)  # sd of 40 and 50: sqrt(50)
+    assert start > 122  # right of the names
+    assert chart.all("title")[0].words() == "Scores"
+    assert chart.all("desc")[0].words() == "mIoU: alone 45.00 ± 7.07, kd 60.00."
+
+
+def test_a_class_has_a_mark_for_each_network_and_a_line_for_its_gain() -> None:
+    rows = {"road": {"alone": 80.0, "kd": 90.0, "teacher": 95.0}, "pole": {"alone": 20.0, "kd": 10.0, "teacher": None}}
+    chart = drawn(charts.by_class("Classes", rows, "IoU"))
+    assert len(positions(chart, "circle", "ring", "cx")) == 2
+    assert len(positions(chart, "line", "bar", "x1")) == 1
+    (gain,), (loss,) = positions(chart, "line", "gain", "x1"), positions(chart, "line", "loss", "x1")
+    assert gain > loss
+    taller = drawn(charts.by_class("Classes", {"pole": {"alone": 1.0}}, "IoU", top=95.0))
+    assert positions(taller, "circle", "ring", "cx") == pytest.approx([130 + 276 * 0.01], abs=0.1)  # of an axis to 100
+
+
+def test_curves_keep_their_exact_values_for_the_cursor() -> None:
+    chart = drawn(charts.lines("Loss", {"total": ((1, 0.93874), (50, 0.5)), "one": ((10, 0.7),)}, "value"))
+    curves = chart.all("polyline")
+    assert [each["data-name"] for each in curves] == ["total", "one"]
+    assert (curves[0]["data-steps"], curves[0]["data-values"]) == ("1 50", "0.93874 0.5")
+    low, high, start, end = map(float, chart["data-x"].split())
+    x, y = map(float, curves[0]["points"].split()[1].split(","))
+    assert x == pytest.approx(start + (50 - low) / (high - low) * (end - start), abs=0.1)
+    assert y > float(curves[0]["points"].split()[0].split(",")[1])  # lower values are further down
+    assert chart["tabindex"] == "0"
+    assert len(positions(chart, "circle", "point c1", "cx")) == 1  # a curve of one point is a point
+
+
+def test_without_values_there_is_no_chart() -> None:
+    assert charts.dots("Scores", {"alone": []}, "mIoU", reference=3.0) == ""
+    assert charts.by_class("Classes", {"road": {"alone": None}}, "IoU") == ""
+    assert charts.lines("Loss", {"total": ()}, "value") == ""
+
+
+def test_names_are_escaped_and_cut() -> None:
+    name = '<b>"a very long name of a class"</b>'
+    for chart in (
+        charts.dots(name, {name: [1.0, 2.0]}, name),
+        charts.by_class(name, {name: {name: 1.0}}, name),
+        charts.lines(name, {name: ((1, 2.0), (2, 3.0))}, name),
+        charts.key([name]),
+    ):
+        assert "<b>" not in chart
+        assert name in drawn(chart).words() or name in drawn(chart).all("polyline")[0]["data-name"]
+    names = [each for each in drawn(charts.dots("t", {name: [1.0]}, "u")).all("text") if each["class"] == "name end"]
+    assert names[0].words() == f"{name[:18]}…{name}"  # the whole name is in the title

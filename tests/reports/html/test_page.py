@@ -1,0 +1,251 @@
+"""The page: well formed, readable, closed to the network, small, and without trust in what it shows."""
+
+import base64
+import hashlib
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from segdistill.comparison.report import last_lines
+from segdistill.data import Classes
+from segdistill.errors import UserError
+from segdistill.reports.html.content import comparison_content, run_content
+from segdistill.reports.html.page import LARGEST, render, write_page
+from tests.reports.html.folders import measured, scene, write_comparison, write_run, write_whole_run
+from tests.reports.html.parsed import Element, check
+
+
+def table(root: Element, caption: str) -> list[list[str]]:
+    """Return the cells of the table with a caption, row by row."""
+    found = next(each for each in root.all("table") if each.all("caption")[0].words() == caption)
+    return [[cell.words() for cell in row.children] for row in found.all("tbody")[0].all("tr")]
+
+
+@pytest.fixture
+def whole(tmp_path: Path) -> Path:
+    return write_whole_run(tmp_path / "run")
+
+
+def test_a_run(whole: Path) -> None:
+    root = check(render(run_content(whole, measured(scene("first"), scene("second")))))
+    assert root.all("h1")[0].words() == "mine: kd, seed 3"
+    assert [code.words() for code in root.all("code")] == [
+        "segdistill distill mine.yaml 'name=a b'",
+        f"segdistill distill {whole}/recipe.yaml --run-dir {whole}-again",
+        f"segdistill predict {whole} IMAGE... --out predictions",
+    ]
+    rows = {row[0]: row for row in table(root, "mIoU in percent")}
+    assert list(rows) == ["student alone", "kd", "teacher"]
+    assert rows["kd"][2:6] == ["50.00", "+10.00", "-10.00", "55.00"]  # score, gain, over the teacher, common classes
+    assert rows["kd"][6] == "40.00"  # rare: one class with 0.1 % of the pixels
+    cards = [each.words().split() for each in root.all("dl")[0].all("dd")]
+    assert [words[0] for words in cards] == ["60.0", "40.0", "50.0"]
+    assert "+10.0" in cards[2]
+    assert table(root, "Costs")[1] == ["kd", "2.00", "3.00", "32x48", "1.50", "3.50", "12"]
+    terms = next(each for each in root.all("details") if each.all("summary")[0].words() == "Terms of kd")
+    caption = "Terms of the loss; values are without their weights"
+    assert table(terms, caption)[1] == ["kd", "kd", "logits", "2", "12", "2", "0.3333", "25.0"]
+    titles = [each.words() for each in terms.all("figcaption")]
+    assert titles == ["Total loss", "Term task", "Term kd", "Weight of kd", "Learning rate"]
+    assert [
+        each.all("strong")[0].words() for each in root.all("figure") if each.attributes.get("class") == "scene"
+    ] == [
+        "first",
+        "second",
+    ]
+
+
+def test_common_and_rare_classes_have_a_chart_each(whole: Path) -> None:
+    root = check(render(run_content(whole, measured())))
+    titles = [each.words() for each in root.all("figcaption")]
+    assert "IoU of common classes" in titles
+    assert "IoU of rare classes" in titles
+    assert table(root, "IoU of each class in percent")[2][:3] == ["<script>alert(1)</script>", "rare", "0.10"]
+
+
+def test_without_the_frequencies_the_classes_are_not_grouped(whole: Path) -> None:
+    page = render(run_content(whole))
+    root = check(page)
+    assert table(root, "IoU of each class in percent")[0] == ["road", "50.00", "60.00", "70.00"]
+    assert "common" not in page.replace("common classes are", "common")[: page.index("<main>")]
+    assert "IoU of classes" in [each.words() for each in root.all("figcaption")]
+
+
+def test_foreign_text_stays_text(whole: Path) -> None:
+    evil = '"><img src=x onerror=alert(1)><!--'
+    (whole / "alone").rename(whole / "kept")
+    recipe = (whole / "recipe.yaml").read_text().replace("name: mine", f"name: '{evil}'")
+    (whole / "recipe.yaml").write_text(recipe)
+    lines = [
+        {"step": 1, "split": "train", "loss": 1.0, evil: 2.0},
+        {"step": 2, "split": "train", "loss": 1.0, evil: 2.0},
+    ]
+    (whole / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    shown = replace(scene(evil), scores={evil: 0.5})
+    content = run_content(
+        whole, replace(measured(shown), shown=evil, timed=evil, missing=(evil,), milliseconds={evil: 1})
+    )
+    root = check(render(content))
+    assert [each for each in root.all("img") if "onerror" in each.attributes] == []
+    assert len(root.all("script")) == 1
+    assert evil in root.all("h1")[0].words()
+    assert evil in root.all("pre")[0].words()
+
+
+def test_the_policy_allows_this_script_and_nothing_from_elsewhere(whole: Path) -> None:
+    root = check(render(run_content(whole)))
+    policy = next(each["content"] for each in root.all("meta") if "http-equiv" in each.attributes)
+    rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
+    digest = base64.b64encode(hashlib.sha256(root.all("script")[0].words().encode()).digest()).decode()
+    assert rules == {
+        "default-src": "'none'",
+        "img-src": "data:",
+        "style-src": "'unsafe-inline'",
+        "script-src": f"'sha256-{digest}'",
+        "base-uri": "'none'",
+        "form-action": "'none'",
+    }
+    order = [each.tag for each in root.all("head")[0].children]
+    assert order.index("meta") < order.index("style")  # a policy holds from where it is on
+
+
+def test_a_comparison(tmp_path: Path) -> None:
+    folder = write_comparison(tmp_path / "compared", {"none": [0.40, 0.50], "kd": [0.44, 0.52], "at": [0.41, 0.50]})
+    root = check(render(comparison_content(folder, measured(scene("first")))))
+    rows = {row[0]: row for row in table(root, "mIoU in percent")}
+    assert rows["kd"][2:4] == ["48.00 ± 5.66", "+3.00 ± 1.41"]
+    assert rows["kd"][-1] == "77.1 (GSKD, table 1)"
+    assert rows["at"][-1] == "-"
+    dots = root.all("svg")[0]
+    rings = [each for each in dots.all("circle") if each["class"] == "ring"]
+    assert len(rings) == 6  # one for each seed of each method
+    cards = [each.words().strip() for each in root.all("dl")[0].all("dt")]
+    assert cards == ["student alone", "best on val: kd", "finished"]
+    assert f"segdistill predict {folder / 'kd-s1'} IMAGE... --out predictions" in [
+        each.words() for each in root.all("code")
+    ]
+
+
+def test_a_curve_is_the_mean_of_the_finished_runs(tmp_path: Path) -> None:
+    folder = write_comparison(tmp_path / "c", {"none": [0.40, 0.50], "kd": [0.44, 0.52]})
+    (folder / "kd-s1" / "result.json").unlink()
+    chart = check(render(comparison_content(folder))).all("polyline")
+    values = {each["data-name"]: each["data-values"].split() for each in chart[:2]}
+    assert values == {"student alone": ["7.5", "15", "22.5", "30", "37.5", "45"], "kd": values["kd"]}
+    assert float(values["kd"][-1]) == 44
+
+
+def test_the_winner_may_be_the_student_alone(tmp_path: Path) -> None:
+    content = comparison_content(write_comparison(tmp_path / "c", {"none": [0.40, 0.53], "kd": [0.45, 0.46]}))
+    assert content.best == "kd"
+    assert content.winner.method == "student alone"
+    assert content.winner.records.folder.name == "none-s1"
+    assert content.commands["Use the best student"].startswith(f"segdistill predict {tmp_path / 'c' / 'none-s1'} ")
+    assert list(last_lines(content)) == [
+        "the student alone has the highest mean score on val; to use its best student:",
+        f"  segdistill predict {tmp_path / 'c' / 'none-s1'} IMAGE... --out predictions",
+    ]
+
+
+def test_a_run_that_is_not_finished(whole: Path) -> None:
+    (whole / "result.json").unlink()
+    killed = (whole / "metrics.jsonl").read_bytes()[:-20] + b"\xff"  # while it wrote a line
+    (whole / "metrics.jsonl").write_bytes(killed)
+    page = render(run_content(whole))
+    root = check(page)
+    assert [row[:3] for row in table(root, "mIoU in percent")] == [
+        ["student alone", "1 of 1", "40.00"],
+        ["kd", "0 of 1", "-"],
+        ["teacher", "-", "60.00"],
+    ]
+    assert "Term kd" in [each.words() for each in root.all("figcaption")]
+    assert "run: not begun" in page
+
+
+def test_a_run_of_an_earlier_version(tmp_path: Path) -> None:
+    folder = tmp_path / "old"
+    folder.mkdir()
+    (folder / "result.json").write_text(json.dumps({"miou": 0.5, "iou": {"road": 0.5, "sky": None}, "method": "kd"}))
+    root = check(render(run_content(folder)))
+    assert table(root, "mIoU in percent")[0][:3] == ["kd", "1 of 1", "50.00"]
+    assert table(root, "IoU of each class in percent") == [["road", "50.00"], ["sky", "-"]]
+
+
+def test_a_classification(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", 0.5, "none")
+    found = {
+        "top1": 0.7,
+        "accuracy": {"cat": 0.8, "dog": 0.6},
+        "method": "none",
+        "split": "val",
+        "params": 1,
+        "seconds": 1,
+    }
+    (folder / "result.json").write_text(json.dumps(found))
+    root = check(render(run_content(folder)))
+    assert table(root, "top-1 accuracy in percent")[0][2] == "70.00"
+
+
+def test_other_folders_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="holds no run or comparison; give a folder that distill"):
+        run_content(tmp_path)
+    folder = write_run(tmp_path / "run", 0.5, "kd")
+    (folder / "result.json").write_text('{"miou": "high", "iou": {}}')
+    with pytest.raises(UserError, match=r"result.json is damaged; delete it"):
+        run_content(folder)
+
+
+# The size.
+
+
+def test_pictures_that_do_not_fit_are_left_out_and_counted(whole: Path) -> None:
+    scenes = [scene(f"image {number}", size=(480, 480), noisy=True) for number in range(8)]
+    page = render(run_content(whole, measured(*scenes)))
+    assert 1_000_000 < len(page.encode()) <= LARGEST
+    root = check(page)
+    kept = [each for each in root.all("figure") if each.attributes.get("class") == "scene"]
+    assert 0 < len(kept) < 8
+    assert f"{8 - len(kept)} more are left out, to keep the page small." in page
+
+
+@pytest.mark.parametrize("largest", [200_000, 300_000, 400_000])
+def test_pictures_and_the_rest_together_fit(whole: Path, largest: int) -> None:
+    content = run_content(whole, measured(*(scene(str(number), size=(60, 60), noisy=True) for number in range(40))))
+    size = len(render(content, largest).encode())
+    assert largest - 50_000 < size <= largest
+
+
+def test_a_comparison_of_any_size_fits(tmp_path: Path) -> None:
+    names = [f"class number {number}" for number in range(1000)]
+    folder = write_comparison(tmp_path / "compared", {"none": [0.4], **{f"method {i}": [0.5] for i in range(30)}})
+    for file in folder.glob("*/result.json"):
+        content = json.loads(file.read_text())
+        file.write_text(json.dumps({**content, "iou": dict.fromkeys(names, 0.5)}))
+    record = json.loads((folder / "comparison.json").read_text())
+    (folder / "comparison.json").write_text(json.dumps({**record, "pixels": dict.fromkeys(names, 10)}))
+    lines = (folder / "none-s0" / "metrics.jsonl").read_text().splitlines()
+    many = [{**json.loads(lines[1]), "step": step, "loss": 1 / (step + 1)} for step in range(5000)]
+    for run in folder.glob("*-s0"):
+        (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in many))
+    whole_page = render(comparison_content(folder, replace(measured(), classes=Classes(tuple(names[:200])))))
+    check(whole_page)
+    assert len(whole_page.encode()) <= LARGEST
+    assert "The 160 most frequent classes; 840 more are in result.json." in whole_page
+    small = render(comparison_content(folder), largest=500_000)
+    assert len(small.encode()) < 500_000 < len(whole_page.encode())
+    assert "The curves of the terms are left out" in small
+
+
+def test_the_same_folder_gives_the_same_file(whole: Path) -> None:
+    file = write_page(run_content(whole))
+    assert file == whole / "report.html"
+    assert file.read_text(encoding="utf-8") == render(run_content(whole))
+
+
+def test_a_copy_elsewhere_gives_the_same_tables(whole: Path, tmp_path: Path) -> None:
+    shutil.copytree(whole, tmp_path / "copy")
+    one, other = (check(render(run_content(folder))) for folder in (whole, tmp_path / "copy"))
+    assert table(one, "mIoU in percent") == table(other, "mIoU in percent")
