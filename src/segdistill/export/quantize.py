@@ -25,7 +25,7 @@ class Quantizer:
 
     Args:
         model: The float model, with the input ``images``.
-        images: The images to measure the ranges on, uint8 (H, W, 3). The range is that of the values (MinMax).
+        images: The images to measure the ranges on, from the least to the largest value; uint8 (H, W, 3).
 
     Attributes:
         layers: The names of the convolutions, matrix products and additions that are quantized, in order.

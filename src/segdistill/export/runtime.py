@@ -107,8 +107,7 @@ def _load_onnx(path: Path, threads: int | None) -> Student:
     require("onnxruntime", str(path))
     try:
         session = onnx_session(str(path), threads)
-        stored = session.get_modelmeta().custom_metadata_map
-        metadata = {key: json.loads(value) for key, value in stored.items()}
+        metadata = json.loads(session.get_modelmeta().custom_metadata_map["segdistill"])
         name, output = session.get_inputs()[0].name, metadata["output"]
     except Exception as error:  # ONNX Runtime raises classes of its extension module
         raise _damaged(path) from error

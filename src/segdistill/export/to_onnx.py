@@ -20,7 +20,7 @@ def to_onnx(exported: ExportedProgram, metadata: Mapping[str, Any]) -> "ModelPro
 
     Args:
         exported: The traced program.
-        metadata: Facts for users of the file; each value is stored as JSON. ``output`` is the name of the output.
+        metadata: Facts for users of the file, stored as JSON; ``output`` is the name of the output.
 
     Raises:
         UserError: The exporter of PyTorch does not know an operation of the network.
@@ -35,8 +35,10 @@ def to_onnx(exported: ExportedProgram, metadata: Mapping[str, Any]) -> "ModelPro
     except Exception as error:  # the exporter raises anything
         raise UserError(f"PyTorch cannot write the network as ONNX: {first_line(error)[:200]}; try pt2") from error
     _name_axes(model)
-    for key, value in metadata.items():
-        model.metadata_props.add(key=key, value=json.dumps(value))
+    model.metadata_props.add(key="segdistill", value=json.dumps(metadata))
+    for key in ("classes", "mean", "std"):  # again, under names that readers of other programs look for
+        if key in metadata:
+            model.metadata_props.add(key=key, value=json.dumps(metadata[key]))
     return model
 
 

@@ -56,7 +56,7 @@ class Writer:
         note: Callable[[str], None],
     ) -> None:
         known = {key: description[key] for key in _FACTS if key in description}
-        self._metadata: Record = {"segdistill": __version__, "output": "logits" if program.raw else "classes", **known}
+        self._metadata: Record = {"version": __version__, "output": "logits" if program.raw else "classes", **known}
         self._program, self._validation, self._training, self._note = program, validation, training, note
         self._expected: Outputs = reference(program)
         self._image = next(iter(validation))[0]
