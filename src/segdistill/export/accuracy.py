@@ -30,7 +30,7 @@ def accurate(
     score: Callable[[M], float],
     ranked: Callable[[], Sequence[str]],
     wanted: float,
-    note: Callable[[str], None],
+    note: Callable[[str, float], None],
 ) -> Accepted[M] | None:
     """Return the int8 model that loses at most :data:`LIMIT`, or None if half of the layers in float do not suffice.
 
@@ -39,7 +39,7 @@ def accurate(
         score: Returns the score of a model.
         ranked: Returns the layers, the most sensitive first. It is called only if the int8 model loses too much.
         wanted: The score of the float model.
-        note: Receives one line for each layer that goes back to float.
+        note: Receives each layer that goes back to float, and the score that is lost with it in int8.
     """
     model = quantize(())
     value = score(model)
@@ -47,7 +47,7 @@ def accurate(
         return Accepted(model, (), value)
     layers = ranked()
     for count in range(1, len(layers) // 2 + 1):
-        note(f"int8 loses {100 * (wanted - value):.2f}: {layers[count - 1]} goes back to float")
+        note(layers[count - 1], wanted - value)
         model = quantize(layers[:count])
         value = score(model)
         if value >= wanted - LIMIT:

@@ -79,7 +79,10 @@ class Program(nn.Module):
         pixels = images.permute(0, 3, 1, 2).float()
         if self.scale != 1:
             size = (scaled_length(height, self.scale), scaled_length(width, self.scale))
-            pixels = F.interpolate(pixels, size, mode="bilinear", antialias=True).round().clamp(0, 255)
+            # Rounded to whole values as in the training, halves upward. A half is common, and a runtime may compute it
+            # with an error, hence the thousandth.
+            pixels = F.interpolate(pixels, size, mode="bilinear", antialias=True)
+            pixels = (pixels + 0.501).floor().clamp(0, 255)
         logits = read_output(self.network((pixels / 255 - self.mean) / self.std)).logits.float()
         if logits.dim() == 4:
             logits = F.interpolate(logits, (height, width), mode="bilinear", align_corners=self.align_corners)

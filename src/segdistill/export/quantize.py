@@ -51,6 +51,12 @@ class Quantizer:
         """
         return self._quantized([name for name in self._nodes if name not in in_float], reduce_range)
 
+    def label(self, layer: str) -> str:
+        """Return the path of a layer in the network, or its name in the model if it has no weights."""
+        node = next(node for node in self._model.graph.node if node.name == layer)
+        weights = node.input[1] if len(node.input) > 1 else ""
+        return weights.removeprefix("network.").removesuffix(".weight") if weights.endswith(".weight") else layer
+
     def alone(self, layer: str, *, reduce_range: bool = False) -> "ModelProto":
         """Return the model with one quantized layer."""
         return self._quantized([layer], reduce_range)

@@ -84,10 +84,14 @@ def to_int8(
 
         return sorted(quantizer.layers, key=kept)
 
-    accepted = accurate(quantize, score_of, ranked, score(wanted, validation), note)
+    def told(layer: str, lost: float) -> None:
+        note(f"int8 loses {100 * lost:.2f}: {quantizer.label(layer)} goes back to float")
+
+    accepted = accurate(quantize, score_of, ranked, score(wanted, validation), told)
     if accepted is None:
         return None
-    return Int8(accepted.model, accepted.in_float, len(quantizer.layers), 7 if reduced else 8)
+    in_float = tuple(quantizer.label(layer) for layer in accepted.in_float)
+    return Int8(accepted.model, in_float, len(quantizer.layers), 7 if reduced else 8)
 
 
 def student(model: "ModelProto", metadata: dict[str, Any], threads: int | None = None) -> Student:
