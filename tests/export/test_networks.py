@@ -22,13 +22,15 @@ from segdistill.export.quantize import Quantizer
 from segdistill.export.to_onnx import to_onnx
 from segdistill.export.trace import trace
 
-FAMILIES = ("deeplabv3_mobilenetv2", "pspnet_resnet18", "deeplabv3plus_resnet18", "segformer_b0", "resnet18")
-LIBRARIES = (
-    "unet/tu-mobilenetv2_035",  # pads images to a multiple of 32
-    "deeplabv3plus/tu-test_resnet",  # pools with partial windows, and pads by a rounded-up quotient
-    "torchvision/lraspp_mobilenet_v3_large",
+FAMILIES = (
+    "deeplabv3_mobilenetv2",
+    "pspnet_resnet18",
+    "segformer_b0",
+    "resnet18",
+    "deeplabv3plus/tu-test_resnet",  # pads images, pools with partial windows, and computes a rounded-up quotient
 )
-NETWORKS = (*models.names(), *LIBRARIES) if os.environ.get("EXPORT_ALL") else (*FAMILIES, *LIBRARIES[:2])
+MORE = ("unet/tu-mobilenetv2_035", "torchvision/lraspp_mobilenet_v3_large")
+NETWORKS = (*models.names(), FAMILIES[-1], *MORE) if os.environ.get("EXPORT_ALL") else FAMILIES
 METADATA = {"output": "classes"}
 
 
@@ -70,12 +72,13 @@ def test_agrees_with_pytorch(name: str, format: str) -> None:
     program = exported(name)[0]
     images = batches(picture(), resizes=not name.startswith("resnet"))
     expected = reference(program)
-    checks = check(candidate(name, format).outputs, expected, images)
+    outputs = candidate(name, format).outputs
+    checks = check(outputs, expected, images)
     largest = max(float(np.abs(expected(each)[0]).max()) for each in images)
     assert [(each.batch, each.height, each.width) for each in checks] == [each.shape[:3] for each in images]
     assert max(each.batch for each in checks) == 3
-    if format == "int8":  # random weights: what counts is that it runs at every size, and computes nearly the same
-        assert max(each.difference for each in checks) < 0.3 * largest
+    if format == "int8":  # of random weights, which lose more than trained ones
+        assert min(np.corrcoef(outputs(each)[0].ravel(), expected(each)[0].ravel())[0, 1] for each in images) > 0.8
     else:
         assert max(each.difference for each in checks) < 1e-4 * largest
         assert min(each.equal for each in checks) >= 0.999
