@@ -2,7 +2,7 @@
 
 import pytest
 
-from segdistill.errors import nearest, unknown
+from segdistill.errors import first_line, nearest, unknown
 
 KEYS = ("seed", "train", "train.iterations", "train.batch_size", "train.devices", "train.power", "train.floor",
         "teacher.train", "teacher.train.iterations", "data.root")  # fmt: skip
@@ -37,3 +37,8 @@ def test_a_name_that_goes_on_is_near() -> None:
 def test_where_nothing_is_near_all_are_shown() -> None:
     assert str(unknown("split", "holdout", ["val", "train"])) == "unknown split 'holdout'; there are: train, val"
     assert str(unknown("split", "vall", ["val", "train"])) == "unknown split 'vall'; did you mean 'val'?"
+
+
+def test_the_first_line_with_text() -> None:
+    assert first_line(ValueError("\n  \nshape\nmore")) == "shape"
+    assert first_line(ValueError("\n")) == first_line(ValueError()) == "ValueError"

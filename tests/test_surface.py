@@ -22,11 +22,13 @@ from tests.tiny import tiny
 
 OPTIONS = {
     "": "--version --debug --install-completion --show-completion",
+    "bench": "--images --trust",
     "compare": "--methods --seeds --run-dir --dry-run --jobs --trust",
     "data": "",
     "distill": "--run-dir --resume --trust",
     "doctor": "--trust",
     "evaluate": "--trust",
+    "export": "--format --out --raw --images --trust",
     "losses": "",
     "models": "--costs",
     "predict": "--out --trust",
@@ -39,11 +41,13 @@ OPTIONS = {
 """Options by command; "" is ``segdistill`` itself."""
 
 ARGUMENTS = {
+    "bench": "run changes",
     "compare": "recipe changes",
     "data": "name changes",
     "distill": "recipe changes",
     "doctor": "recipe changes",
     "evaluate": "run changes",
+    "export": "run changes",
     "losses": "",
     "models": "",
     "predict": "run images",
@@ -149,7 +153,7 @@ DATA_SETS = "camvid cityscapes voc ade20k cocostuff folder imagenet hf scenes sh
 
 PYTHON = {
     "segdistill": """
-        Distiller Ensemble Run Term compare distill losses method_terms models schedules train
+        Distiller Ensemble Run Term compare distill load losses method_terms models schedules train
     """,
     "segdistill.losses": """
         AT CRD CSC CWD DIST DKD FSP GSKD I2CKD ICKD ICSD IFVD KD MD NST OFD RKD SP SRRL AfDCD AttnFD CIRKDMemory

@@ -17,6 +17,7 @@ __all__ = [
     "Term",
     "compare",
     "distill",
+    "load",
     "losses",
     "method_terms",
     "models",
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from segdistill.distillation.ensemble import Ensemble
     from segdistill.distillation.methods import method_terms
     from segdistill.distillation.term import Term
+    from segdistill.export.runtime import load
     from segdistill.jobs.compare import compare
     from segdistill.jobs.distill import distill, train
     from segdistill.jobs.run import Run
@@ -41,6 +43,7 @@ _HOME = {
     "Term": "distillation.term",
     "compare": "jobs.compare",
     "distill": "jobs.distill",
+    "load": "export.runtime",
     "train": "jobs.distill",
     "method_terms": "distillation.methods",
 }

@@ -12,8 +12,8 @@ FOREIGN = (RuntimeError, AssertionError, ValueError, TypeError, IndexError)
 
 
 def first_line(error: Exception) -> str:
-    """Return the first line of an error's message, or the name of its type if the message is empty."""
-    return (str(error) or type(error).__name__).splitlines()[0]
+    """Return the first line of an error's message that has text, or the name of its type if there is none."""
+    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 class Stopped(Exception):  # noqa: N818, it is not an error

@@ -60,6 +60,7 @@ ResumeOption = Annotated[
 TrustOption = Annotated[
     bool, typer.Option("--trust", help="Import the code that a run's folder names as its network or loss.")
 ]
+ImagesOption = Annotated[int, typer.Option("--images", min=1, help="Number of validation images for scores.")]
 RunArgument = Annotated[Path, typer.Argument(help="Folder of a run.", metavar="RUN")]
 
 
@@ -262,6 +263,49 @@ def report(
     from segdistill.jobs import report
 
     report.report(runs, trust=trust, console=console)
+
+
+@app.command(
+    epilog=_examples(
+        "segdistill export runs/folder-gskd-s0",
+        "segdistill export runs/folder-gskd-s0 data.root=moved_images --format onnx --raw --out exported",
+    )
+)
+def export(
+    run: RunArgument,
+    changes: ChangesArgument = None,
+    formats: Annotated[
+        str, typer.Option("--format", help="Formats joined by commas: onnx, int8 (quantized ONNX), pt2 (torch.export).")
+    ] = "onnx,int8,pt2",
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for the files; by default the run's.")] = None,
+    raw: Annotated[bool, typer.Option("--raw", help="Files that return scores instead of classes.")] = False,
+    images: ImagesOption = 100,
+    trust: TrustOption = False,
+) -> None:
+    """Write a run's student as files that run without segdistill, check them against PyTorch, and print a table."""
+    from segdistill.cli.screen import console
+    from segdistill.jobs import export
+
+    export.export(run, changes or [], formats=formats, out=out, raw=raw, images=images, trust=trust, console=console)
+
+
+@app.command(
+    epilog=_examples(
+        "segdistill bench runs/folder-gskd-s0",
+        "segdistill bench runs/folder-gskd-s0 --images 20",
+    )
+)
+def bench(
+    run: RunArgument,
+    changes: ChangesArgument = None,
+    images: ImagesOption = 100,
+    trust: TrustOption = False,
+) -> None:
+    """Measure size, score and milliseconds of a run's student and its exported files on this machine."""
+    from segdistill.cli.screen import console
+    from segdistill.jobs import export
+
+    export.bench(run, changes or [], images=images, trust=trust, console=console)
 
 
 @app.command(

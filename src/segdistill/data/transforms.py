@@ -165,8 +165,12 @@ def classification_evaluation_transform(crop: tuple[int, int]) -> v2.Transform:
 
     For a crop of 224x224 the shorter side becomes 256 pixels, the standard evaluation on ImageNet.
     """
-    resize = v2.Resize(round(max(crop) * 256 / 224), antialias=True)
-    return v2.Compose([resize, v2.CenterCrop(crop), evaluation_transform()])
+    return v2.Compose([classification_view(crop), evaluation_transform()])
+
+
+def classification_view(crop: tuple[int, int]) -> v2.Transform:
+    """Return the resize and center crop of :func:`classification_evaluation_transform`, without normalization."""
+    return v2.Compose([v2.Resize(round(max(crop) * 256 / 224), antialias=True), v2.CenterCrop(crop)])
 
 
 def denormalize(images: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """A segmentation network made of an encoder, a decoder and a classifier, which publishes its features."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -54,17 +55,36 @@ class Segmenter(nn.Module):
         """Return logits of shape (N, C, h, w) for images of shape (N, 3, H, W)."""
         height, width = images.shape[-2:]
         right, bottom = -width % self.multiple, -height % self.multiple
-        if right or bottom:
+        # An exported program takes any size, so it has no branch on the size: it pads by 0 where nothing is missing.
+        pads = self.multiple > 1 and (torch.compiler.is_exporting() or right > 0 or bottom > 0)
+        if pads:
             images = F.pad(images, (0, right, 0, bottom))
         features = self.encoder(images)
         # Vision transformers return (maps, class tokens), which their decoder takes as two arguments.
         decoded = self.decoder(*features) if isinstance(features, tuple) else self.decoder(features)
         logits = self.segmentation_head(self.dropout(decoded))
-        if right or bottom:
-            rows = -(-height * logits.shape[-2] // (height + bottom))  # rounded up
-            columns = -(-width * logits.shape[-1] // (width + right))
-            logits = logits[..., :rows, :columns]
+        if pads:
+            rows = _inside(height, height + bottom, logits.shape[-2])
+            columns = _inside(width, width + right, logits.shape[-1])
+            logits = _cropped(logits, rows, columns) if torch.compiler.is_exporting() else logits[..., :rows, :columns]
         return SegOutput(logits, None if self.aux_head is None else self.aux_head(features[-2]))
+
+
+def _inside(length: int, padded: int, count: int) -> int:
+    """Return how many of the ``count`` logits along a padded side belong to the image: its share, rounded up.
+
+    The usual strides come first, because ONNX rounds the division of a negative number towards 0.
+    """
+    for stride in (1, 2, 4, 8, 16, 32):
+        if count * stride == padded:
+            return (length - 1) // stride + 1
+    return -(-length * count // padded)
+
+
+def _cropped(maps: Tensor, rows: int, columns: int) -> Tensor:
+    """Return the first rows and columns as a new tensor. A view would make the exported program check its layout."""
+    first, second = (torch.arange(count, device=maps.device) for count in (rows, columns))
+    return maps.index_select(2, first).index_select(3, second)
 
 
 def _stages(encoder: nn.Module) -> dict[str, str]:

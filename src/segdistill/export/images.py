@@ -1,0 +1,70 @@
+"""Images of a run's data set at the size of their files, for checks, scores and calibration."""
+
+import copy
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from segdistill.data import Layout
+from segdistill.data.decoding.images import Array
+from segdistill.data.transforms import classification_view
+from segdistill.recipes import Recipe
+from segdistill.training.session import Session
+
+
+class LabeledImages:
+    """Images of one split, evenly spaced, uint8 (H, W, 3), with their labels.
+
+    The images are not scaled, because an exported program scales them. Images to classify are resized and cropped.
+
+    Args:
+        recipe: The recipe of the run.
+        layout: The files of its data set.
+        split: The name of the split.
+        count: The largest number of images.
+
+    Attributes:
+        split: The name of the split.
+        total: The number of images in the split.
+        classes: The classes of the labels.
+        counted: The names of the classes that count as 0 if they are absent.
+    """
+
+    def __init__(self, recipe: Recipe, layout: Layout, split: str, count: int) -> None:
+        scaled = recipe.data.model_copy(update={"scale": 1.0, "cache": False})
+        self._dataset = Session(recipe.model_copy(update={"data": scaled}), layout).dataset(split)
+        self.split = split
+        self.total = len(self._dataset)
+        self.indices = [int(index) for index in np.linspace(0, self.total - 1, min(count, self.total)).round()]
+        self.classes = self._dataset.classes
+        self.ignore_index = self._dataset.ignore_index
+        self.classifies = self._dataset.task == "classification"
+        named = [name for index, name in enumerate(self.classes.names) if index not in self.classes.void]
+        self.counted = named if recipe.evaluation.absent == "zero" else []
+        self._view = classification_view(recipe.data.crop) if self.classifies else None
+
+    def first(self, count: int) -> "LabeledImages":
+        """Return only the first images."""
+        fewer = copy.copy(self)
+        fewer.indices = self.indices[:count]
+        return fewer
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __iter__(self) -> Iterator[tuple[Array, NDArray[Any]]]:
+        for index in self.indices:
+            image, labels = self._dataset[index]
+            if self._view is not None:
+                image = self._view(image)
+            pixels = torch.Tensor.as_subclass(image, torch.Tensor).permute(1, 2, 0)
+            yield pixels.contiguous().numpy(), np.asarray(labels)
+
+    @cached_property
+    def labels(self) -> list[NDArray[Any]]:
+        """The labels alone."""
+        return [labels for _, labels in self]
