@@ -12,9 +12,12 @@ from segdistill.errors import UserError
 
 def are_finite(tensors: Iterable[Tensor]) -> bool:
     """Return True if all values are finite. This synchronizes with the device once."""
+    given = [tensor.detach() for tensor in tensors if tensor.numel()]
+    # On a CPU sums take a tenth of the time of norms. They hide no nan or inf, but may overflow when no value does.
+    if all(tensor.device.type == "cpu" and math.isfinite(float(tensor.sum())) for tensor in given):
+        return True
     # The largest value instead of the 2-norm, whose squares can overflow when the values do not.
-    largest = get_total_norm([tensor.detach() for tensor in tensors if tensor.numel()], norm_type=math.inf)
-    return math.isfinite(float(largest))
+    return math.isfinite(float(get_total_norm(given, norm_type=math.inf)))
 
 
 def not_finite(network: nn.Module) -> str | None:

@@ -113,8 +113,9 @@ class _PairDivergence(torch.autograd.Function):
 
 def _blocks(pairs: int, positions: int) -> Iterator[_Block]:
     """Cut the similarities of all pairs into blocks: of whole pairs, or of rows of one pair."""
-    at_a_time = max(1, _ops.SIMILARITIES_AT_A_TIME // positions**2)
-    rows = positions if at_a_time > 1 else max(1, min(positions, _ops.SIMILARITIES_AT_A_TIME // positions))
+    numbers = _ops.SIMILARITIES_AT_A_TIME // 2  # about six maps of a block are held at once
+    at_a_time = max(1, numbers // positions**2)
+    rows = positions if at_a_time > 1 else max(1, min(positions, numbers // positions))
     for pair in range(0, pairs, at_a_time):
         for first in range(0, positions, rows):
             yield _Block(slice(pair, min(pair + at_a_time, pairs)), first, min(first + rows, positions))
