@@ -12,12 +12,13 @@ from rich.console import Console
 from segdistill import Distiller, models
 from segdistill.catalogue.cards import LOSS_CARDS
 from segdistill.data import open_dataset
+from segdistill.data import training_loader as loader
 from segdistill.distillation.build import build_terms
 from segdistill.distillation.facts import NetworkPair
 from segdistill.errors import Stopped, UserError
 from segdistill.recipes import Recipe, load
 from segdistill.speed.form import Form, keep_channels_last
-from segdistill.training import tuning
+from segdistill.training import loop, tuning
 from segdistill.training.session import Session
 from segdistill.training.train import train_network
 from tests.speed.test_form import trained
@@ -163,6 +164,31 @@ def test_the_fast_and_the_plain_path_have_the_same_losses_in_a_run(
     assert len(plain) == 50
     assert fast == pytest.approx(plain, rel=1e-3)
     assert fast != plain
+
+
+@pytest.mark.parametrize(("item", "expected"), [(0.001, 0), (0.1, 2), (0.7, 3), (60.0, 3)])
+def test_loader_processes_follow_from_the_time_of_an_item(
+    tmp_path: Path,
+    console: Console,
+    prefers: Callable[[Form], list[Any]],
+    monkeypatch: pytest.MonkeyPatch,
+    item: float,
+    expected: int,
+) -> None:
+    prefers(Form())  # student and teacher take 1 s each
+    clock = iter(range(1000))
+    monkeypatch.setattr(tuning, "allowed_cores", lambda: 4)
+    monkeypatch.setattr(tuning.time, "perf_counter", lambda: next(clock) * item)
+    used: list[int] = []
+    monkeypatch.setattr(
+        loop,
+        "training_loader",
+        lambda *args, **kwargs: used.append(kwargs["workers"]) or loader(*args, **kwargs | {"workers": 0}),
+    )
+    train(recipe(tmp_path, "data.workers=auto"), tmp_path / "run", console)
+    record = json.loads((tmp_path / "run" / "speed.json").read_text())["reading"]
+    assert used == [record["workers"]] == [expected]
+    assert f"{expected} loader processes (data.workers=auto)" in said(console)
 
 
 def test_a_run_that_recomputes_is_the_same_to_the_bit(tmp_path: Path, console: Console) -> None:

@@ -125,7 +125,7 @@ def measure(session: Session) -> Cost:
     optimizers = build_optimizers(distiller, recipe.train)
     parts = recipe.train.accumulate
     batch = recipe.train.batch_size // parts // fabric.world_size
-    loader = training_loader(session.stream(), batch, steps=STEPS * parts, workers=recipe.data.workers)
+    loader = training_loader(session.stream(), batch, steps=STEPS * parts, workers=recipe.data.loaders)
     crops, answers = session.crops(), []
     seconds, began = [], _now(fabric)
     for number, (images, labels) in enumerate(loader, start=1):

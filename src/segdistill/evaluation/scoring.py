@@ -228,7 +228,7 @@ def evaluate(
         dataset,
         scoring_transform(data, dataset.task, protocol),
         **_batches(classifies, protocol, fabric.device),
-        workers=data.workers,
+        workers=data.loaders,
         rank=fabric.global_rank,
         world_size=fabric.world_size,
     )

@@ -2,7 +2,7 @@
 
 from fractions import Fraction
 from math import ceil
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
@@ -48,7 +48,11 @@ class Data(_Strict):
     cache_folder: str | None = Field(
         None, description="cache=memmap: the folder of decoded images; null: segdistill_cache in the data set's folder"
     )
-    workers: int = Field(0, ge=0, description="loader processes; 0 loads in the training process")
+    workers: Annotated[int, Field(ge=0)] | Literal["auto"] = Field(
+        0,
+        description="loader processes; 0 loads in the training process; auto: measured before the first step of a run "
+        "of 200 steps or more, else 0",
+    )
     allow_empty_classes: bool = Field(False, description="train even if a class has no pixel in the training labels")
     size: tuple[PositiveInt, PositiveInt] = Field((96, 160), description="scenes, shapes: height and width of an image")
     images: tuple[PositiveInt, PositiveInt, PositiveInt] = Field(
@@ -61,6 +65,11 @@ class Data(_Strict):
         if value not in (True, False, *KINDS):
             raise ValueError(f"expected true, false, {', '.join(KINDS)}, got {value!r}")
         return value
+
+    @property
+    def loaders(self) -> int:
+        """The number of loader processes where none is measured."""
+        return 0 if self.workers == "auto" else self.workers
 
     @model_validator(mode="after")
     def _ordered(self) -> "Data":

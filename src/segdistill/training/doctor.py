@@ -44,7 +44,7 @@ def examine(session: Session, console: Console) -> None:
     stream = session.stream()
     optimizers = build_optimizers(distiller, recipe.train)
     times: list[float] = []
-    loader = training_loader(stream, size, steps=3, workers=recipe.data.workers)
+    loader = training_loader(stream, size, steps=3, workers=recipe.data.loaders)
     began = time.perf_counter()
     for images, labels in loader:
         distiller.measures_gradients = not times

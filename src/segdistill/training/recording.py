@@ -98,7 +98,7 @@ class Recorder:
         """Write the answers to all crops of one image after the other, and yield its index."""
         all_crops = self.session.crops()
         assert all_crops is not None
-        loader = batch_loader(all_crops, [[image] for image in images], self.session.recipe.data.workers)
+        loader = batch_loader(all_crops, [[image] for image in images], self.session.recipe.data.loaders)
         for image, (crops, _) in zip(images, loader, strict=True):
             self._write(recording, image, crops[0])
             yield image

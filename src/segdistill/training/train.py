@@ -76,8 +76,8 @@ def _train(session: Session, run_folder: RunFolder, console: Console, label: str
         write_json(folder / "split.json", names)
     _draw_samples(session, folder)
     answers = replay_teacher(session, distiller, console)
-    tune(session, distiller, folder, console, is_new=not run_folder.has_begun)
-    progress = _training(session, distiller, folder, Narrator(console, label), inputs, answers).run()
+    workers = tune(session, distiller, folder, console, is_new=not run_folder.has_begun)
+    progress = _training(session, distiller, folder, Narrator(console, label), inputs, answers, workers).run()
     split = session.final_split
     score = session.evaluate(distiller.student, split, "the student")
     result = _result(session, distiller, score, progress)
@@ -102,6 +102,7 @@ def _training(
     narrator: Narrator,
     inputs: Inputs,
     answers: Answers | None,
+    workers: int,
 ) -> Training:
     session.reset_precision()
     return Training(
@@ -114,7 +115,7 @@ def _training(
         validate=lambda student: session.evaluate(student, "val", "the student"),
         save_student=_save_to(folder, session),
         narrator=narrator,
-        workers=session.recipe.data.workers,
+        workers=workers,
         inputs=inputs,
         answers=answers,
     )

@@ -1,9 +1,12 @@
-"""The form in which teacher and student run, chosen by a few measured passes before the first step of a run."""
+"""The form of teacher and student, and the number of loader processes, by a measurement before a run's first step."""
 
 import copy
-from collections.abc import Callable
+import math
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
@@ -18,6 +21,7 @@ from segdistill.runs.json_files import read_json
 from segdistill.runs.records import write_json
 from segdistill.speed.form import Form, keep_channels_last
 from segdistill.speed.measuring import fastest, seconds_of
+from segdistill.system.threads import allowed_cores
 from segdistill.training.session import Session
 
 # A run shorter than this many steps keeps both networks as they are: measuring would cost more than it gains.
@@ -29,12 +33,15 @@ GAIN = 1.1
 # The teacher must predict the same class in this share of the pixels of real images.
 SAME_CLASS = 0.999
 
+# Reading in the training process may take this share of a step.
+LEAST_READING = 0.02
+
 _FORMS = (Form(), Form(channels_last=True), Form(folds=True), Form(folds=True, channels_last=True))
 _HALF = (Form(half=True), Form(folds=True, half=True), Form(folds=True, channels_last=True, half=True))
 _SMALL = 96  # side of the image on which forms are tried that may be many times slower
 
 
-def tune(session: Session, distiller: Distiller, folder: Path, console: Console, *, is_new: bool) -> None:
+def tune(session: Session, distiller: Distiller, folder: Path, console: Console, *, is_new: bool) -> int:
     """Give the networks their fastest form, as recorded in ``speed.json`` or else measured now.
 
     Every process has the form that the first one chooses.
@@ -45,29 +52,36 @@ def tune(session: Session, distiller: Distiller, folder: Path, console: Console,
         folder: The run's folder.
         console: The console to print on.
         is_new: False if the run has a checkpoint. Without a record it continues as it began, plain.
+
+    Returns:
+        The number of loader processes.
     """
-    train, fabric, file = session.recipe.train, session.fabric, folder / "speed.json"
+    train, data, fabric, file = session.recipe.train, session.recipe.data, session.fabric, folder / "speed.json"
     if train.plain:
-        return
+        return data.loaders
     record: dict[str, Any] | None = None
     if file.exists():
         record = read_json(file)
     elif is_new and train.iterations >= LEAST_STEPS and fabric.global_rank == 0:
         images = _images(session)
         record = {"student": _student(distiller, images, session), "teacher": _teacher(distiller, images, session)}
-        write_json(file, record)
         for who, each in record.items():
             if each is not None:
                 console.print(f"{who} runs {_told(each)}", soft_wrap=True)
+        if data.workers == "auto":
+            record["reading"] = _reading(session, len(images), record)
+            console.print(_told_of_reading(record["reading"]), soft_wrap=True)
+        write_json(file, record)
     record = fabric.broadcast(record)
     if record is None:
-        return
+        return data.loaders
     if record["teacher"] is not None and distiller.teacher is not None:
         form = Form(**record["teacher"]["form"])
         if form != Form():
             distiller.replace_teacher(form.of(distiller.teacher, _images(session)[:1]))
     if record["student"]["form"]["channels_last"]:
         keep_channels_last(distiller.student)
+    return data.loaders if data.workers != "auto" else int(record.get("reading", {}).get("workers", 0))
 
 
 def _images(session: Session) -> Tensor:
@@ -120,6 +134,24 @@ def _step(network: nn.Module, images: Tensor, session: Session) -> Callable[[], 
         session.fabric.backward(logits.float().square().mean())
 
     return step
+
+
+def _reading(session: Session, images: int, record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the record of the loader processes: enough to read the images of a step while one is computed."""
+    stream, seconds = session.stream(), []
+    for position in range(min(images, 8)):
+        began = time.perf_counter()
+        stream[position]
+        seconds.append(time.perf_counter() - began)
+    step = sum(each["milliseconds"][str(Form(**each["form"]))] for each in record.values() if each is not None)
+    share = 1000 * median(seconds) * images / step
+    most = max(1, allowed_cores() - 1)
+    workers = 0 if share < LEAST_READING else min(most, math.ceil(share) + 1)
+    return {"item_milliseconds": round(1000 * median(seconds), 3), "share": round(share, 4), "workers": workers}
+
+
+def _told_of_reading(reading: Mapping[str, Any]) -> str:
+    return f"reading takes {reading['share']:.1%} of a step: {reading['workers']} loader processes (data.workers=auto)"
 
 
 def _with(run: Callable[[Tensor], object], images: Tensor) -> Callable[[], object]:
