@@ -28,12 +28,13 @@ def write_run(
     alone: float | None = 0.4375,
     method: str = "kd",
     command: tuple[str, ...] = ("segdistill", "distill", "quickstart"),
+    size: int = 64,
 ) -> nn.Module:
     """Write the folder, and return its student in eval mode, with statistics of batch norm that are not the initial."""
     torch.manual_seed(0)
     network = build(model, len(classes))
     with torch.no_grad():
-        network.train()(torch.randn(2, 3, 64, 64))
+        network.train()(torch.randn(2, 3, size, size))
     save_student(network, folder, name=model, num_classes=len(classes), classes=classes)
     recipe = load("quickstart", [f"student.model={model}", "student.options={}", f"method={method}", *changes])
     (folder / "recipe.yaml").write_text(to_yaml(recipe))

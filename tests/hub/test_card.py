@@ -120,6 +120,26 @@ def test_a_license_that_the_hub_does_not_know_is_named(tmp_path: Path) -> None:
     assert (data.license, data.license_name) == ("other", "my-terms-1.0")
 
 
+def test_a_student_that_classifies_has_accuracies(tmp_path: Path) -> None:
+    write_run(tmp_path, MODEL, alone=None)
+    scores = {"top1": 0.75, "accuracy": {"road": 1.0}, "split": "val", "params": 1}
+    write(tmp_path / "result.json", {**scores, "method": "kd", "teacher": scores})
+    data = ModelCard(text := written(tmp_path)).data
+    assert (data.pipeline_tag, data.tags) == ("image-classification", ["segdistill", "knowledge-distillation"])
+    assert [(each.metric_type, each.metric_value) for each in data.eval_results] == [("accuracy", 0.75)]
+    assert "top-1 accuracy" in text
+    assert "aligned corners" not in text
+
+
+def test_the_card_tells_how_logits_were_upsampled_and_images_scaled(tmp_path: Path) -> None:
+    write_run(tmp_path, MODEL)
+    assert "upsampled bilinearly without aligned corners" in written(tmp_path)
+    description = {**read_description(tmp_path), "align_corners": True, "scale": 0.5}
+    text = card(read_facts(tmp_path), description, "mit")
+    assert "upsampled bilinearly with aligned corners" in text
+    assert "trained on images scaled by 0.5" in text
+
+
 def test_terms_of_data_and_published_weights_are_named(tmp_path: Path) -> None:
     write_run(tmp_path, MODEL, "data.name=cityscapes", "data.root=x", "teacher.model=segformer_b4")
     text = written(tmp_path)

@@ -1,6 +1,7 @@
 """Each library loads the folder of its networks, with the outputs of the student."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -15,34 +16,40 @@ from transformers import SegformerForSemanticSegmentation, SegformerImageProcess
 from segdistill import models
 from segdistill.errors import UserError
 from segdistill.jobs.hub import hub
+from segdistill.models.names import ARCHITECTURES
 from segdistill.models.wrapper import IMAGENET_MEAN, IMAGENET_STD
 from tests.hub.folders import CLASSES, write_run
 
 QUIET = Console(quiet=True)
 
 
-def images(mean: tuple[float, ...] = IMAGENET_MEAN, std: tuple[float, ...] = IMAGENET_STD) -> torch.Tensor:
+def images(
+    mean: Sequence[float] = IMAGENET_MEAN, std: Sequence[float] = IMAGENET_STD, *, height: int = 64, width: int = 96
+) -> torch.Tensor:
     """Two images, normalized."""
-    pixels = torch.rand(2, 3, 64, 96, generator=torch.Generator().manual_seed(1))
+    pixels = torch.rand(2, 3, height, width, generator=torch.Generator().manual_seed(1))
     return (pixels - torch.tensor(mean)[:, None, None]) / torch.tensor(std)[:, None, None]
 
 
-# tu-test_resnet expects another normalization, unet has logits at the size of the image, the paper's network is ours.
-@pytest.mark.parametrize("model", ["deeplabv3plus/tu-test_resnet", "unet/tu-test_resnet", "fpn/mobilenet_v2"])
-def test_smp_loads_its_networks(model: str, tmp_path: Path) -> None:
-    student = write_run(tmp_path / "run", model)
+@pytest.mark.parametrize("architecture", [name for name in ARCHITECTURES if name != "linear"])
+def test_smp_loads_its_networks(architecture: str, tmp_path: Path) -> None:
+    """Both encoders expect a normalization that is not ImageNet's."""
+    encoder, size = ("tu-vit_tiny_patch16_224", 224) if architecture == "dpt" else ("tu-test_resnet", 128)
+    student = write_run(tmp_path / "run", f"{architecture}/{encoder}", size=size)
     folder = hub(tmp_path / "run", license="mit", out=tmp_path / "hub", console=QUIET)
     assert sorted(each.name for each in folder.iterdir()) == ["README.md", "config.json", "model.safetensors"]
     description = models.read_description(tmp_path / "run")
+    mean, std = description["network_mean"], description["network_std"]
+    assert mean != description["mean"]
     loaded = smp.from_pretrained(str(folder), strict=True).eval()
     with torch.inference_mode():
-        ours = student(images()).logits
-        theirs = loaded(images(description["network_mean"], description["network_std"]))
-        assert theirs.shape == (2, 3, 64, 96)
-        if ours.shape != theirs.shape:
+        ours = student(images(height=size, width=size)).logits
+        theirs = loaded(images(mean, std, height=size, width=size))
+        assert theirs.shape == (2, 3, size, size)
+        if ours.shape != theirs.shape:  # smp upsamples in the network
             ours = F.interpolate(ours, size=theirs.shape[2:], mode="bilinear", align_corners=True)
     torch.testing.assert_close(theirs, ours, rtol=1e-4, atol=1e-4)
-    assert str(description["network_mean"]) in (folder / "README.md").read_text()
+    assert f"normalized with mean {mean} and standard deviation {std}" in (folder / "README.md").read_text()
 
 
 def test_transformers_loads_segformer(tmp_path: Path) -> None:

@@ -15,11 +15,9 @@ LIBRARIES = {"smp": "segmentation-models-pytorch", "transformers": "transformers
 def data_name(facts: Facts) -> str:
     """Return the name of the data set: the folder's for images of the user, otherwise the name in the recipe."""
     data = facts.recipe.data
-    return data.root.rstrip("/\\").replace("\\", "/").rpartition("/")[2] if _is_folder(facts) else data.name
-
-
-def _is_folder(facts: Facts) -> bool:
-    return facts.recipe.data.name in ("folder", "hf") and bool(facts.recipe.data.root)
+    if data.name in ("folder", "hf") and data.root:
+        return data.root.rstrip("/\\").replace("\\", "/").rpartition("/")[2]
+    return data.name
 
 
 def front_matter(facts: Facts, license: str) -> str:
