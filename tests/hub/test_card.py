@@ -65,6 +65,12 @@ def test_in_a_comparison_the_student_alone_has_the_same_seed(tmp_path: Path) -> 
     assert read_facts(tmp_path / "kd-s0").gain == 25.0
 
 
+def test_the_student_alone_has_no_gain_over_itself(tmp_path: Path) -> None:
+    write_run(tmp_path / "none-s0", MODEL, method="none", alone=None)
+    write(tmp_path / "comparison.json", {})
+    assert read_facts(tmp_path / "none-s0").gain is None
+
+
 def test_the_student_alone_is_not_called_distilled(tmp_path: Path) -> None:
     write_run(tmp_path, MODEL, method="none", alone=None)
     text = written(tmp_path)

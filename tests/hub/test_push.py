@@ -59,7 +59,7 @@ def test_creates_the_repository_and_uploads_the_folder(
 @pytest.mark.parametrize(
     ("error", "shown"),
     [
-        (LocalTokenNotFoundError("Token is required.\nMore lines."), "Token is required."),
+        (LocalTokenNotFoundError("Token is required.\nMore lines."), "team/student: Token is required; check"),
         (HTTPError("[Errno -2] Name or service not known"), "Name or service not known"),
         (OSError("offline"), "offline"),
     ],

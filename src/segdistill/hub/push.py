@@ -39,8 +39,9 @@ def push(folder: Path, name: str, *, private: bool) -> str:
         address = api.create_repo(name, exist_ok=True, private=private or None)
         api.upload_folder(repo_id=name, folder_path=folder, commit_message="Upload with segdistill")
     except Exception as error:  # its errors, httpx's, and those of the system, for which there is no common base
+        reason = first_line(error).rstrip(".")
         raise UserError(
-            f"cannot push {folder} to {name}: {first_line(error)}; check the network and the token (hf auth login, or "
-            "HF_TOKEN), which must permit writing"
+            f"cannot push {folder} to {name}: {reason}; check the network and the token (hf auth login, or HF_TOKEN), "
+            "which must permit writing"
         ) from error
     return str(address)
