@@ -310,6 +310,47 @@ def bench(
 
 @app.command(
     epilog=_examples(
+        "segdistill hub runs/folder-gskd-s0 --license cc-by-4.0",
+        "segdistill hub runs/folder-gskd-s0 --license other --out to_publish",
+    )
+)
+def hub(
+    run: RunArgument,
+    license: Annotated[
+        str | None,
+        typer.Option("--license", help="License of the weights, as in apache-2.0; always needed.", metavar="NAME"),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder to write, missing or empty; by default RUN/hub.")
+    ] = None,
+) -> None:
+    """Write a run's student as a folder for a model hub: weights, exported files and a model card."""
+    from segdistill.cli.screen import console
+    from segdistill.jobs import hub
+
+    hub.hub(run, license=license, out=out, console=console)
+
+
+@app.command(
+    epilog=_examples(
+        "segdistill push runs/folder-gskd-s0/hub my-team/student",
+        "segdistill push to_publish my-team/student --private",
+    )
+)
+def push(
+    folder: Annotated[Path, typer.Argument(help="Folder that `segdistill hub` has written.", metavar="FOLDER")],
+    name: Annotated[str, typer.Argument(help="Repository on the hub; created if needed.", metavar="ORG/NAME")],
+    private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False,
+) -> None:
+    """Upload a folder to the Hugging Face Hub. It needs a token: `hf auth login`, or HF_TOKEN."""
+    from segdistill.cli.screen import console
+    from segdistill.jobs import hub
+
+    hub.push(folder, name, private=private, console=console)
+
+
+@app.command(
+    epilog=_examples(
         "segdistill doctor folder data.root=my_images",
         "segdistill doctor mine.yaml train.precision=bf16-mixed",
     )

@@ -1,6 +1,8 @@
 """Networks of segmentation_models_pytorch with any encoder of smp or timm. Nothing is downloaded."""
 
 import inspect
+from collections.abc import Mapping
+from typing import Any
 
 import segmentation_models_pytorch as smp
 import timm
@@ -39,6 +41,22 @@ def build_library(name: str, num_classes: int, options: dict[str, object]) -> Se
         from segdistill.models.linear import build_linear
 
         return build_linear(encoder, num_classes, options)
+    network = smp_network(name, num_classes, options)
+    head = _without_upsampling(network.segmentation_head)
+    multiple = network.encoder.output_stride if network.requires_divisible_input_shape else 1
+    return Segmenter(network.encoder, network.decoder, head, multiple=multiple)
+
+
+def smp_network(name: str, num_classes: int, options: Mapping[str, object]) -> Any:
+    """Return smp's network ``"arch/encoder"``, with logits at the size of the images.
+
+    Args:
+        name, num_classes, options: As for :func:`build_library`, without ``linear``.
+
+    Raises:
+        UserError: As for :func:`build_library`.
+    """
+    architecture, encoder = name.split("/", 1)
     network_class = smp.MODEL_ARCHITECTURES_MAPPING[architecture]
     parameters = inspect.signature(network_class).parameters.values()
     known = {p.name for p in parameters if p.kind is not p.VAR_KEYWORD} - _DECIDED
@@ -48,14 +66,9 @@ def build_library(name: str, num_classes: int, options: dict[str, object]) -> Se
         if option not in known and unchecked:
             raise unknown(f"option of {name}", option, known)
     try:
-        network = network_class(
-            encoder_name=encoder, encoder_weights=None, in_channels=3, classes=num_classes, **options
-        )
+        return network_class(encoder_name=encoder, encoder_weights=None, in_channels=3, classes=num_classes, **options)
     except Exception as error:  # smp and timm raise anything from KeyError to RuntimeError
         raise UserError(f"cannot build {name} with {options or 'no options'}: {error}") from error
-    head = _without_upsampling(network.segmentation_head)
-    multiple = network.encoder.output_stride if network.requires_divisible_input_shape else 1
-    return Segmenter(network.encoder, network.decoder, head, multiple=multiple)
 
 
 def check_encoder(name: str) -> None:

@@ -16,6 +16,12 @@ SIZES: dict[str, dict[str, object]] = {
 }
 
 
+def configuration(num_classes: int, size: str) -> SegformerConfig:
+    """Return the configuration of transformers for a size, ``"b0"`` or ``"b4"``."""
+    # CIRKD has no dropout before the classifier; the default of transformers is 0.1.
+    return SegformerConfig(num_labels=num_classes, classifier_dropout_prob=0.0, **SIZES[size])
+
+
 class PatchEmbeddings(nn.Module):
     """The patch embedding of a stage, which also passes its map to a module that a hook can read.
 
@@ -72,9 +78,7 @@ class SegFormer(nn.Module):
 
     def __init__(self, num_classes: int, *, size: str) -> None:
         super().__init__()
-        # CIRKD has no dropout before the classifier; the default of transformers is 0.1.
-        config = SegformerConfig(num_labels=num_classes, classifier_dropout_prob=0.0, **SIZES[size])
-        network = SegformerForSemanticSegmentation(config)
+        network = SegformerForSemanticSegmentation(configuration(num_classes, size))
         self.align_corners = True
         self.segformer = network.segformer
         self.decode_head = network.decode_head

@@ -1,0 +1,95 @@
+"""Facts of a finished run that its model card states. This module does not import PyTorch."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+
+from segdistill.errors import UserError
+from segdistill.export.formats import FORMATS
+from segdistill.recipes import Recipe, load
+from segdistill.runs.json_files import read_environment
+from segdistill.runs.metric import Metric, metric_of, read_result
+
+Record = dict[str, Any]
+
+EXPORTED = (*(format.file for format in FORMATS.values()), "export.json")
+"""Names of the files that ``segdistill export`` writes."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Facts of a finished run.
+
+    Attributes:
+        folder: The run's folder.
+        recipe: Its recipe.
+        result: Its result.json.
+        alone: The result of the student alone with the same seed, in the run or in its comparison; None if there is
+            none.
+        environment: Its environment.json; empty if there is none.
+        exported: The exported files in the folder.
+    """
+
+    folder: Path
+    recipe: Recipe
+    result: Record
+    alone: Record | None
+    environment: Record
+    exported: tuple[str, ...]
+
+    @property
+    def metric(self) -> Metric:
+        """The metric of the scores."""
+        return metric_of(self.result)
+
+    @property
+    def gain(self) -> float | None:
+        """The score minus that of the student alone with the same seed, in points; None if there is none."""
+        key = self.metric.key
+        return None if self.alone is None else 100 * (self.result[key] - self.alone[key])
+
+    @property
+    def command(self) -> str:
+        """The command that trained the student, with paths of this machine reduced to their last names."""
+        return " ".join(_without_path(str(word)) for word in self.environment.get("command") or ())
+
+
+def read_facts(folder: Path) -> Facts:
+    """Return the facts of a run.
+
+    Raises:
+        UserError: The run is not finished, or a record is damaged.
+    """
+    if not (folder / "student.safetensors").is_file():
+        raise UserError(f"{folder} has no student.safetensors; repeat the run's command, which writes it")
+    result = read_result(folder / "result.json", "split", "params", "method")
+    return Facts(
+        folder,
+        load(folder / "recipe.yaml"),
+        result,
+        _alone(folder, result),
+        read_environment(folder),
+        tuple(name for name in EXPORTED if (folder / name).is_file()),
+    )
+
+
+def _alone(folder: Path, result: Record) -> Record | None:
+    if result["method"] == "none":
+        return None
+    files = [folder / "alone" / "result.json"]
+    if (folder.parent / "comparison.json").is_file():
+        files.append(folder.parent / f"none-s{result.get('seed')}" / "result.json")
+    file: Path | None = next((each for each in files if each.is_file()), None)
+    record = None if file is None else read_result(file, "split", "params")
+    return record if record is not None and metric_of(record) == metric_of(result) else None
+
+
+def _without_path(word: str) -> str:
+    """Return a word of a command; an absolute path in it, which names folders of this machine, keeps its last name."""
+    key, sign, value = word.rpartition("=")
+    kinds: Sequence[type[PurePosixPath] | type[PureWindowsPath]] = (PurePosixPath, PureWindowsPath)
+    for kind in kinds:
+        if kind(value).is_absolute() or value.startswith("~"):
+            return f"{key}{sign}{kind(value).name}"
+    return word
