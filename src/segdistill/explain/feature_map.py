@@ -37,7 +37,7 @@ def sampled_pixels(
 
 
 def pixel_features(feature: Tensor, pixels: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return the vector of a feature at each pixel: that of the cell which contains the pixel.
+    """Return the vector of a feature at each pixel, from the cell that contains the pixel.
 
     Args:
         feature: A map, shape (N, C, h, w).
@@ -97,9 +97,9 @@ def can_embed() -> bool:
 
 
 def neighbor_accuracy(vectors: Tensor, labels: Tensor, *, neighbors: int = 5) -> float:
-    """Return the share of vectors whose class is that of most of their nearest neighbors, themselves left out.
+    """Return the share of vectors whose class is the most frequent one among their nearest neighbors.
 
-    Between classes with equal votes, the one with the nearest neighbor wins.
+    A vector is not its own neighbor. Between classes with equal votes, the one with the nearest neighbor wins.
 
     Args:
         vectors: Shape (P, C).

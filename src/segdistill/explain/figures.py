@@ -49,7 +49,8 @@ def heat(values: Values, low: float, high: float) -> Pixels:
 def over_gray(image: Pixels, colors: Pixels, opacity: float = 0.65) -> Pixels:
     """Return colors of shape (H, W, 3) over the image in gray."""
     gray = image.mean(axis=2, keepdims=True)
-    return ((1 - opacity) * gray + opacity * colors).round().astype(np.uint8)
+    mixed: Pixels = ((1 - opacity) * gray + opacity * colors).round().astype(np.uint8)
+    return mixed
 
 
 def marked(image: Pixels, places: Sequence[tuple[float, float]], labels: Sequence[int], classes: Classes) -> Pixels:

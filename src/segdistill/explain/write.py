@@ -23,6 +23,9 @@ from segdistill.system.progress import tracked
 # Pixels of each class in the t-SNE of all images together.
 PIXELS = 100
 
+# The defaults of the loss: positions of each class, and columns of a descriptor.
+SAMPLES, STRIDE = 16, 8
+
 TEACHER = "teacher"
 
 
@@ -138,7 +141,7 @@ class Figures:
             note += f"Mean absolute difference to the teacher, nats: {', '.join(differences)}."
         return sheet(
             self.folder / "class_similarities.png",
-            f"Similarity between classes, mean of {len(self.examples)} images",
+            f"Divergence between the places of classes, mean of {len(self.examples)} images",
             list(means),
             [("", cells)],
             width=max(each.shape[1] for each in cells),
@@ -156,6 +159,8 @@ class Figures:
                 resized_like(each[self.feature], teacher),
                 teacher,
                 labels.to(self.device),
+                samples=SAMPLES,
+                stride=STRIDE,
                 generator=torch.Generator().manual_seed(self.seed),
                 ignore_index=self.classes.ignore_index,
             )
@@ -195,12 +200,12 @@ class Figures:
             table,
             bars=[
                 Bar("cosine similarity of two positions", low, 1),
-                Bar("entry of a descriptor: softmax of a group of 8 columns", min(ends), max(ends)),
+                Bar(f"entry of a descriptor: softmax of a group of {STRIDE} columns", min(ends), max(ends)),
             ],
             classes=self.classes,
             shown=sorted(set(first.classes.tolist())),
-            note="16 positions of each class where the teacher is right. KL: the divergence from the teacher's "
-            "descriptors, in nats (GSKD, Eq. 7).",
+            note=f"{SAMPLES} positions of each class where the teacher is right, in the order of the key. KL: the "
+            "divergence from the teacher's descriptors, in nats (GSKD, Eq. 7).",
         )
 
     def feature_map(self) -> tuple[Path, list[str]]:
@@ -231,9 +236,9 @@ class Figures:
             [("", cells)],
             width=400,
             classes=self.classes,
-            shown=labels.unique().tolist(),
-            note="5-NN: share of pixels whose class is that of most of their 5 nearest neighbors. Distances between "
-            "groups mean nothing in t-SNE.",
+            shown=sorted(set(labels.tolist())),
+            note="5-NN: share of pixels whose class is the most frequent one among their 5 nearest neighbors. Distances "
+            "between groups mean nothing in t-SNE.",
         )
         return file, lines
 
@@ -253,7 +258,7 @@ class Figures:
         """Return the classes that have a position in the logits of every network."""
         example = self.examples[number]
         known = [
-            set(labels_at(example.labels, features["logits"].cpu()).unique().tolist())
+            set(labels_at(example.labels, features["logits"].cpu()).flatten().tolist())
             for features in self.passes[number].values()
         ]
         return sorted(set.intersection(*known) - {self.classes.ignore_index})

@@ -58,7 +58,7 @@ def explain(
         for folder, recipe, layout in zip(folders, recipes, layouts, strict=True):
             found, lines = _write(Session(recipe, layout), folder, files, count, feature)
             for line in (*lines, *map(str, found)):
-                console.print(line, soft_wrap=True, highlight=False)
+                console.print(line, soft_wrap=True, highlight=False, markup=False)
             written += found
     return written
 
