@@ -237,8 +237,8 @@ class Figures:
             width=400,
             classes=self.classes,
             shown=sorted(set(labels.tolist())),
-            note="5-NN: share of pixels whose class is the most frequent one among their 5 nearest neighbors. Distances "
-            "between groups mean nothing in t-SNE.",
+            note="5-NN: share of pixels whose class is the most frequent one among their 5 nearest neighbors. "
+            "Distances between groups mean nothing in t-SNE.",
         )
         return file, lines
 
