@@ -95,6 +95,16 @@ def test_a_frozen_network_stays_as_it_is(scene: tuple[Tensor, Tensor]) -> None:
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
 
 
+def test_in_place_dropout_hides_no_gradient(scene: tuple[Tensor, Tensor]) -> None:
+    torch.manual_seed(0)
+    plain = nn.Sequential(nn.Conv2d(3, 6, 3, padding=1), nn.Sigmoid(), nn.Dropout2d(0.5), nn.Conv2d(6, 4, 1))
+    expected = grad_cam(plain, *scene, [0, 1], feature="1")
+    plain[2].inplace = True
+    assert torch.equal(grad_cam(plain, *scene, [0, 1], feature="1"), expected)
+    assert plain[2].inplace
+    assert expected.max() > 0
+
+
 def test_a_feature_that_the_logits_do_not_read(scene: tuple[Tensor, Tensor]) -> None:
     with pytest.raises(UserError, match="do not depend on feature 'aux'"):
         grad_cam(WithAux(), *scene, [0], feature="aux")

@@ -14,6 +14,7 @@ from torchvision.transforms.v2 import functional as F
 from segdistill.data import SegmentationDataset, denormalize
 from segdistill.data.decoding.images import read_image
 from segdistill.data.stream import Transform
+from segdistill.distillation.features import evaluating
 from segdistill.evaluation.scoring import predict
 from segdistill.reports.drawing import Pixels
 
@@ -86,7 +87,7 @@ def file_examples(
             image = F.resize(image, [max(1, round(height * scale)), max(1, round(width * scale))], antialias=True)
         ready, _ = transform(image, tv_tensors.Mask(torch.zeros(image.shape[-2:], dtype=torch.uint8)))
         batch = _plain(ready)[None]
-        with torch.no_grad():
+        with evaluating(network), torch.no_grad():
             labels = predict(network, batch.to(device, copy=True), (height, width), void).long().cpu()
         found.append(Example(file.stem, batch, labels, source))
     return found

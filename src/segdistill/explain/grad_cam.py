@@ -1,9 +1,11 @@
 """Grad-CAM: where in the image a feature supports a class."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.dropout import _DropoutNd
 
 from segdistill.distillation.features import FeatureReader, evaluating
 from segdistill.errors import UserError
@@ -54,8 +56,8 @@ def grad_cam(
     Reference: Selvaraju et al., Grad-CAM, Eq. 1-2, https://arxiv.org/abs/1610.02391; summed over positions as in
     Vinogradova et al., https://arxiv.org/abs/2002.11434. Park et al., GSKD, draw it in Figure 6.
     """
-    reader = FeatureReader(network, [feature], images)
-    with evaluating(network), torch.enable_grad():
+    with evaluating(network), _out_of_place(network), torch.enable_grad():
+        reader = FeatureReader(network, [feature], images)
         # A leaf that requires a gradient, so that frozen networks have a graph; the copy, because a network may change
         # its input in place.
         features = reader(images.detach().clone().requires_grad_().clone())
@@ -65,6 +67,22 @@ def grad_cam(
         known = labels_at(labels, logits)
         found = [_map(logits[:, index] * (known == index), maps, feature) for index in classes]
     return torch.stack(found, dim=1) if found else maps.new_zeros(len(maps), 0, *maps.shape[2:]).detach()
+
+
+@contextmanager
+def _out_of_place(network: nn.Module) -> Iterator[None]:
+    """Let dropout return new tensors: a reader copies every feature of a network with in-place dropout.
+
+    A copy is not on the way from the feature to the logits, so it has no gradient.
+    """
+    changed = [each for each in network.modules() if isinstance(each, _DropoutNd) and each.inplace]
+    for each in changed:
+        each.inplace = False
+    try:
+        yield
+    finally:
+        for each in changed:
+            each.inplace = True
 
 
 def _map(scores: Tensor, maps: Tensor, feature: str) -> Tensor:
