@@ -20,20 +20,23 @@ def sampled_pixels(
         ignore_index: Label of the pixels that are never drawn.
 
     Returns:
-        Image, row and column of each pixel, shape (P, 3), class by class.
+        Image, row and column of each pixel, shape (P, 3), in random order: pixels of one cell of a feature have equal
+        vectors, and an order by class would always count the neighbors of one class first.
 
     Example:
         >>> import torch
         >>> from segdistill.explain.feature_map import sampled_pixels
-        >>> sampled_pixels(torch.tensor([[[3, 255], [255, 1]]]), 2)
-        tensor([[0, 1, 1],
-                [0, 0, 0]])
+        >>> sampled_pixels(torch.tensor([[[255, 255], [255, 1]]]), 2)
+        tensor([[0, 1, 1]])
     """
     drawn = []
     for index in torch.unique(labels[labels != ignore_index]):
         places = (labels == index).nonzero()
         drawn.append(places[torch.randperm(len(places), generator=generator)[:each].to(places.device)])
-    return torch.cat(drawn) if drawn else torch.zeros(0, 3, dtype=torch.long)
+    if not drawn:
+        return torch.zeros(0, 3, dtype=torch.long)
+    pixels = torch.cat(drawn)
+    return pixels[torch.randperm(len(pixels), generator=generator).to(pixels.device)]
 
 
 def pixel_features(feature: Tensor, pixels: Tensor, size: tuple[int, int]) -> Tensor:

@@ -141,7 +141,7 @@ class Figures:
             note += f"Mean absolute difference to the teacher, nats: {', '.join(differences)}."
         return sheet(
             self.folder / "class_similarities.png",
-            f"Divergence between the places of classes, mean of {len(self.examples)} images",
+            f"Divergence between the places of classes, mean of {self._images()}",
             list(means),
             [("", cells)],
             width=max(each.shape[1] for each in cells),
@@ -231,7 +231,7 @@ class Figures:
             )
         file = sheet(
             self.folder / "feature_map.png",
-            f"t-SNE of '{self.feature}' at the same {len(labels)} pixels of {len(self.examples)} images",
+            f"t-SNE of '{self.feature}' at the same {len(labels)} pixels of {self._images()}",
             columns,
             [("", cells)],
             width=400,
@@ -270,6 +270,9 @@ class Figures:
             image = example.image.to(self.device, copy=True)
             predicted = predict(network, image, example.size, self.classes.void).cpu()
         return torch.where(predicted == example.labels, example.labels, self.classes.ignore_index)
+
+    def _images(self) -> str:
+        return f"{len(self.examples)} image{'s' if len(self.examples) != 1 else ''}"
 
     def _file(self, kind: str, number: int) -> Path:
         return self.folder / f"{kind}_{number + 1}_{self.examples[number].stem}.png"
