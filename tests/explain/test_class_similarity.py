@@ -29,6 +29,10 @@ def test_void_has_no_share() -> None:
     torch.testing.assert_close(class_similarities(logits, labels), class_similarities(logits[..., :2]))
 
 
+def test_all_void_is_zero() -> None:
+    assert class_distributions(torch.ones(1, 2, 2, 2), torch.full((1, 2, 2), 255)).sum() == 0
+
+
 def test_the_difference_of_the_matrices_is_the_loss() -> None:
     student, teacher = torch.randn(2, 1, 4, 5, 6, generator=torch.Generator().manual_seed(1))
     difference = class_similarities(student) - class_similarities(teacher)

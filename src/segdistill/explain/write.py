@@ -168,11 +168,7 @@ class Figures:
             if name != TEACHER
         }
         first = next(iter(views.values()))
-        (height, width), (rows, columns) = example.size, teacher.shape[2:]
-        places = [
-            ((place // columns + 0.5) * height / rows, (place % columns + 0.5) * width / columns)
-            for place in first.places.tolist()
-        ]
+        places = centers(first.places.tolist(), (teacher.shape[2], teacher.shape[3]), example.size)
         sampled = marked(example.pixels(), places, first.classes.tolist(), self.classes)
         blank = sampled * 0 + 255
         both = {TEACHER: first.teacher, **{name: view.student for name, view in views.items()}}
@@ -276,6 +272,18 @@ class Figures:
 
     def _file(self, kind: str, number: int) -> Path:
         return self.folder / f"{kind}_{number + 1}_{self.examples[number].stem}.png"
+
+
+def centers(places: Sequence[int], cells: tuple[int, int], size: tuple[int, int]) -> list[tuple[float, float]]:
+    """Return the row and column, in a picture of ``size``, of the center of each cell of a map of ``cells``.
+
+    Args:
+        places: Positions in the map, rows first.
+        cells: Height and width of the map.
+        size: Height and width of the picture.
+    """
+    (height, width), (rows, columns) = size, cells
+    return [((place // columns + 0.5) * height / rows, (place % columns + 0.5) * width / columns) for place in places]
 
 
 def _colors(values: Tensor, size: tuple[int, int], low: float, high: float) -> Pixels:
