@@ -267,6 +267,31 @@ def report(
 
 @app.command(
     epilog=_examples(
+        "segdistill explain runs/folder-gskd-s0",
+        "segdistill explain runs/folder-gskd-s0 --image street.jpg --feature stage4",
+    )
+)
+def explain(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of runs.", metavar="RUN...")],
+    images: Annotated[
+        list[Path] | None,
+        typer.Option("--image", help="An image file; repeat it for more. By default images of the data set."),
+    ] = None,
+    count: Annotated[int, typer.Option("--count", min=1, help="Number of images of the data set.")] = 3,
+    feature: Annotated[
+        str, typer.Option("--feature", help="Feature that is drawn; `segdistill taps MODEL` lists them.")
+    ] = "head",
+    trust: TrustOption = False,
+) -> None:
+    """Draw what teacher and students have learned: Grad-CAM, t-SNE of features, similarities of classes, GSKD."""
+    from segdistill.cli.screen import console
+    from segdistill.jobs import explain
+
+    explain.explain(runs, images=images or [], count=count, feature=feature, trust=trust, console=console)
+
+
+@app.command(
+    epilog=_examples(
         "segdistill export runs/folder-gskd-s0",
         "segdistill export runs/folder-gskd-s0 data.root=moved_images --format onnx --raw --out exported",
     )

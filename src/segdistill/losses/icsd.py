@@ -59,13 +59,13 @@ def icsd(
     valid = valid_at(labels, student, ignore_index)  # (N, H, W)
     images = valid.flatten(1).any(dim=1)  # (N,)
     if form == "paper":
-        difference = _divergences(student, valid) - _divergences(teacher, valid)
+        difference = class_divergences(student, valid) - class_divergences(teacher, valid)
         return masked_mean(difference.square().mean(dim=(1, 2)), images)
     difference = _released_similarities(student, valid) - _released_similarities(teacher, valid)
     return difference.square().mean() / images.sum().clamp(min=1)
 
 
-def _divergences(logits: Tensor, valid: Tensor) -> Tensor:
+def class_divergences(logits: Tensor, valid: Tensor) -> Tensor:
     """Return KL(G_i || G_j) of every image, (N, C, C), from one product instead of C^2 divergences."""
     log_g = F.log_softmax(hide_void(logits, valid).flatten(2), dim=2)  # (N, C, H * W)
     g = log_g.exp()

@@ -1,0 +1,1 @@
+"""Tensors and figures that explain what was distilled: Grad-CAM, t-SNE of features, similarities of classes, GSKD."""

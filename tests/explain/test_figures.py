@@ -1,0 +1,70 @@
+"""Colors, matrices, plots and sheets."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from segdistill.data import Classes
+from segdistill.explain.figures import CIVIDIS, Bar, heat, marked, matrix, over_gray, scatter, sheet
+
+CLASSES = Classes(("road", "car"), ((200, 10, 10), (10, 200, 10)))
+
+
+def test_colors_at_equal_steps_and_cut_off() -> None:
+    values = np.array([[-5.0, 2.0, 2.5, 3.0, 9.0]])
+    colors = heat(values, 2, 3)[0]
+    assert colors[0].tolist() == colors[1].tolist() == CIVIDIS[0].tolist()
+    assert colors[3].tolist() == colors[4].tolist() == CIVIDIS[-1].tolist()
+    assert colors[2].tolist() == np.round((CIVIDIS[4] + CIVIDIS[5]) / 2).astype(int).tolist()
+
+
+def test_lightness_grows_with_the_value() -> None:
+    colors = heat(np.linspace(0, 1, 50)[None], 0, 1)[0]
+    assert (np.diff(colors @ np.array([0.2126, 0.7152, 0.0722])) > 0).all()
+    assert heat(np.ones((1, 2)), 1, 1).shape == (1, 2, 3)  # no range
+
+
+def test_over_gray_by_hand() -> None:
+    image = np.array([[[30, 60, 90]]], np.uint8)
+    assert over_gray(image, np.array([[[100, 0, 0]]], np.uint8), 0.5).tolist() == [[[80, 30, 30]]]
+
+
+def test_markers_are_at_their_places_in_their_colors() -> None:
+    picture = marked(np.zeros((40, 60, 3), np.uint8), [(10.0, 20.0), (30.0, 50.0)], [0, 1], CLASSES)
+    assert picture[10, 20].tolist() == [200, 10, 10]
+    assert picture[30, 50].tolist() == [10, 200, 10]
+    plot = scatter(np.array([[0.0, 0.0], [4.0, 8.0]]), [0, 1], CLASSES, 100)
+    assert plot[90, 10].tolist() == [200, 10, 10]  # the lowest point is at the bottom, on the left
+    assert plot[10, 90].tolist() == [10, 200, 10]
+
+
+def test_matrix_rows_go_down() -> None:
+    picture = matrix(np.array([[0.0, 1.0], [0.5, 0.0]]), ["road", "car"], 0, 1, cell=20)
+    room = picture.shape[1] - 40
+    assert picture.shape == (40 + room, 40 + room, 3)
+    assert picture[10, room + 30].tolist() == CIVIDIS[-1].tolist()
+    assert picture[30, room + 10].tolist() == heat(np.array([[0.5]]), 0, 1)[0, 0].tolist()
+
+
+def test_names_below_a_matrix_are_in_the_order_of_columns() -> None:
+    picture = matrix(np.zeros((2, 2)), ["wide name of a class", ""], 0, 1, cell=20)
+    room = picture.shape[1] - 40
+    below = (picture[40:, room:] < 128).any(axis=(0, 2))
+    assert below[:20].any()
+    assert not below[20:].any()
+
+
+def test_a_sheet_has_every_picture(tmp_path: Path) -> None:
+    red, blue = np.zeros((10, 20, 3), np.uint8), np.zeros((30, 20, 3), np.uint8)
+    red[..., 0], blue[..., 2] = 255, 255
+    rows = [("first", [red, blue]), ("second", [blue, red])]
+    file = tmp_path / "new" / "sheet.png"
+    bars = [Bar("nats", 0, 1.5)]
+    sheet(file, "Title", ["one", "two"], rows, width=40, bars=bars, classes=CLASSES, shown=[1], note="word " * 60)
+    pixels = np.asarray(Image.open(file))
+    assert (pixels == [255, 0, 0]).all(axis=2).sum() == 2 * 40 * 20
+    assert (pixels == [0, 0, 255]).all(axis=2).sum() == 2 * 40 * 60
+    assert (pixels == CIVIDIS[-1]).all(axis=2).any()
+    assert (pixels == [10, 200, 10]).all(axis=2).any()
+    assert not (pixels == [200, 10, 10]).all(axis=2).any()
