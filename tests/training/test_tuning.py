@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,35 @@ def test_a_run_that_began_without_a_record_goes_on_plain(
     train(recipe(tmp_path), tmp_path / "run", console)
     assert not measured
     assert not (tmp_path / "run" / "speed.json").exists()
+
+
+def test_every_process_measures_and_takes_the_choice_of_the_first(
+    tmp_path: Path, console: Console, prefers: Callable[[Form], list[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured, session = prefers(Form()), Session(recipe(tmp_path))
+    distiller = session.build_distiller()
+    plain, real = distiller.teacher, session.fabric
+    theirs = {"student": {"form": asdict(Form(channels_last=True))}, "teacher": {"form": asdict(FAST)}}
+
+    class Second:
+        """The engine in the second process."""
+
+        global_rank = 1
+
+        def broadcast(self, record: Any) -> Any:
+            return theirs
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(real, name)
+
+    monkeypatch.setattr(Session, "fabric", property(lambda _: Second()))
+    tuning.tune(session, distiller, tmp_path, console, is_new=True)
+    assert measured  # synchronized batch normalization in the first process would wait for this one
+    assert not (tmp_path / "speed.json").exists()
+    assert distiller.teacher is not plain
+    assert next(p for p in distiller.student.parameters() if p.dim() == 4 and p.shape[1] > 1).is_contiguous(
+        memory_format=torch.channels_last
+    )
 
 
 @pytest.mark.parametrize("changes", [["train.plain=true"], []])

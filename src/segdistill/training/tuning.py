@@ -62,7 +62,8 @@ def tune(session: Session, distiller: Distiller, folder: Path, console: Console,
     record: dict[str, Any] | None = None
     if file.exists():
         record = read_json(file)
-    elif is_new and train.iterations >= LEAST_STEPS and fabric.global_rank == 0:
+    elif is_new and train.iterations >= LEAST_STEPS:
+        # Every process measures, because synchronized batch normalization waits for all of them in each pass.
         images = _images(session)
         record = {"student": _student(distiller, images, session), "teacher": _teacher(distiller, images, session)}
         for who, each in record.items():
@@ -71,7 +72,8 @@ def tune(session: Session, distiller: Distiller, folder: Path, console: Console,
         if data.workers == "auto":
             record["reading"] = _reading(session, len(images), record)
             console.print(_told_of_reading(record["reading"]), soft_wrap=True)
-        write_json(file, record)
+        if fabric.global_rank == 0:
+            write_json(file, record)
     record = fabric.broadcast(record)
     if record is None:
         return data.loaders
