@@ -5,11 +5,10 @@ from torch import Tensor, nn
 
 from benchmarks.timing import Figure, in_turns, ratio
 from segdistill import models
-from segdistill.speed.form import Form
+from segdistill.speed.form import FORMS, Form
 from segdistill.speed.measuring import fastest, seconds_of
 
 NETWORKS = ("deeplabv3_resnet101", "deeplabv3_mobilenetv2", "deeplabv3plus_resnet18", "segformer_b0")
-FORMS = (Form(), Form(channels_last=True), Form(folds=True), Form(folds=True, channels_last=True))
 
 
 def fastest_form(teacher: nn.Module, images: Tensor, rounds: int) -> Form:

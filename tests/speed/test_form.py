@@ -9,9 +9,8 @@ from torch import Tensor, nn
 from segdistill import models
 from segdistill.outputs import read_output
 from segdistill.speed.folding import folded
-from segdistill.speed.form import Form, keep_channels_last
+from segdistill.speed.form import FORMS, Form, keep_channels_last
 
-FORMS = [Form(channels_last=True), Form(folds=True), Form(folds=True, channels_last=True)]
 NAMES = [
     "deeplabv3_mobilenetv2",
     "deeplabv3plus_resnet18",

@@ -212,10 +212,9 @@ def _all(
 
 def _run(run: PlannedRun, session: Session, board: Scoreboard, console: Console) -> None:
     try:
-        train_network(session.variant(run.recipe), board.folder / run.folder, console=console, label=_label(run))
+        train_network(session.variant(run.recipe), board.folder / run.folder, console=console, label=run.label)
     except MENDABLE as error:
-        board.note(run, why(error))
-        _print(console, f"{_label(run)} failed: {why(error)}")
+        _failed(run, error, board, console)
         if are_several():
             board.write()
             raise UserError(why(error)) from error
@@ -223,22 +222,24 @@ def _run(run: PlannedRun, session: Session, board: Scoreboard, console: Console)
         board.note(run, None)
 
 
+def _failed(run: PlannedRun, error: Exception, board: Scoreboard, console: Console) -> None:
+    """Note that a run failed, and print the reason."""
+    board.note(run, why(error))
+    _print(console, f"{run.label} failed: {why(error)}")
+
+
 def _note(run: PlannedRun, error: Exception | None, board: Scoreboard, console: Console) -> None:
     """Note the end of a run in another process, and print it."""
-    if error is not None and not isinstance(error, MENDABLE):
-        raise error
-    board.note(run, None if error is None else why(error))
     if error is not None:
-        _print(console, f"{_label(run)} failed: {why(error)}")
+        if not isinstance(error, MENDABLE):
+            raise error
+        _failed(run, error, board, console)
         return
+    board.note(run, None)
     result = RunFolder(board.folder / run.folder, run.recipe).result
     assert result is not None
     metric = metric_of(result)
-    _print(console, f"{_label(run)}: {result[metric.key]:.1%} {metric.name} on {result['split']}")
-
-
-def _label(run: PlannedRun) -> str:
-    return f"{run.method} seed {run.recipe.seed}"
+    _print(console, f"{run.label}: {result[metric.key]:.1%} {metric.name} on {result['split']}")
 
 
 def _print(console: Console, text: str) -> None:

@@ -46,9 +46,7 @@ def train_in_parallel(
         try:
             for future in as_completed(waiting):
                 error = future.exception()
-                if isinstance(error, Stopped):
-                    raise error
-                if error is not None and not isinstance(error, Exception):
+                if isinstance(error, Stopped) or not isinstance(error, Exception | None):
                     raise error
                 yield waiting[future], error
         finally:
@@ -68,8 +66,8 @@ def _open(recipe: Recipe, teacher: Teacher | None, runs: Path, threads: int) -> 
 def _train(run: PlannedRun, folder: Path) -> None:
     """Train one run in this process, with its lines in a file."""
     assert _session is not None
-    label, log = f"{run.method} seed {run.recipe.seed}", folder / LOGS / f"{run.folder}.txt"
+    log = folder / LOGS / f"{run.folder}.txt"
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("a", encoding="utf-8") as lines:
         console = Console(file=lines, width=120)
-        train_network(_session.variant(run.recipe), folder / run.folder, console=console, label=label)
+        train_network(_session.variant(run.recipe), folder / run.folder, console=console, label=run.label)

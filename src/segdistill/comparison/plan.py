@@ -51,6 +51,11 @@ class PlannedRun:
     recipe: Recipe
 
     @property
+    def label(self) -> str:
+        """The name of the run in printed lines."""
+        return f"{self.method} seed {self.recipe.seed}"
+
+    @property
     def folder(self) -> str:
         """The name of the run's subfolder, with only characters that file systems and shells take as they are."""
         return f"{_folder_name(self.method)}-s{self.recipe.seed}"

@@ -53,8 +53,8 @@ class Connector(nn.Module):
             return past_mean, past_variance
         weight = self.linear.weight
         count = summed_everywhere(valid.sum().to(vectors.dtype))
-        center = summed_everywhere(_void_is_zero(vectors, valid).sum(dim=(0, 2))) / count.clamp(min=1)
-        centered = _void_is_zero(vectors - center[:, None], valid)
+        center = summed_everywhere(zero_void(vectors, valid).sum(dim=(0, 2))) / count.clamp(min=1)
+        centered = zero_void(vectors - center[:, None], valid)
         covariance = summed_everywhere((centered @ centered.mT).sum(dim=0)) / count.clamp(min=1)
         mean, variance = weight @ center, ((weight @ covariance) * weight).sum(dim=1)
         has_variance = count > 1
@@ -68,7 +68,3 @@ class Connector(nn.Module):
         # Copies of the running statistics, because they may change before the backward pass.
         mean = torch.where(has_variance, mean, past_mean.clone())
         return mean, torch.where(has_variance, variance, past_variance.clone())
-
-
-def _void_is_zero(vectors: Tensor, valid: Tensor) -> Tensor:
-    return zero_void(vectors[..., None], valid[..., None])[..., 0]

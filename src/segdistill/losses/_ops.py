@@ -169,7 +169,7 @@ def hide_void(maps: Tensor, valid: Tensor) -> Tensor:
 
 
 def zero_void(maps: Tensor, valid: Tensor) -> Tensor:
-    """Set ``maps`` (N, C, H, W) to zero outside ``valid`` (N, H, W), so that sums over positions ignore it."""
+    """Set ``maps`` (N, C, ...) to zero outside ``valid`` (N, ...), so that sums over positions ignore it."""
     return maps.masked_fill(~valid[:, None], 0)
 
 

@@ -46,6 +46,10 @@ class Form:
         return result
 
 
+FORMS = (Form(), Form(channels_last=True), Form(folds=True), Form(folds=True, channels_last=True))
+"""The forms in float32, the one that changes nothing first."""
+
+
 def keep_channels_last(network: nn.Module) -> None:
     """Store the weights of a network with the channels last, and let it turn its images so."""
     network.to(memory_format=torch.channels_last)

@@ -19,7 +19,7 @@ from segdistill.errors import FOREIGN
 from segdistill.outputs import read_output
 from segdistill.runs.json_files import read_json
 from segdistill.runs.records import write_json
-from segdistill.speed.form import Form, keep_channels_last
+from segdistill.speed.form import FORMS, Form, keep_channels_last
 from segdistill.speed.measuring import fastest, seconds_of
 from segdistill.system.threads import allowed_cores
 from segdistill.training.session import Session
@@ -36,7 +36,6 @@ SAME_CLASS = 0.999
 # Reading in the training process may take this share of a step.
 LEAST_READING = 0.02
 
-_FORMS = (Form(), Form(channels_last=True), Form(folds=True), Form(folds=True, channels_last=True))
 _HALF = (Form(half=True), Form(folds=True, half=True), Form(folds=True, channels_last=True, half=True))
 _SMALL = 96  # side of the image on which forms are tried that may be many times slower
 
@@ -64,7 +63,7 @@ def tune(session: Session, distiller: Distiller, folder: Path, console: Console,
         record = read_json(file)
     elif is_new and train.iterations >= LEAST_STEPS:
         # Every process measures, because synchronized batch normalization waits for all of them in each pass.
-        images = _images(session)
+        images = _images(session, max(1, train.batch_size // train.accumulate // fabric.world_size))
         record = {"student": _student(distiller, images, session), "teacher": _teacher(distiller, images, session)}
         for who, each in record.items():
             if each is not None:
@@ -80,16 +79,15 @@ def tune(session: Session, distiller: Distiller, folder: Path, console: Console,
     if record["teacher"] is not None and distiller.teacher is not None:
         form = Form(**record["teacher"]["form"])
         if form != Form():
-            distiller.replace_teacher(form.of(distiller.teacher, _images(session)[:1]))
+            distiller.replace_teacher(form.of(distiller.teacher, _images(session, 1)))
     if record["student"]["form"]["channels_last"]:
         keep_channels_last(distiller.student)
     return data.loaders if data.workers != "auto" else int(record.get("reading", {}).get("workers", 0))
 
 
-def _images(session: Session) -> Tensor:
-    """Return the first training images: the batch of one forward pass."""
-    train, stream = session.recipe.train, session.stream()
-    count = max(1, train.batch_size // train.accumulate // session.fabric.world_size)
+def _images(session: Session, count: int) -> Tensor:
+    """Return the first training images."""
+    stream = session.stream()
     return torch.stack([stream[position][0] for position in range(count)]).to(session.fabric.device)
 
 
@@ -98,7 +96,7 @@ def _teacher(distiller: Distiller, images: Tensor, session: Session) -> dict[str
     network = distiller.teacher
     if network is None:
         return None
-    candidates = [*_FORMS, *(_HALF if session.recipe.train.precision == "32-true" else ())]
+    candidates = [*FORMS, *(_HALF if session.recipe.train.precision == "32-true" else ())]
     passes: dict[Form, FeatureReader] = {}
     with session.fabric.autocast(), torch.no_grad():
         usual = distiller.teacher_pass(network)
@@ -121,7 +119,7 @@ def _teacher(distiller: Distiller, images: Tensor, session: Session) -> dict[str
 def _student(distiller: Distiller, images: Tensor, session: Session) -> dict[str, Any]:
     """Return the record of the student's form, by its forward and backward pass."""
     steps: dict[Form, Callable[[], None]] = {}
-    for form in _FORMS[:2]:
+    for form in FORMS[:2]:
         network = copy.deepcopy(distiller.student).train()  # statistics of the student itself stay
         if form.channels_last:
             keep_channels_last(network)
