@@ -146,6 +146,20 @@ def test_every_process_measures_and_takes_the_choice_of_the_first(
     )
 
 
+@pytest.mark.parametrize("forms", ["of another run", "none were measured"])
+def test_a_run_takes_the_forms_that_are_measured_already(
+    tmp_path: Path, console: Console, prefers: Callable[[Form], list[Any]], forms: str
+) -> None:
+    measured, session = prefers(Form()), Session(recipe(tmp_path))
+    given = {"student": {"form": asdict(Form(channels_last=True))}, "teacher": {"form": asdict(Form())}}
+    train_network(
+        session, tmp_path / "run", console=console, label="kd", forms=given if forms == "of another run" else {}
+    )
+    assert not measured
+    file = tmp_path / "run" / "speed.json"
+    assert (json.loads(file.read_text()) if file.exists() else {}) == (given if forms == "of another run" else {})
+
+
 @pytest.mark.parametrize("changes", [["train.plain=true"], []])
 def test_plain_and_short_runs_keep_the_networks(
     tmp_path: Path, console: Console, prefers: Callable[[Form], list[Any]], changes: list[str]

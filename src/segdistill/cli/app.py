@@ -133,6 +133,7 @@ def train(
     epilog=_examples(
         "segdistill compare quickstart --methods kd,cwd,dist+gskd --seeds 0,1,2 --dry-run",
         "segdistill compare mine.yaml --methods kd,mine=none:terms.at.weight=500 --seeds 0",
+        "segdistill compare folder data.root=my_images --methods kd,gskd --equal time",
     )
 )
 def compare(
@@ -149,6 +150,19 @@ def compare(
     seeds: Annotated[str, typer.Option("--seeds", help="Whole numbers joined by commas.")] = "0,1,2",
     run_dir: Annotated[
         Path | None, typer.Option("--run-dir", help="Folder of the comparison; by default runs/RECIPE-comparison.")
+    ] = None,
+    equal: Annotated[
+        str,
+        typer.Option(
+            "--equal",
+            help="What all methods have in common: steps, time (measured on this machine before the runs) or flops.",
+        ),
+    ] = "steps",
+    reference: Annotated[
+        str | None,
+        typer.Option(
+            "--reference", help="The row whose run sets the time or the flops; by default the student alone (none)."
+        ),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the runs that remain and how long they take; write nothing.")
@@ -169,6 +183,8 @@ def compare(
         methods=methods,
         seeds=seeds,
         run_dir=run_dir,
+        equal=equal,
+        reference=reference,
         dry_run=dry_run,
         jobs=jobs,
         trust=trust,

@@ -3,9 +3,12 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
+from segdistill.comparison.equal_budget import Equal, equalized, first_runs
+from segdistill.comparison.equal_record import EqualRecord, decide, read_record
 from segdistill.comparison.parallel import train_in_parallel
 from segdistill.comparison.plan import Plan, PlannedRun
 from segdistill.comparison.report import last_lines, write_comparison_report
@@ -38,7 +41,15 @@ def why(error: Exception) -> str:
     return f"{type(error).__name__}: {(str(error) or 'no message').splitlines()[0][:200]}"
 
 
-def compare(plan: Plan, folder: Path, *, console: Console, layout: Layout | None = None, jobs: int = 1) -> Summary:
+def compare(
+    plan: Plan,
+    folder: Path,
+    *,
+    console: Console,
+    layout: Layout | None = None,
+    jobs: int = 1,
+    equal: Equal | None = None,
+) -> Summary:
     """Run the unfinished runs of a comparison. The tables in ``folder`` are rewritten after every run.
 
     Finished runs are not repeated, and a stopped run resumes from its checkpoint. If a run fails, the table shows the
@@ -52,6 +63,7 @@ def compare(plan: Plan, folder: Path, *, console: Console, layout: Layout | None
         console: The console to print on.
         layout: The data set's files, if they are already scanned.
         jobs: Number of runs at the same time, each in a separate process.
+        equal: What all methods have in common instead of the number of steps. Their steps are decided once.
 
     Returns:
         The tables.
@@ -63,10 +75,26 @@ def compare(plan: Plan, folder: Path, *, console: Console, layout: Layout | None
     lock.check_free(folder)
     board = Scoreboard(folder, plan)
     session = open_session(board.shared, layout, folder.parent)
+    record, is_prepared = None, False
+    if equal is not None:
+        record = read_record(folder, equal, plan)
+        if missing := [method for method in plan.methods if record is None or method not in record.methods]:
+            prepare(session, board, list(first_runs(plan, missing).values()), console)
+            is_prepared = True
+            with lock.held(folder):
+                board.write()
+                if distilling := next((run.recipe for run in plan.runs if run.recipe.distils), None):
+                    ready_teacher(session, distilling, folder, console)
+                record = decide(plan, equal, record, session, folder, console)
+        assert record is not None
+        plan = equalized(plan, equal, record.steps)
+        pixels, board = board.pixels, Scoreboard(folder, plan)
+        board.pixels = board.pixels or pixels
     waiting = unfinished(plan, folder)
     if waiting:
         _print(console, f"{len(waiting)} of {len(plan.runs)} runs to do in {folder}, seed by seed")
-        prepare(session, board, waiting, console)
+        if not is_prepared:
+            prepare(session, board, waiting, console)
     elif not board.pixels:  # the record was lost
         board.pixels = session.class_pixels()
     printed = published_values(plan)
@@ -74,7 +102,7 @@ def compare(plan: Plan, folder: Path, *, console: Console, layout: Layout | None
         summary = board.write(printed)
         if distilling := next((run.recipe for run in waiting if run.recipe.distils), None):
             ready_teacher(session, distilling, folder, console)
-        for _ in _all(waiting, session, board, console, jobs):
+        for _ in _all(waiting, session, board, console, jobs, record):
             summary = board.write(printed)
     console.print()
     console.print(on_screen(summary.methods))
@@ -197,22 +225,31 @@ def check_score(session: Session) -> None:
 
 
 def _all(
-    runs: Sequence[PlannedRun], session: Session, board: Scoreboard, console: Console, jobs: int
+    runs: Sequence[PlannedRun],
+    session: Session,
+    board: Scoreboard,
+    console: Console,
+    jobs: int,
+    record: EqualRecord | None,
 ) -> Iterator[PlannedRun]:
     """Train the runs, and yield each when it has ended."""
+    forms = {run.method: record.forms(run.method) for run in runs} if record is not None else {}
     if jobs > 1 and len(runs) > 1:
-        for run, error in train_in_parallel(runs, session, board.folder, jobs=min(jobs, len(runs))):
+        for run, error in train_in_parallel(runs, session, board.folder, jobs=min(jobs, len(runs)), forms=forms):
             _note(run, error, board, console)
             yield run
     else:
         for run in runs:
-            _run(run, session, board, console)
+            _run(run, session, board, console, forms.get(run.method))
             yield run
 
 
-def _run(run: PlannedRun, session: Session, board: Scoreboard, console: Console) -> None:
+def _run(
+    run: PlannedRun, session: Session, board: Scoreboard, console: Console, forms: Mapping[str, Any] | None
+) -> None:
+    folder = board.folder / run.folder
     try:
-        train_network(session.variant(run.recipe), board.folder / run.folder, console=console, label=run.label)
+        train_network(session.variant(run.recipe), folder, console=console, label=run.label, forms=forms)
     except MENDABLE as error:
         _failed(run, error, board, console)
         if are_several():

@@ -1,6 +1,5 @@
 """Estimate of the time of a comparison, from a few measured steps of each method."""
 
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -8,13 +7,14 @@ from statistics import median
 import torch
 from lightning_fabric import Fabric
 from rich.console import Console
-from torch import Tensor, nn
+from torch import nn
 
 from segdistill.comparison.compare import open_session, unfinished
+from segdistill.comparison.equal_budget import Equal, equalized
+from segdistill.comparison.equal_record import decide, read_record
 from segdistill.comparison.plan import Plan
 from segdistill.comparison.scoreboard import Scoreboard
 from segdistill.data import ImageDataset, Layout, training_loader
-from segdistill.distillation.distiller import Distiller
 from segdistill.distillation.features import evaluating
 from segdistill.evaluation.scoring import predict_like, scoring_transform
 from segdistill.recipes.schema import Data, Evaluation, Train
@@ -26,6 +26,7 @@ from segdistill.training.rehearsal import rehearse
 from segdistill.training.replayed import ALREADY, size_line
 from segdistill.training.session import Session
 from segdistill.training.teacher_runs import check_teacher, teacher_runs
+from segdistill.training.trial import first_stage_seconds, now
 
 STEPS, IMAGES = 6, 5
 
@@ -66,14 +67,27 @@ class Cost:
         return before + (train.iterations - done) * self.step + scored * self.image
 
 
-def estimate(plan: Plan, folder: Path, *, console: Console, layout: Layout | None = None) -> None:
+def estimate(
+    plan: Plan, folder: Path, *, console: Console, layout: Layout | None = None, equal: Equal | None = None
+) -> None:
     """Print the state of each run and the time that the unfinished ones will take. Nothing is written.
+
+    Args:
+        plan: The plan at equal steps.
+        folder: The folder of the comparison.
+        console: The console to print on.
+        layout: The data set's files, if they are already scanned.
+        equal: What all methods have in common instead of the number of steps. Steps that are not decided yet are
+            measured now, and again by the comparison.
 
     Raises:
         UserError: If a step would fail, or the folder holds something else.
     """
     board = Scoreboard(folder, plan)
     session = open_session(board.shared, layout, folder.parent)
+    if equal is not None:
+        record = decide(plan, equal, read_record(folder, equal, plan), session, None, console)
+        plan = equalized(plan, equal, record.steps)
     waiting = {run.folder for run in unfinished(plan, folder)}
     for run in plan.runs:
         check_teacher(run.recipe)
@@ -127,42 +141,32 @@ def measure(session: Session) -> Cost:
     batch = recipe.train.batch_size // parts // fabric.world_size
     loader = training_loader(session.stream(), batch, steps=STEPS * parts, workers=recipe.data.loaders)
     crops, answers = session.crops(), []
-    seconds, began = [], _now(fabric)
+    seconds, began = [], now(fabric)
     for number, (images, labels) in enumerate(loader, start=1):
         images, labels = images.to(fabric.device), labels.to(fabric.device)
         with fabric.autocast():
             part = None
             if crops is not None:  # the answers are recorded before the first step
-                asked = _now(fabric)
+                asked = now(fabric)
                 part = distiller.prepare(images, labels)
-                answers.append(_now(fabric) - asked)
+                answers.append(now(fabric) - asked)
                 began += answers[-1]
             out = distiller(images, labels, part)
         out.total.backward()
         if number % parts == 0:
             step_together(optimizers, None)
-            seconds.append(_now(fabric) - began)
-            began = _now(fabric)
+            seconds.append(now(fabric) - began)
+            began = now(fabric)
     return Cost(
         step=median(seconds[1:]),  # the first step includes one-time setup
         image=_image_seconds(distiller.student, val_set, fabric, recipe.data, recipe.evaluation),
         teacher_image=0.0
         if teacher is None
         else _image_seconds(teacher, val_set, fabric, recipe.data, recipe.evaluation),
-        first_stage=_first_stage_seconds(distiller, images, labels, fabric) * recipe.train.iterations,
+        first_stage=first_stage_seconds(session, distiller) * recipe.train.iterations,
         recording=0.0 if crops is None else median(answers[1:]) / batch * len(crops) * crops.count,
         replay=size_line(session, distiller),
     )
-
-
-def _first_stage_seconds(distiller: Distiller, images: Tensor, labels: Tensor, fabric: Fabric) -> float:
-    """Return the seconds of the first stage, divided by the number of the student's steps."""
-    if distiller.first_stage is None:
-        return 0.0
-    began = _now(fabric)
-    with fabric.autocast():
-        torch.autograd.backward(distiller.first_stage.objective(images.to(fabric.device), labels.to(fabric.device)))
-    return distiller.first_stage.share * (_now(fabric) - began)
 
 
 @torch.no_grad()
@@ -173,16 +177,9 @@ def _image_seconds(
     transform = scoring_transform(data, dataset.task, protocol)
     with evaluating(network):
         for index in range(min(IMAGES, len(dataset))):
-            began = _now(fabric)
+            began = now(fabric)
             image, labels = transform(*dataset[index])
             with fabric.autocast():
                 predict_like(network, image[None].to(fabric.device), labels[None], protocol)
-            seconds.append(_now(fabric) - began)
+            seconds.append(now(fabric) - began)
     return median(seconds[1:] or seconds)
-
-
-def _now(fabric: Fabric) -> float:
-    """Return the time after the device has finished its work."""
-    if fabric.device.type == "cuda":
-        torch.cuda.synchronize(fabric.device)
-    return time.perf_counter()

@@ -225,7 +225,7 @@ def _split(text: str) -> list[str]:
 
 
 def _folder_name(method: str) -> str:
-    return re.sub(r"[^A-Za-z0-9.,+=_-]", "_", method)
+    return re.sub(r"[^A-Za-z0-9.,+=_@-]", "_", method)
 
 
 def _check_folder_names(methods: Sequence[str]) -> None:

@@ -16,6 +16,7 @@ from segdistill.system.processes import is_first_process
 
 RECORD = "comparison.json"
 TABLES = {"comparison.md", "comparison.tex", "comparison.csv", "comparison_classes.csv", "report.html"}
+TABLES |= {"equal_time.json", "equal_flops.json"}
 
 
 class Scoreboard:

@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.console import Console
 
+from segdistill.comparison.equal_budget import check_equal
 from segdistill.comparison.plan import plan
 from segdistill.comparison.search import search
 from segdistill.errors import UserError
@@ -21,6 +22,8 @@ def compare(
     methods: str | Sequence[str] | None = None,
     seeds: str | Sequence[int] = (0, 1, 2),
     run_dir: str | Path | None = None,
+    equal: str = "steps",
+    reference: str | None = None,
     dry_run: bool = False,
     jobs: int = 1,
     trust: bool = False,
@@ -37,6 +40,10 @@ def compare(
             added. By default the recipe's method.
         seeds: Whole numbers.
         run_dir: The folder of the comparison; by default ``runs/RECIPE-comparison``.
+        equal: What all methods have in common: ``steps``, ``time`` or ``flops``. With ``time``, every method trains for
+            the seconds that the reference takes for the recipe's steps. Steps are measured on this machine before the
+            runs, in blocks in which the methods take turns, and decided once.
+        reference: The row whose run sets the time or the operations; by default the student alone, ``none``.
         dry_run: Print the runs that remain and how long they take. Write nothing and return an empty table.
         jobs: The number of runs at the same time, each in a separate process. They share the threads.
         trust: Import the code that a run's folder names.
@@ -60,6 +67,7 @@ def compare(
     typed = methods if methods is None or isinstance(methods, str) else ",".join(methods)
     numbers = seeds if isinstance(seeds, str) else ",".join(map(str, seeds))
     planned = plan(recipe, arguments, typed, numbers)
+    budget = check_equal(equal, reference, planned)
     folder = Path(run_dir) if run_dir is not None else in_runs(f"{checked.recipe.name}-comparison")
     for run in planned.runs[: len(planned.methods)]:
         check_terms(run.recipe, f"method '{run.method}': ")
@@ -67,11 +75,11 @@ def compare(
         if dry_run:
             from segdistill.comparison.estimate import estimate
 
-            estimate(planned, folder, console=console, layout=checked.layout)
+            estimate(planned, folder, console=console, layout=checked.layout, equal=budget)
             return []
         from segdistill.comparison.compare import compare as run_all
 
-        summary = run_all(planned, folder, console=console, layout=checked.layout, jobs=jobs)
+        summary = run_all(planned, folder, console=console, layout=checked.layout, jobs=jobs, equal=budget)
     records: list[dict[str, Any]] = summary.record()["table"]
     return records
 

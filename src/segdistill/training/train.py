@@ -1,6 +1,6 @@
 """Training of one network in a folder: a student, distilled or alone, or a teacher."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,13 @@ from segdistill.training.tuning import tune
 
 
 def train_network(
-    session: Session, folder: Path, *, console: Console, label: str, accepts_changes: bool = False
+    session: Session,
+    folder: Path,
+    *,
+    console: Console,
+    label: str,
+    accepts_changes: bool = False,
+    forms: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Train the recipe's student in ``folder`` and return its result. Resume a started run; keep a finished one.
 
@@ -40,6 +46,7 @@ def train_network(
         console: The console to print on.
         label: The name of the network in the printed lines.
         accepts_changes: Resume with the changes that :class:`RunFolder` permits. A finished run is left unchanged.
+        forms: The forms in which a new run trains, if they are measured already; see :func:`tune`.
 
     Raises:
         UserError: At a mistake that the user can correct.
@@ -52,10 +59,12 @@ def train_network(
         _draw_samples(session, folder)
         return run_folder.result
     with lock.held(folder):
-        return _train(session, run_folder, console, label)
+        return _train(session, run_folder, console, label, forms)
 
 
-def _train(session: Session, run_folder: RunFolder, console: Console, label: str) -> dict[str, Any]:
+def _train(
+    session: Session, run_folder: RunFolder, console: Console, label: str, forms: Mapping[str, Any] | None
+) -> dict[str, Any]:
     folder, recipe = run_folder.path, session.recipe
     repeat_threads(folder, console, label)
     sets = {split: session.dataset(split) for split in ("train", "val")}
@@ -76,7 +85,7 @@ def _train(session: Session, run_folder: RunFolder, console: Console, label: str
         write_json(folder / "split.json", names)
     _draw_samples(session, folder)
     answers = replay_teacher(session, distiller, console)
-    workers = tune(session, distiller, folder, console, is_new=not run_folder.has_begun)
+    workers = tune(session, distiller, folder, console, is_new=not run_folder.has_begun, forms=forms)
     progress = _training(session, distiller, folder, Narrator(console, label), inputs, answers, workers).run()
     split = session.final_split
     score = session.evaluate(distiller.student, split, "the student")

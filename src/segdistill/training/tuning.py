@@ -40,7 +40,15 @@ _HALF = (Form(half=True), Form(folds=True, half=True), Form(folds=True, channels
 _SMALL = 96  # side of the image on which forms are tried that may be many times slower
 
 
-def tune(session: Session, distiller: Distiller, folder: Path, console: Console, *, is_new: bool) -> int:
+def tune(
+    session: Session,
+    distiller: Distiller,
+    folder: Path,
+    console: Console,
+    *,
+    is_new: bool,
+    forms: Mapping[str, Any] | None = None,
+) -> int:
     """Give the networks their fastest form, as recorded in ``speed.json`` or else measured now.
 
     Every process has the form that the first one chooses.
@@ -51,30 +59,47 @@ def tune(session: Session, distiller: Distiller, folder: Path, console: Console,
         folder: The run's folder.
         console: The console to print on.
         is_new: False if the run has a checkpoint. Without a record it continues as it began, plain.
+        forms: The record of :func:`measure_forms`, if the forms are measured already; empty leaves all as it is.
 
     Returns:
         The number of loader processes.
     """
-    train, data, fabric, file = session.recipe.train, session.recipe.data, session.fabric, folder / "speed.json"
-    if train.plain:
-        return data.loaders
+    fabric, file = session.fabric, folder / "speed.json"
+    if session.recipe.train.plain:
+        return session.recipe.data.loaders
     record: dict[str, Any] | None = None
     if file.exists():
         record = read_json(file)
-    elif is_new and train.iterations >= LEAST_STEPS:
-        # Every process measures, because synchronized batch normalization waits for all of them in each pass.
-        images = _images(session, max(1, train.batch_size // train.accumulate // fabric.world_size))
-        record = {"student": _student(distiller, images, session), "teacher": _teacher(distiller, images, session)}
-        for who, each in record.items():
-            if each is not None:
-                console.print(f"{who} runs {_told(each)}", soft_wrap=True)
-        if data.workers == "auto":
-            record["reading"] = _reading(session, len(images), record)
-            console.print(_told_of_reading(record["reading"]), soft_wrap=True)
-        if fabric.global_rank == 0:
+    elif is_new:
+        record = measure_forms(session, distiller, console) if forms is None else dict(forms)
+        if record and fabric.global_rank == 0:
             write_json(file, record)
-    record = fabric.broadcast(record)
-    if record is None:
+    shared: dict[str, Any] = fabric.broadcast(record or {})
+    return use_forms(session, distiller, shared)
+
+
+def measure_forms(session: Session, distiller: Distiller, console: Console) -> dict[str, Any]:
+    """Return the forms that are fastest on the run's own images, with what was measured; empty for a short run."""
+    train, data = session.recipe.train, session.recipe.data
+    if train.plain or train.iterations < LEAST_STEPS:
+        return {}
+    # Every process measures, because synchronized batch normalization waits for all of them in each pass.
+    images = _images(session, max(1, train.batch_size // train.accumulate // session.fabric.world_size))
+    record: dict[str, Any] = {"student": _student(distiller, images, session)}
+    record["teacher"] = _teacher(distiller, images, session)
+    for who, each in record.items():
+        if each is not None:
+            console.print(f"{who} runs {_told(each)}", soft_wrap=True)
+    if data.workers == "auto":
+        record["reading"] = _reading(session, len(images), record)
+        console.print(_told_of_reading(record["reading"]), soft_wrap=True)
+    return record
+
+
+def use_forms(session: Session, distiller: Distiller, record: Mapping[str, Any]) -> int:
+    """Give the networks the forms of a record, and return the number of loader processes."""
+    data = session.recipe.data
+    if not record:
         return data.loaders
     if record["teacher"] is not None and distiller.teacher is not None:
         form = Form(**record["teacher"]["form"])
