@@ -13,6 +13,7 @@ from segdistill.comparison.scoreboard import Scoreboard
 from segdistill.data import Layout
 from segdistill.errors import UserError
 from segdistill.recipes import Recipe, rows_of, teacher_rows
+from segdistill.reports.differences import Differences
 from segdistill.reports.html.content import Content
 from segdistill.reports.summary import PublishedValue, Summary
 from segdistill.reports.table import on_screen
@@ -78,6 +79,7 @@ def compare(plan: Plan, folder: Path, *, console: Console, layout: Layout | None
             summary = board.write(printed)
     console.print()
     console.print(on_screen(summary.methods))
+    print_differences(summary.differences, console)
     for warning in summary.warnings:
         _print(console, warning)
     content = _report(session, board, console)
@@ -90,6 +92,15 @@ def compare(plan: Plan, folder: Path, *, console: Console, layout: Layout | None
             f"{folder / 'comparison.md'} gives the reasons, and the same command tries them again"
         )
     return summary
+
+
+def print_differences(found: Differences, console: Console) -> None:
+    """Print the table of the differences with intervals, and what follows from it."""
+    if found.table.rows:
+        console.print(f"\n{found.table.title}", soft_wrap=True)
+        console.print(on_screen(found.table.without("p")))
+    for line in (*found.conclusions, *found.missing):
+        _print(console, line)
 
 
 def _report(session: Session, board: Scoreboard, console: Console) -> Content | None:

@@ -15,7 +15,15 @@ from segdistill.runs.run_folder import completed, refuse_other
 from segdistill.system.processes import is_first_process
 
 RECORD = "comparison.json"
-TABLES = {"comparison.md", "comparison.tex", "comparison.csv", "comparison_classes.csv", "report.html"}
+TABLES = {
+    "comparison.md",
+    "comparison.tex",
+    "comparison.csv",
+    "comparison_classes.csv",
+    "comparison_differences.csv",
+    "comparison_images.json",
+    "report.html",
+}
 
 
 class Scoreboard:

@@ -7,6 +7,7 @@ from statistics import fmean
 from typing import Any, Protocol
 
 from segdistill.data.statistics.common_classes import RARE, common_classes
+from segdistill.reports.differences import Differences, differences
 from segdistill.reports.facts import facts
 from segdistill.reports.table import Cell, Column, Spread, Table, as_json, comma_separated, latex, markdown
 from segdistill.runs.metric import Metric, metric_of, read_result, weak_teacher
@@ -63,6 +64,7 @@ class Summary:
         facts: Networks, budget, data, machines and how to read the numbers; one line each.
         methods: A row for each method, the student alone first, the teacher last.
         classes: A row for each class, the most frequent first.
+        differences: The paired differences of the methods, with intervals.
         missing: Runs without a result, with their state or the reason of the failure.
         warnings: Reasons to doubt the numbers; one line each, also among the facts.
         runs: A record of the state of every run.
@@ -72,6 +74,7 @@ class Summary:
     facts: tuple[str, ...]
     methods: Table
     classes: Table
+    differences: Differences
     missing: tuple[str, ...]
     warnings: tuple[str, ...] = ()
     runs: tuple[Record, ...] = field(default=())
@@ -80,13 +83,22 @@ class Summary:
         """Return the text of each file by its name, except comparison.json."""
         facts = "".join(f"* {fact}\n" for fact in self.facts)
         missing = "".join(f"* {line}\n" for line in self.missing)
-        parts = [f"# {self.title}\n", facts, markdown(self.methods), f"## {self.classes.title}\n"]
-        parts += [markdown(self.classes), *(["## Not finished\n", missing] if missing else [])]
+        compared, images = self.differences, self.differences.images
+        parts = [f"# {self.title}\n", facts, markdown(self.methods)]
+        tables = [latex(self.methods, notes=self.facts)]
+        if lines := (*compared.conclusions, *compared.notes, *compared.missing):
+            parts += [f"## {_capital(compared.table.title)}\n", "".join(f"* {line}\n" for line in lines)]
+            parts += [markdown(compared.table)] if compared.table.rows else []
+            tables += [latex(compared.table, notes=lines)] if compared.table.rows else []
+        parts += [f"## {self.classes.title}\n", markdown(self.classes)]
+        parts += ["## Not finished\n", missing] if missing else []
         return {
             "comparison.md": "\n".join(parts),
-            "comparison.tex": latex(self.methods, notes=self.facts) + "\n" + latex(self.classes),
+            "comparison.tex": "\n".join([*tables, latex(self.classes)]),
             "comparison.csv": comma_separated(self.methods),
             "comparison_classes.csv": comma_separated(self.classes),
+            "comparison_differences.csv": comma_separated(compared.table),
+            **({"comparison_images.json": images} if images is not None else {}),
         }
 
     def record(self) -> Record:
@@ -96,6 +108,7 @@ class Summary:
             "runs": list(self.runs),
             "table": as_json(self.methods),
             "classes": as_json(self.classes),
+            "differences": self.differences.record,
         }
 
 
@@ -107,6 +120,7 @@ def summarize(
     teacher: Path | None = None,
     published: Mapping[str, Sequence[PublishedValue]] | None = None,
     named: Mapping[str, str] | None = None,
+    against: str = "none",
     is_complete: bool = True,
 ) -> Summary:
     """Return the tables that compare the finished runs.
@@ -121,6 +135,7 @@ def summarize(
         teacher: The folder of the teacher's run, if the teacher was trained for this comparison.
         published: Published results by method; the teacher's under "teacher".
         named: The methods that the user named, by name.
+        against: The method to which the differences with intervals refer.
         is_complete: Whether a record must have all values that the tables show. If not, a value that an earlier version
             did not record is left out.
 
@@ -133,21 +148,23 @@ def summarize(
         by_seed = results.setdefault(entry.method, {})
         if entry.is_finished:
             by_seed[entry.seed] = read_result(entry.folder / "result.json", *keys)
-    against = _teacher_record(teacher, results, *keys[1:2])
-    metric = metric_of(next((run for runs in results.values() for run in runs.values()), against or {}))
+    trained = _teacher_record(teacher, results, *keys[1:2])
+    metric = metric_of(next((run for runs in results.values() for run in runs.values()), trained or {}))
     frequent = common_classes(pixels)
     rows = []
     planned = len({entry.seed for entry in entries})
     for method, runs in results.items():
-        cells = _row(runs, {} if method == "none" else results.get("none", {}), against, frequent, metric)
+        cells = _row(runs, {} if method == "none" else results.get("none", {}), trained, frequent, metric)
         rows.append((method, f"{len(runs)} of {planned}", *cells, _printed(published, method)))
-    if against is not None:
-        score, _, _, common, rare, _, _, parameters = _row({0: against}, {}, None, frequent, metric)
+    if trained is not None:
+        score, _, _, common, rare, _, _, parameters = _row({0: trained}, {}, None, frequent, metric)
         rows.append(
             ("teacher", None, score, None, None, common, rare, None, None, parameters, _printed(published, "teacher"))
         )
+    folders = {(entry.method, entry.seed): entry.folder for entry in entries}
+    compared = differences(results, folders, frequent if any(pixels.values()) else None, metric, against)
     alone = _mean([run[metric.key] for run in results.get("none", {}).values()])
-    weak = weak_teacher(against[metric.key] if against else None, alone, metric)
+    weak = weak_teacher(trained[metric.key] if trained else None, alone, metric)
     warnings = (weak,) if weak else ()
     finished = [entry.folder for entry in entries if entry.is_finished]
     splits = sorted({run["split"] for runs in results.values() for run in runs.values() if "split" in run})
@@ -175,7 +192,8 @@ def summarize(
             *([_about_groups(frequent, pixels, metric)] if any(pixels.values()) or is_complete else []),
         ),
         methods=_without_empty_last(Table(f"{metric.name} in percent", _method_columns(metric), tuple(rows))),
-        classes=_class_table(results, against, pixels, frequent, metric),
+        classes=_class_table(results, trained, pixels, frequent, metric),
+        differences=compared,
         missing=tuple(_missing(entry) for entry in entries if not entry.is_finished),
         warnings=warnings,
         runs=tuple(_run(entry, results, metric) for entry in entries),
@@ -268,9 +286,11 @@ def _class_table(
         rows.append((*cells, *([_percent(teacher[metric.classes].get(name))] if teacher is not None else [])))
     if teacher is not None:
         columns.append(Column("teacher", "teacher"))
-    return Table(
-        f"{metric.of_class[0].upper()}{metric.of_class[1:]} of each class in percent", tuple(columns), tuple(rows)
-    )
+    return Table(f"{_capital(metric.of_class)} of each class in percent", tuple(columns), tuple(rows))
+
+
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]
 
 
 def _missing(entry: Entry) -> str:
@@ -282,7 +302,7 @@ def _missing(entry: Entry) -> str:
 def _run(entry: Entry, results: Mapping[str, Mapping[int, Record]], metric: Metric) -> Record:
     result = results[entry.method].get(entry.seed)
     state = "finished" if result is not None else "failed" if entry.problem else "unfinished"
-    keys = (metric.key, f"val_{metric.key}", "seconds", "params")
+    keys = (metric.key, f"val_{metric.key}", "seconds", "params", metric.classes)
     numbers = {key: result.get(key) for key in keys} if result is not None else {}
     record = {"method": entry.method, "seed": entry.seed, "folder": entry.folder.name, "state": state, **numbers}
     return record if result is not None or not entry.problem else {**record, "problem": entry.problem}

@@ -18,7 +18,7 @@ from segdistill.reports.html.content import ALONE, TEACHER, Content
 from segdistill.reports.html.curves import Points, curve, names_in, terms_in, thinned
 from segdistill.reports.html.data import RunRecords, value_of
 from segdistill.reports.html.pictures import ShownScene, shown
-from segdistill.reports.table import Cell, Spread, Table
+from segdistill.reports.table import Cell, Range, Spread, Table
 from segdistill.runs.metric import MORE
 from segdistill.system.atomic import write_text
 from segdistill.version import __version__
@@ -394,7 +394,7 @@ def _ends(points: Points) -> tuple[float | None, float | None]:
 
 
 def _cell(table: Table, number: int, cell: Cell, *, bar: bool = False) -> ShownCell:
-    mean = cell.mean if isinstance(cell, Spread) else cell
+    mean = cell.mean if isinstance(cell, Spread) else cell.low if isinstance(cell, Range) else cell
     length = max(0.0, min(100.0, mean)) if bar and isinstance(mean, int | float) else None
     return ShownCell(_named(table.columns[number].show(cell)), mean, length)
 
