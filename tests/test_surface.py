@@ -23,7 +23,7 @@ from tests.tiny import tiny
 OPTIONS = {
     "": "--version --debug --install-completion --show-completion",
     "bench": "--images --trust",
-    "compare": "--methods --seeds --run-dir --dry-run --jobs --trust",
+    "compare": "--methods --seeds --run-dir --dry-run --jobs --against --trust",
     "data": "",
     "distill": "--run-dir --resume --trust",
     "doctor": "--trust",

@@ -9,11 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 
+from segdistill.comparison.compare import print_differences
 from segdistill.reports.summary import Entry, Summary, summarize
 from segdistill.runs.image_counts import write_image_counts
 from segdistill.statistics.image_counts import ImageCounts, entries_of
 from tests.reports.test_summary import RECIPE
+from tests.tiny import said
 
 GUIDE = Path(__file__).parents[2] / "docs" / "guide.md"
 CLASSES = ("road", "sky", "pole")
@@ -93,11 +96,11 @@ def test_the_statistics_over_seeds_by_hand(tmp_path: Path) -> None:
     assert (found["over_images"], found["exceeds"], found["seeds_needed"]) == (None, "none", 5)
     assert row(summary, "kd", "common")["by_seed"] == pytest.approx({0: 1, 1: 2, 2: 3})
     assert row(summary, "kd", "rare")["by_seed"] == pytest.approx({1: 2, 2: 3})  # absent in both with seed 0
-    assert summary.differences.conclusions[0] == (
+    assert summary.differences.conclusions["all"] == (
         "all classes, 3 seeds: no difference exceeds the interval over seeds: kd +2.00 (would need about 5 seeds), "
         "at +0.17 (would need about 26 seeds)"
     )
-    assert summary.differences.conclusions[2].startswith("rare classes, 2 seeds: ")
+    assert summary.differences.conclusions["rare"].startswith("rare classes, 2 seeds: ")
     assert summary.differences.missing == (
         "no interval over images of 9 of 9 runs: they have other images, or no images.json, which earlier versions did "
         "not write",
@@ -127,7 +130,7 @@ def test_what_follows_is_one_sentence_for_each_group(folder: Path) -> None:
     summary = compared(folder)
     kd, cwd = row(summary, "kd"), row(summary, "cwd")
     assert (kd["exceeds"], cwd["exceeds"]) == ("both", "none")
-    first, common, rare = summary.differences.conclusions
+    first, common, rare = summary.differences.conclusions.values()
     gains = [each["difference_points"]["mean"] for each in (kd, cwd)]
     assert first == (
         f"all classes, 3 seeds: exceeds the intervals over seeds and images: kd {gains[0]:+.2f}; "
@@ -153,6 +156,19 @@ def test_what_follows_is_one_sentence_for_each_group(folder: Path) -> None:
 def needed(found: dict[str, Any]) -> str:
     number = found["seeds_needed"]
     return f"about {number}" if isinstance(number, int) else "more than 100"
+
+
+def test_it_fits_80_columns(folder: Path) -> None:
+    console = Console(file=io.StringIO(), width=80)
+    found = compared(folder).differences
+    print_differences(found, console)
+    lines = said(console).splitlines()
+    tables = [line for line in lines if line.startswith(("method", "kd ", "cwd "))]
+    assert [line.split()[0] for line in tables] == ["method", "kd", "cwd"] * 3
+    assert max(map(len, tables)) <= 80
+    assert re.fullmatch(r"kd +\S+ ± \S+ +\S+ to \S+ +\S+ to \S+ +0\.\d{3} +both +\d+ *", tables[1])
+    for conclusion in found.conclusions.values():
+        assert conclusion in lines
 
 
 def test_against_another_method(folder: Path) -> None:
@@ -193,7 +209,9 @@ def test_one_seed_has_an_interval_over_images_only(folder: Path) -> None:
     found = row(summary, "kd")
     assert (found["over_seeds"], found["p"], found["p_holm"], found["seeds_needed"]) == (None,) * 4
     assert found["exceeds"] == "images"
-    assert summary.differences.conclusions[0].startswith("all classes, 1 seed: exceeds the interval over images: kd +")
+    assert summary.differences.conclusions["all"].startswith(
+        "all classes, 1 seed: exceeds the interval over images: kd +"
+    )
     assert summary.differences.missing == ("no interval over seeds: it needs two seeds or more",)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from segdistill.comparison.parallel import train_in_parallel
-from segdistill.comparison.plan import Plan, PlannedRun
+from segdistill.comparison.plan import ALONE, Plan, PlannedRun
 from segdistill.comparison.report import last_lines, write_comparison_report
 from segdistill.comparison.scoreboard import Scoreboard
 from segdistill.data import Layout
@@ -39,7 +39,15 @@ def why(error: Exception) -> str:
     return f"{type(error).__name__}: {(str(error) or 'no message').splitlines()[0][:200]}"
 
 
-def compare(plan: Plan, folder: Path, *, console: Console, layout: Layout | None = None, jobs: int = 1) -> Summary:
+def compare(
+    plan: Plan,
+    folder: Path,
+    *,
+    console: Console,
+    layout: Layout | None = None,
+    jobs: int = 1,
+    against: str = ALONE,
+) -> Summary:
     """Run the unfinished runs of a comparison. The tables in ``folder`` are rewritten after every run.
 
     Finished runs are not repeated, and a stopped run resumes from its checkpoint. If a run fails, the table shows the
@@ -53,6 +61,7 @@ def compare(plan: Plan, folder: Path, *, console: Console, layout: Layout | None
         console: The console to print on.
         layout: The data set's files, if they are already scanned.
         jobs: Number of runs at the same time, each in a separate process.
+        against: The method to which the differences with intervals refer.
 
     Returns:
         The tables.
@@ -62,7 +71,7 @@ def compare(plan: Plan, folder: Path, *, console: Console, layout: Layout | None
         Stopped: At Ctrl-C or SIGTERM, after a checkpoint was written.
     """
     lock.check_free(folder)
-    board = Scoreboard(folder, plan)
+    board = Scoreboard(folder, plan, against)
     session = open_session(board.shared, layout, folder.parent)
     waiting = unfinished(plan, folder)
     if waiting:
@@ -95,11 +104,14 @@ def compare(plan: Plan, folder: Path, *, console: Console, layout: Layout | None
 
 
 def print_differences(found: Differences, console: Console) -> None:
-    """Print the table of the differences with intervals, and what follows from it."""
+    """Print for each group of classes what follows from the differences, and their table, for 80 columns or more."""
     if found.table.rows:
-        console.print(f"\n{found.table.title}", soft_wrap=True)
-        console.print(on_screen(found.table.without("p")))
-    for line in (*found.conclusions, *found.missing):
+        _print(console, f"\n{found.table.title}")
+    for group, conclusion in found.conclusions.items():
+        _print(console, f"\n{conclusion}")
+        shown = found.table.where("classes", group).without("classes", "seeds", "p")
+        console.print(on_screen(shown, unbroken=("difference_points", "over_seeds", "over_images")))
+    for line in found.missing:
         _print(console, line)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from segdistill.comparison.plan import Plan, PlannedRun
+from segdistill.comparison.plan import ALONE, Plan, PlannedRun
 from segdistill.comparison.table_files import write_tables
 from segdistill.errors import UserError
 from segdistill.recipes import Recipe
@@ -33,6 +33,7 @@ class Scoreboard:
         folder: The folder of the comparison. Runs that are already in it stay in the tables, even if the plan does not
             contain them.
         plan: The plan of the comparison.
+        against: The method to which the differences with intervals refer.
 
     Attributes:
         shared: The recipe that all runs share, with the seed of the teacher that is in the folder.
@@ -43,10 +44,11 @@ class Scoreboard:
         UserError: If the folder holds the comparison of another recipe, or other files.
     """
 
-    def __init__(self, folder: Path, plan: Plan) -> None:
+    def __init__(self, folder: Path, plan: Plan, against: str = ALONE) -> None:
         self.folder, self.plan, self.shared = folder, plan, plan.shared
         self.pixels: dict[str, int] = {}
         self.named = dict(plan.named)
+        self.against = against
         self._before: list[dict[str, Any]] = []
         self._problems: dict[str, str] = {}
         if (folder / RECORD).exists():
@@ -105,6 +107,7 @@ class Scoreboard:
             teacher=self.teacher_folder,
             published=published,
             named=self.named,
+            against=self.against,
         )
 
     def write(self, published: Mapping[str, Sequence[PublishedValue]] | None = None) -> Summary:

@@ -6,9 +6,9 @@ from typing import Any
 
 from rich.console import Console
 
-from segdistill.comparison.plan import plan
+from segdistill.comparison.plan import ALONE, plan
 from segdistill.comparison.search import search
-from segdistill.errors import UserError
+from segdistill.errors import UserError, nearest
 from segdistill.jobs.checks import Changes, as_arguments, check_recipe, check_terms, in_runs
 from segdistill.jobs.threads import idle_threads
 from segdistill.system.terminal import open_console
@@ -23,6 +23,7 @@ def compare(
     run_dir: str | Path | None = None,
     dry_run: bool = False,
     jobs: int = 1,
+    against: str = ALONE,
     trust: bool = False,
     console: Console | None = None,
 ) -> list[dict[str, Any]]:
@@ -39,6 +40,7 @@ def compare(
         run_dir: The folder of the comparison; by default ``runs/RECIPE-comparison``.
         dry_run: Print the runs that remain and how long they take. Write nothing and return an empty table.
         jobs: The number of runs at the same time, each in a separate process. They share the threads.
+        against: The row to which the differences with intervals refer; by default the student alone.
         trust: Import the code that a run's folder names.
         console: The console to print on; by default standard output.
 
@@ -60,6 +62,10 @@ def compare(
     typed = methods if methods is None or isinstance(methods, str) else ",".join(methods)
     numbers = seeds if isinstance(seeds, str) else ",".join(map(str, seeds))
     planned = plan(recipe, arguments, typed, numbers)
+    if against not in planned.methods:
+        near = nearest(against, planned.methods)
+        hint = f" (did you mean '{near}'?)" if near else ""
+        raise UserError(f"--against: there is no row '{against}'{hint}; give one of {', '.join(planned.methods)}")
     folder = Path(run_dir) if run_dir is not None else in_runs(f"{checked.recipe.name}-comparison")
     for run in planned.runs[: len(planned.methods)]:
         check_terms(run.recipe, f"method '{run.method}': ")
@@ -71,7 +77,7 @@ def compare(
             return []
         from segdistill.comparison.compare import compare as run_all
 
-        summary = run_all(planned, folder, console=console, layout=checked.layout, jobs=jobs)
+        summary = run_all(planned, folder, console=console, layout=checked.layout, jobs=jobs, against=against)
     records: list[dict[str, Any]] = summary.record()["table"]
     return records
 

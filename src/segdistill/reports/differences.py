@@ -40,7 +40,7 @@ class Differences:
 
     Attributes:
         table: A row for each method and group of classes; empty if there is no interval.
-        conclusions: One sentence for each group of classes.
+        conclusions: One sentence for each group of classes, by the name of the group.
         notes: How to read the table; one line each.
         missing: Why intervals are missing; one line each.
         record: The entry of comparison.json.
@@ -48,7 +48,7 @@ class Differences:
     """
 
     table: Table
-    conclusions: tuple[str, ...]
+    conclusions: dict[str, str]
     notes: tuple[str, ...]
     missing: tuple[str, ...]
     record: Record
@@ -112,7 +112,7 @@ def differences(
         rows = []
     table = _table(metric, reference, rows)
     known = [group for group in (ALL, *groups) if any(row.group == group for row in rows)]
-    conclusions = tuple(_conclusion(group, rows) for group in known)
+    conclusions = {group: _conclusion(group, rows) for group in known}
     notes = _about(metric, reference, next(iter(counts.values()), None)) if rows else ()
     record = {
         "reference": reference,
@@ -120,7 +120,7 @@ def differences(
         "resamples": RESAMPLES,
         "resampling_seed": SEED,
         "groups": {name: list(names) for name, names in groups.items()},
-        "conclusions": list(conclusions),
+        "conclusions": list(conclusions.values()),
         "notes": list(notes),
         "rows": [{**line, "by_seed": dict(row.by_seed)} for line, row in zip(as_json(table), rows, strict=True)],
     }
@@ -228,7 +228,7 @@ def _conclusion(group: str, rows: Sequence[_Row]) -> str:
 
 
 def _named(row: _Row) -> str:
-    return f"{row.method} {row.paired.mean:+.2f}"
+    return f"{_shown(row.method)} {row.paired.mean:+.2f}"
 
 
 def _short(row: _Row) -> str:

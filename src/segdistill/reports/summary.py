@@ -86,7 +86,7 @@ class Summary:
         compared, images = self.differences, self.differences.images
         parts = [f"# {self.title}\n", facts, markdown(self.methods)]
         tables = [latex(self.methods, notes=self.facts)]
-        if lines := (*compared.conclusions, *compared.notes, *compared.missing):
+        if lines := (*compared.conclusions.values(), *compared.notes, *compared.missing):
             parts += [f"## {_capital(compared.table.title)}\n", "".join(f"* {line}\n" for line in lines)]
             parts += [markdown(compared.table)] if compared.table.rows else []
             tables += [latex(compared.table, notes=lines)] if compared.table.rows else []

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rich.console import JustifyMethod
 from rich.table import Table as ScreenTable
 
 
@@ -93,6 +94,11 @@ class Table:
     title: str
     columns: tuple[Column, ...]
     rows: tuple[tuple[Cell, ...], ...]
+
+    def where(self, key: str, value: Cell) -> "Table":
+        """Return the table with only the rows that have a value in the column of this key."""
+        number = [column.key for column in self.columns].index(key)
+        return Table(self.title, self.columns, tuple(row for row in self.rows if row[number] == value))
 
     def without(self, *keys: str) -> "Table":
         """Return the table without the columns of these keys."""
@@ -179,11 +185,17 @@ def as_json(table: Table) -> list[dict[str, Any]]:
     return [{column.key: _plain(cell) for column, cell in _pairs(table, row)} for row in table.rows]
 
 
-def on_screen(table: Table) -> ScreenTable:
-    """Return a table for the console."""
+def on_screen(table: Table, *, unbroken: Sequence[str] = ()) -> ScreenTable:
+    """Return a table for the console.
+
+    Args:
+        table: The table.
+        unbroken: The keys of columns whose cells are not wrapped.
+    """
     screen = ScreenTable(box=None, pad_edge=False)
     for number, column in enumerate(table.columns):
-        screen.add_column(column.title, justify="right" if number else "left")
+        justify: JustifyMethod = "right" if number else "left"
+        screen.add_column(column.title, justify=justify, no_wrap=column.key in unbroken, overflow="fold")
     for row in table.rows:
         screen.add_row(*(column.show(cell) for column, cell in _pairs(table, row)))
     return screen

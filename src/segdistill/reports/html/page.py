@@ -33,6 +33,10 @@ MOST_CLASSES, MOST_ROWS_OF_A_CHART, MOST_CURVES, MOST_METHODS = 160, 40, 6, 12
 MOST_RECIPE = 40_000
 
 
+# The intervals of a difference: keys of the table, and names in charts.
+INTERVALS = {"over_seeds": "over seeds", "over_images": "over images"}
+
+
 @dataclass(frozen=True)
 class ShownCell:
     """A cell of a table in the page: its text, the value that sorts it, and the length of its bar, in percent."""
@@ -119,6 +123,8 @@ def _render(content: Content, scenes: Sequence[ShownScene], left_out: Sequence[s
         missing=content.summary.missing,
         scores=_scores(content),
         score_figures=_score_figures(content),
+        difference_table=_difference_table(content),
+        difference_figures=_difference_figures(content),
         class_table=None if "classes" in left_out else _class_table(content),
         class_figures=_class_figures(content),
         curve_figures=_curve_figures(content),
@@ -193,6 +199,35 @@ def _score_figures(content: Content) -> list[Figure]:
         title = "Gain over the student alone, seed by seed"
         figures.append(Figure(title, charts.dots(title, gains, f"difference in {metric.name}, points", reference=0.0)))
     return [figure for figure in figures if figure.chart]
+
+
+def _difference_table(content: Content) -> ShownTable | None:
+    """Return the paired differences with their intervals; None if no interval is known."""
+    table = content.summary.differences.table
+    if not table.rows:
+        return None
+    rows = [(_named(row[0]), *row[1:]) for row in table.rows]
+    cells = tuple(tuple(_cell(table, number, cell) for number, cell in enumerate(row)) for row in rows)
+    return ShownTable(table.title, tuple(column.title for column in table.columns), cells)
+
+
+def _difference_figures(content: Content) -> list[Figure]:
+    """Return a chart of the differences for each group of classes."""
+    table = content.summary.differences.table
+    names = [column.key for column in table.columns]
+    groups: dict[str, dict[str, tuple[float, list[charts.Ends | None]]]] = {}
+    for cells in table.rows:
+        row = dict(zip(names, cells, strict=True))
+        difference = row["difference_points"]
+        assert isinstance(difference, Spread)
+        ends = [(each.low, each.high) if isinstance(each := row[key], Range) else None for key in INTERVALS]
+        groups.setdefault(str(row["classes"]), {})[str(_named(row["method"]))] = (difference.mean, ends)
+    figures = []
+    for group, rows in groups.items():
+        title = f"Difference with 95 % intervals, {group} classes"
+        chart = charts.intervals(title, rows, list(INTERVALS.values()), f"difference in {content.metric.name}, points")
+        figures.append(Figure(title, chart, charts.key_of_intervals(list(INTERVALS.values()))))
+    return figures
 
 
 def _class_table(content: Content) -> ShownTable | None:
