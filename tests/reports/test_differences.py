@@ -93,7 +93,7 @@ def test_the_statistics_over_seeds_by_hand(tmp_path: Path) -> None:
     assert row(summary, "at")["p"] == pytest.approx(1 - 3**-0.5)
     assert found["p_holm"] == pytest.approx(2 * 0.07418, abs=1e-5)
     assert row(summary, "at")["p_holm"] == pytest.approx(1 - 3**-0.5)
-    assert (found["over_images"], found["exceeds"], found["seeds_needed"]) == (None, "none", 5)
+    assert (found["over_images"], found["exceeds"], found["seeds_needed"]) == (None, "no", 5)
     assert row(summary, "kd", "common")["by_seed"] == pytest.approx({0: 1, 1: 2, 2: 3})
     assert row(summary, "kd", "rare")["by_seed"] == pytest.approx({1: 2, 2: 3})  # absent in both with seed 0
     assert summary.differences.conclusions["all"] == (
@@ -129,7 +129,7 @@ def test_an_interval_over_images_by_hand(folder: Path) -> None:
 def test_what_follows_is_one_sentence_for_each_group(folder: Path) -> None:
     summary = compared(folder)
     kd, cwd = row(summary, "kd"), row(summary, "cwd")
-    assert (kd["exceeds"], cwd["exceeds"]) == ("both", "none")
+    assert (kd["exceeds"], cwd["exceeds"]) == ("both", "no")
     first, common, rare = summary.differences.conclusions.values()
     gains = [each["difference_points"]["mean"] for each in (kd, cwd)]
     assert first == (

@@ -200,7 +200,7 @@ def _table(metric: Metric, reference: str, rows: Sequence[_Row] = ()) -> Table:
                 None if row.images is None else Range(*row.images),
                 row.paired.p,
                 row.p_holm,
-                ("both" if len(row.exceeded) == 2 else "".join(row.exceeded) or "none") if row.intervals else None,
+                ("both" if len(row.exceeded) == 2 else "".join(row.exceeded) or "no") if row.intervals else None,
                 None if row.paired.deviation is None else row.paired.needed or f"> {MOST_SEEDS}",
             )
             for row in rows

@@ -120,6 +120,7 @@ def test_differences_have_a_table_charts_and_what_follows(tmp_path: Path) -> Non
     assert [row[:3] for row in rows[:3]] == [["kd", "all", "3"], ["kd", "common", "3"], ["kd", "rare", "3"]]
     assert rows[0][3:5] == ["+3.67 ± 0.58", "+2.23 to +5.10"]  # 4, 3, 4
     assert rows[0][-2:] == ["seeds", "3"]
+    assert rows[3][-2:] == ["no", "26"]
     assert "exceeds the interval over seeds: kd +3.67; not: at +0.33 (would need about 26 seeds)" in root.words()
     assert "no interval over images of 9 of 9 runs" in root.words()
     titles = [each.words() for each in root.all("figcaption")]
