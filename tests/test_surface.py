@@ -23,7 +23,7 @@ from tests.tiny import tiny
 OPTIONS = {
     "": "--version --debug --install-completion --show-completion",
     "bench": "--images --trust",
-    "compare": "--methods --seeds --run-dir --equal --reference --dry-run --jobs --trust",
+    "compare": "--methods --seeds --run-dir --equal --reference --dry-run --jobs --against --trust",
     "data": "",
     "distill": "--run-dir --resume --trust",
     "doctor": "--trust",
@@ -186,6 +186,7 @@ alone/checkpoints/best.pt
 alone/checkpoints/last.pt
 alone/environment.json
 alone/figures/training_samples.png
+alone/images.json
 alone/metrics.jsonl
 alone/recipe.yaml
 alone/result.json
@@ -196,6 +197,7 @@ checkpoints/last.pt
 environment.json
 figures/comparison.png
 figures/training_samples.png
+images.json
 metrics.jsonl
 recipe.yaml
 report.html
@@ -206,6 +208,7 @@ teacher/checkpoints/best.pt
 teacher/checkpoints/last.pt
 teacher/environment.json
 teacher/figures/training_samples.png
+teacher/images.json
 teacher/metrics.jsonl
 teacher/recipe.yaml
 teacher/result.json

@@ -72,6 +72,15 @@ def test_a_wrong_word_costs_seconds_and_leaves_nothing(
     assert not folder.exists()
 
 
+def test_against_a_row_that_is_not_there(monkeypatch, tmp_path: Path, capsys) -> None:
+    folder = tmp_path / "compared"
+    asked = ("compare", "quickstart", *TINY, "--methods", "kd,gskd", "--against", "gksd", "--run-dir", str(folder))
+    assert run(monkeypatch, *asked) == 2
+    said = capsys.readouterr().err
+    assert "--against: there is no row 'gksd' (did you mean 'gskd'?); give one of none, kd, gskd\n" in said
+    assert not folder.exists()
+
+
 def start(folder: Path) -> subprocess.Popen[str]:
     asked = ("compare", "quickstart", *TINY, "--methods", "kd,gskd", "--seeds", "0", "--run-dir", str(folder))
     return subprocess.Popen(

@@ -299,6 +299,23 @@ def test_killed_at_the_very_beginning_of_a_run(tmp_path: Path, console: Console)
     assert states(tmp_path / "c") == {"none-s0": "finished", "kd-s0": "finished"}
 
 
+def test_the_differences_end_it(tmp_path: Path, console: Console) -> None:
+    compare(planned("kd", "0,1"), tmp_path / "c", console=console, against="kd")
+    found = record(tmp_path / "c")
+    assert found["differences"]["reference"] == "kd"
+    row = found["differences"]["rows"][0]
+    assert (row["method"], row["classes"], row["seeds"]) == ("none", "all", 2)
+    scores = {run["folder"]: run["miou"] for run in found["runs"]}
+    gains = {str(seed): 100 * (scores[f"none-s{seed}"] - scores[f"kd-s{seed}"]) for seed in (0, 1)}
+    assert row["by_seed"] == pytest.approx(gains)
+    assert row["over_images"]["low"] <= row["difference_points"]["mean"] <= row["over_images"]["high"]
+    images = json.loads((tmp_path / "c" / "comparison_images.json").read_text())
+    assert set(images["runs"]) == set(scores)
+    assert images["images"] == ["test_00000", "test_00001", "test_00002"]
+    assert "differences in mIoU to kd, points" in said(console)
+    assert found["differences"]["conclusions"][0] in said(console)
+
+
 # What fails.
 
 

@@ -66,6 +66,29 @@ def test_differences_are_paired_by_seed(three_of_four: Path) -> None:
     assert (found["teacher"]["miou_percent"]["mean"], found["teacher"]["parameters_millions"]) == (60, 5)
 
 
+def test_at_equal_time_a_row_has_both_gains_and_its_steps(three_of_four: Path) -> None:
+    record(three_of_four, "none@time-s1", 0.51, 45)
+    for name, steps in {"none-s0": 100, "none-s1": 100, "none@time-s1": 150, "kd-s1": 100}.items():
+        file = three_of_four / name / "result.json"
+        file.write_text(json.dumps({**json.loads(file.read_text()), "iterations": steps}))
+    found = rows(summary(three_of_four, ["none", "none@time", "kd"], [0, 1], against="none@time"))
+    assert found["kd"]["gain_points"]["mean"] == pytest.approx(3)
+    assert found["kd"]["gain_over_row_points"]["mean"] == pytest.approx(2)
+    assert found["none@time"]["gain_points"]["mean"] == pytest.approx(1)
+    assert found["none@time"]["gain_over_row_points"] is None
+    assert {name: row["steps"] for name, row in found.items()} == {
+        "none": 100, "none@time": 150, "kd": 100, "teacher": None,
+    }  # fmt: skip
+
+
+def test_at_equal_steps_there_are_neither_steps_nor_a_second_gain(three_of_four: Path) -> None:
+    for name in ("none-s0", "none-s1", "kd-s1"):
+        file = three_of_four / name / "result.json"
+        file.write_text(json.dumps({**json.loads(file.read_text()), "iterations": 100}))
+    found = rows(summary(three_of_four, ["none", "kd"], [0, 1]))
+    assert not {"steps", "gain_over_row_points"} & set(found["kd"])
+
+
 def test_common_and_rare_classes_by_hand(three_of_four: Path) -> None:
     found = rows(summary(three_of_four, ["none", "kd"], [0, 1]))
     assert found["kd"]["common_percent"]["mean"] == pytest.approx((20 + 53) / 2)

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from segdistill.runs.image_counts import read_image_counts
+from segdistill.statistics.image_counts import rows_of
 from tests.tiny import TINY
 
 
@@ -38,5 +40,11 @@ def test_two_processes_train_what_one_trains(tmp_path: Path, replay: list[str]) 
     relative = 1e-3 if replay else 1e-4
     for one, two in zip(logged[1], logged[2], strict=True):
         assert two == pytest.approx(one, rel=relative)  # the values of the whole batch
+    counts = {devices: read_image_counts(tmp_path / str(devices) / "run") for devices in (1, 2)}
+    assert counts[1] is not None
+    assert counts[2] is not None
+    assert counts[2].images == counts[1].images == ("test_00000", "test_00001", "test_00002")
+    labels = {devices: rows_of(each.entries, 3, (3,)) for devices, each in counts.items() if each is not None}
+    assert labels[2] == labels[1]  # each image in its row
     for name, value in students[1].items():
         torch.testing.assert_close(students[2][name], value, rtol=relative, atol=relative / 100)

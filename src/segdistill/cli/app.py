@@ -168,6 +168,9 @@ def compare(
         bool, typer.Option("--dry-run", help="Print the runs that remain and how long they take; write nothing.")
     ] = False,
     jobs: Annotated[int, typer.Option("--jobs", min=1, help="Runs at the same time, on one GPU or on many cores.")] = 1,
+    against: Annotated[
+        str | None, typer.Option("--against", help="Row that the differences refer to; by default the student alone.")
+    ] = None,
     trust: TrustOption = False,
 ) -> None:
     """Compare methods over several seeds, with one teacher and always with the student alone.
@@ -187,6 +190,7 @@ def compare(
         reference=reference,
         dry_run=dry_run,
         jobs=jobs,
+        against=against,
         trust=trust,
         console=console,
     )

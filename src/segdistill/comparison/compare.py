@@ -10,12 +10,13 @@ from rich.console import Console
 from segdistill.comparison.equal_budget import Equal, equalized, first_runs
 from segdistill.comparison.equal_record import EqualRecord, decide, read_record
 from segdistill.comparison.parallel import train_in_parallel
-from segdistill.comparison.plan import Plan, PlannedRun
+from segdistill.comparison.plan import ALONE, Plan, PlannedRun
 from segdistill.comparison.report import last_lines, write_comparison_report
 from segdistill.comparison.scoreboard import Scoreboard
 from segdistill.data import Layout
 from segdistill.errors import UserError
 from segdistill.recipes import Recipe, rows_of, teacher_rows
+from segdistill.reports.differences import Differences
 from segdistill.reports.html.content import Content
 from segdistill.reports.summary import PublishedValue, Summary
 from segdistill.reports.table import on_screen
@@ -49,6 +50,7 @@ def compare(
     layout: Layout | None = None,
     jobs: int = 1,
     equal: Equal | None = None,
+    against: str = ALONE,
 ) -> Summary:
     """Run the unfinished runs of a comparison. The tables in ``folder`` are rewritten after every run.
 
@@ -64,6 +66,7 @@ def compare(
         layout: The data set's files, if they are already scanned.
         jobs: Number of runs at the same time, each in a separate process.
         equal: What all methods have in common instead of the number of steps. Their steps are decided once.
+        against: The method to which the differences with intervals refer.
 
     Returns:
         The tables.
@@ -73,7 +76,7 @@ def compare(
         Stopped: At Ctrl-C or SIGTERM, after a checkpoint was written.
     """
     lock.check_free(folder)
-    board = Scoreboard(folder, plan)
+    board = Scoreboard(folder, plan, against)
     session = open_session(board.shared, layout, folder.parent)
     record, is_prepared = None, False
     if equal is not None:
@@ -88,7 +91,7 @@ def compare(
                 record = decide(plan, equal, record, session, folder, console)
         assert record is not None
         plan = equalized(plan, equal, record.steps)
-        pixels, board = board.pixels, Scoreboard(folder, plan)
+        pixels, board = board.pixels, Scoreboard(folder, plan, against)
         board.pixels = board.pixels or pixels
     waiting = unfinished(plan, folder)
     if waiting:
@@ -106,6 +109,7 @@ def compare(
             summary = board.write(printed)
     console.print()
     console.print(on_screen(summary.methods))
+    print_differences(summary.differences, console)
     for warning in summary.warnings:
         _print(console, warning)
     content = _report(session, board, console)
@@ -118,6 +122,18 @@ def compare(
             f"{folder / 'comparison.md'} gives the reasons, and the same command tries them again"
         )
     return summary
+
+
+def print_differences(found: Differences, console: Console) -> None:
+    """Print for each group of classes what follows from the differences, and their table, for 80 columns or more."""
+    if found.table.rows:
+        _print(console, f"\n{found.table.title}")
+    for group, conclusion in found.conclusions.items():
+        _print(console, f"\n{conclusion}")
+        shown = found.table.where("classes", group).without("classes", "seeds", "p")
+        console.print(on_screen(shown, unbroken=("difference_points", "over_seeds", "over_images")))
+    for line in found.missing:
+        _print(console, line)
 
 
 def _report(session: Session, board: Scoreboard, console: Console) -> Content | None:

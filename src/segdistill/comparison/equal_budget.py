@@ -103,6 +103,16 @@ def equalized(plan: Plan, equal: Equal, steps: Mapping[str, int]) -> Plan:
     return replace(plan, methods=methods, runs=tuple(runs), named=named)
 
 
+def rows_at(plan: Plan, equal: Equal | None) -> tuple[str, ...]:
+    """Return the names of all rows, before the steps are known."""
+    return plan.methods if equal is None else equalized(plan, equal, dict.fromkeys(plan.methods, 1)).methods
+
+
+def row_of_alone(equal: Equal | None) -> str:
+    """Return the row of the student alone to which the differences refer: with its longer run, if it has one."""
+    return ALONE if equal is None or equal.reference == ALONE else equal_name(ALONE, equal.by)
+
+
 def equal_name(method: str, by: str) -> str:
     """Return the name of a method's row at equal time or operations."""
     return f"{method}@{by}"

@@ -82,7 +82,7 @@ def decide(
 ) -> EqualRecord:
     """Measure the methods that the record lacks, and return the record with them.
 
-    The budget is that of the first measurement. A method added later is measured in turns with the reference, and its
+    The first measurement sets the budget. A method added later is measured in turns with the reference, and its
     cost is its ratio to the reference, so that the load of the machine on that day does not count.
 
     Args:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from segdistill.comparison.plan import Plan, PlannedRun
+from segdistill.comparison.plan import ALONE, Plan, PlannedRun
 from segdistill.comparison.table_files import write_tables
 from segdistill.errors import UserError
 from segdistill.recipes import Recipe
@@ -15,8 +15,17 @@ from segdistill.runs.run_folder import completed, refuse_other
 from segdistill.system.processes import is_first_process
 
 RECORD = "comparison.json"
-TABLES = {"comparison.md", "comparison.tex", "comparison.csv", "comparison_classes.csv", "report.html"}
-TABLES |= {"equal_time.json", "equal_flops.json"}
+TABLES = {
+    "comparison.md",
+    "comparison.tex",
+    "comparison.csv",
+    "comparison_classes.csv",
+    "comparison_differences.csv",
+    "comparison_images.json",
+    "equal_flops.json",
+    "equal_time.json",
+    "report.html",
+}
 
 
 class Scoreboard:
@@ -26,6 +35,7 @@ class Scoreboard:
         folder: The folder of the comparison. Runs that are already in it stay in the tables, even if the plan does not
             contain them.
         plan: The plan of the comparison.
+        against: The method to which the differences with intervals refer.
 
     Attributes:
         shared: The recipe that all runs share, with the seed of the teacher that is in the folder.
@@ -36,10 +46,11 @@ class Scoreboard:
         UserError: If the folder holds the comparison of another recipe, or other files.
     """
 
-    def __init__(self, folder: Path, plan: Plan) -> None:
+    def __init__(self, folder: Path, plan: Plan, against: str = ALONE) -> None:
         self.folder, self.plan, self.shared = folder, plan, plan.shared
         self.pixels: dict[str, int] = {}
         self.named = dict(plan.named)
+        self.against = against
         self._before: list[dict[str, Any]] = []
         self._problems: dict[str, str] = {}
         if (folder / RECORD).exists():
@@ -98,6 +109,7 @@ class Scoreboard:
             teacher=self.teacher_folder,
             published=published,
             named=self.named,
+            against=self.against,
         )
 
     def write(self, published: Mapping[str, Sequence[PublishedValue]] | None = None) -> Summary:

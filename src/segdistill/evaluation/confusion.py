@@ -7,6 +7,19 @@ from torch import Tensor
 CPU = "cpu"
 
 
+def count(indices: Tensor, size: int) -> Tensor:
+    """Return how often each index below ``size`` occurs, int64 (size,), without a wait for an accelerator.
+
+    Args:
+        indices: Int64, of shape (P,).
+        size: The number of different indices.
+    """
+    if indices.device.type == CPU:
+        return indices.bincount(minlength=size)
+    # bincount would wait for the largest index
+    return torch.zeros(size, dtype=torch.long, device=indices.device).scatter_add_(0, indices, torch.ones_like(indices))
+
+
 class Confusion:
     """Numbers of pixels, or of images, by label and prediction.
 
@@ -29,10 +42,7 @@ class Confusion:
             labels: Class indices or ``ignore_index``, of the same shape.
         """
         pairs = torch.where(labels == self.ignore_index, self.classes**2, labels * self.classes + predicted).flatten()
-        if pairs.device.type == CPU:
-            self._counts += pairs.bincount(minlength=len(self._counts))
-        else:  # bincount would wait for the largest pair
-            self._counts.scatter_add_(0, pairs, torch.ones_like(pairs))
+        self._counts += count(pairs, len(self._counts))
 
     def total(self, fabric: Fabric) -> Tensor:
         """Return the sum over all processes, int64 (C, C): rows are labels, columns predictions."""

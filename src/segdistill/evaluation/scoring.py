@@ -1,7 +1,7 @@
 """Scores of a network on a data set: every image once, over all processes."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -24,8 +24,10 @@ from segdistill.evaluation.best_classes import best_classes
 from segdistill.evaluation.class_scores import ONE_PASS
 from segdistill.evaluation.confusion import Confusion
 from segdistill.evaluation.finite import check_loaded
+from segdistill.evaluation.image_counter import ImageCounter
 from segdistill.recipes.schema import Data, Evaluation
 from segdistill.runs.metric import METRICS, Metric
+from segdistill.statistics.image_counts import ImageCounts
 from segdistill.system.progress import tracked
 
 ImageSet = SegmentationDataset | ClassificationDataset
@@ -52,12 +54,14 @@ class Score:
             in the labels has IoU 0.
         more: Other scores of a segmentation, by the keys of ``MORE``: the share of pixels that are classified
             correctly; its mean over the classes in the labels; the mean IoU weighted by the classes' pixels.
+        images: The counts of each image, if :func:`evaluate` was told to keep them.
     """
 
     metric: Metric
     value: float
     classes: dict[str, float | None]
     more: dict[str, float] = field(default_factory=dict)
+    images: ImageCounts | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def of_segmentation(cls, confusion: Tensor, classes: tuple[str, ...], *, counted: Sequence[str] = ()) -> "Score":
@@ -203,6 +207,8 @@ def evaluate(
     data: Data,
     who: str = "the network",
     protocol: Evaluation = ONE_PASS,
+    *,
+    keeps_images: bool = False,
 ) -> Score:
     """Return the score of a network on a data set, with predictions at the size of the labels.
 
@@ -215,6 +221,7 @@ def evaluate(
         data: The section ``data`` of a recipe; ``crop`` (for classification) and ``workers`` are read.
         who: The name of the network in errors.
         protocol: The section ``evaluation`` of a recipe; by default whole images at one scale.
+        keeps_images: Whether the score has the counts of each image. They are fetched from the device once.
 
     Raises:
         UserError: A weight is not finite, the network cannot take whole images, or it does not return one score for
@@ -224,6 +231,9 @@ def evaluate(
     classes = dataset.classes
     classifies = dataset.task == "classification"
     confusion = Confusion(len(classes), dataset.ignore_index, fabric.device)
+    counter = None
+    if keeps_images:
+        counter = ImageCounter(len(dataset), len(classes), dataset.ignore_index, fabric, classifies=classifies)
     loader = evaluation_loader(
         dataset,
         scoring_transform(data, dataset.task, protocol),
@@ -235,12 +245,21 @@ def evaluate(
     with evaluating(network):
         for images, labels in tracked(loader, f"scoring {who}", len(loader)):
             predicted = _predict(network, images, labels, dataset, fabric, who, protocol)
-            confusion.add(predicted, labels.to(fabric.device, non_blocking=True))
+            labels = labels.to(fabric.device, non_blocking=True)
+            confusion.add(predicted, labels)
+            if counter is not None:
+                counter.add(predicted, labels)
     counts = confusion.total(fabric)
-    if classifies:
-        return Score.of_classification(counts, classes.names)
     named = [name for index, name in enumerate(classes.names) if index not in classes.void]
-    return Score.of_segmentation(counts, classes.names, counted=named if protocol.absent == "zero" else ())
+    counted = named if protocol.absent == "zero" and not classifies else []
+    if classifies:
+        score = Score.of_classification(counts, classes.names)
+    else:
+        score = Score.of_segmentation(counts, classes.names, counted=counted)
+    if counter is None:
+        return score
+    images = counter.gathered([dataset.name(index) for index in range(len(dataset))], classes.names, counted)
+    return replace(score, images=images)
 
 
 def _batches(classifies: bool, protocol: Evaluation, device: torch.device) -> dict[str, Any]:

@@ -6,10 +6,10 @@ from typing import Any
 
 from rich.console import Console
 
-from segdistill.comparison.equal_budget import check_equal
+from segdistill.comparison.equal_budget import check_equal, row_of_alone, rows_at
 from segdistill.comparison.plan import plan
 from segdistill.comparison.search import search
-from segdistill.errors import UserError
+from segdistill.errors import UserError, nearest
 from segdistill.jobs.checks import Changes, as_arguments, check_recipe, check_terms, in_runs
 from segdistill.jobs.threads import idle_threads
 from segdistill.system.terminal import open_console
@@ -26,6 +26,7 @@ def compare(
     reference: str | None = None,
     dry_run: bool = False,
     jobs: int = 1,
+    against: str | None = None,
     trust: bool = False,
     console: Console | None = None,
 ) -> list[dict[str, Any]]:
@@ -46,6 +47,8 @@ def compare(
         reference: The row whose run sets the time or the operations; by default the student alone, ``none``.
         dry_run: Print the runs that remain and how long they take. Write nothing and return an empty table.
         jobs: The number of runs at the same time, each in a separate process. They share the threads.
+        against: The row to which the differences with intervals refer; by default the student alone, at
+            equal time or operations with its longer run.
         trust: Import the code that a run's folder names.
         console: The console to print on; by default standard output.
 
@@ -68,6 +71,11 @@ def compare(
     numbers = seeds if isinstance(seeds, str) else ",".join(map(str, seeds))
     planned = plan(recipe, arguments, typed, numbers)
     budget = check_equal(equal, reference, planned)
+    rows = rows_at(planned, budget)
+    if against is not None and against not in rows:
+        near = nearest(against, rows)
+        hint = f" (did you mean '{near}'?)" if near else ""
+        raise UserError(f"--against: there is no row '{against}'{hint}; give one of {', '.join(rows)}")
     folder = Path(run_dir) if run_dir is not None else in_runs(f"{checked.recipe.name}-comparison")
     for run in planned.runs[: len(planned.methods)]:
         check_terms(run.recipe, f"method '{run.method}': ")
@@ -79,7 +87,15 @@ def compare(
             return []
         from segdistill.comparison.compare import compare as run_all
 
-        summary = run_all(planned, folder, console=console, layout=checked.layout, jobs=jobs, equal=budget)
+        summary = run_all(
+            planned,
+            folder,
+            console=console,
+            layout=checked.layout,
+            jobs=jobs,
+            equal=budget,
+            against=against or row_of_alone(budget),
+        )
     records: list[dict[str, Any]] = summary.record()["table"]
     return records
 

@@ -7,6 +7,7 @@ from statistics import fmean
 from typing import Any, Protocol
 
 from segdistill.data.statistics.common_classes import RARE, common_classes
+from segdistill.reports.differences import Differences, differences
 from segdistill.reports.facts import facts
 from segdistill.reports.table import Cell, Column, Spread, Table, as_json, comma_separated, latex, markdown
 from segdistill.runs.metric import Metric, metric_of, read_result, weak_teacher
@@ -14,6 +15,7 @@ from segdistill.runs.metric import Metric, metric_of, read_result, weak_teacher
 Record = dict[str, Any]
 
 KEYS = ("split", "params", "seconds")
+ALONE = "none"
 
 
 class PublishedValue(Protocol):
@@ -63,6 +65,7 @@ class Summary:
         facts: Networks, budget, data, machines and how to read the numbers; one line each.
         methods: A row for each method, the student alone first, the teacher last.
         classes: A row for each class, the most frequent first.
+        differences: The paired differences of the methods, with intervals.
         missing: Runs without a result, with their state or the reason of the failure.
         warnings: Reasons to doubt the numbers; one line each, also among the facts.
         runs: A record of the state of every run.
@@ -72,6 +75,7 @@ class Summary:
     facts: tuple[str, ...]
     methods: Table
     classes: Table
+    differences: Differences
     missing: tuple[str, ...]
     warnings: tuple[str, ...] = ()
     runs: tuple[Record, ...] = field(default=())
@@ -80,13 +84,22 @@ class Summary:
         """Return the text of each file by its name, except comparison.json."""
         facts = "".join(f"* {fact}\n" for fact in self.facts)
         missing = "".join(f"* {line}\n" for line in self.missing)
-        parts = [f"# {self.title}\n", facts, markdown(self.methods), f"## {self.classes.title}\n"]
-        parts += [markdown(self.classes), *(["## Not finished\n", missing] if missing else [])]
+        compared, images = self.differences, self.differences.images
+        parts = [f"# {self.title}\n", facts, markdown(self.methods)]
+        tables = [latex(self.methods, notes=self.facts)]
+        if lines := (*compared.conclusions.values(), *compared.notes, *compared.missing):
+            parts += [f"## {_capital(compared.table.title)}\n", "".join(f"* {line}\n" for line in lines)]
+            parts += [markdown(compared.table)] if compared.table.rows else []
+            tables += [latex(compared.table, notes=lines)] if compared.table.rows else []
+        parts += [f"## {self.classes.title}\n", markdown(self.classes)]
+        parts += ["## Not finished\n", missing] if missing else []
         return {
             "comparison.md": "\n".join(parts),
-            "comparison.tex": latex(self.methods, notes=self.facts) + "\n" + latex(self.classes),
+            "comparison.tex": "\n".join([*tables, latex(self.classes)]),
             "comparison.csv": comma_separated(self.methods),
             "comparison_classes.csv": comma_separated(self.classes),
+            "comparison_differences.csv": comma_separated(compared.table),
+            **({"comparison_images.json": images} if images is not None else {}),
         }
 
     def record(self) -> Record:
@@ -96,6 +109,7 @@ class Summary:
             "runs": list(self.runs),
             "table": as_json(self.methods),
             "classes": as_json(self.classes),
+            "differences": self.differences.record,
         }
 
 
@@ -107,6 +121,7 @@ def summarize(
     teacher: Path | None = None,
     published: Mapping[str, Sequence[PublishedValue]] | None = None,
     named: Mapping[str, str] | None = None,
+    against: str = "none",
     is_complete: bool = True,
 ) -> Summary:
     """Return the tables that compare the finished runs.
@@ -121,6 +136,7 @@ def summarize(
         teacher: The folder of the teacher's run, if the teacher was trained for this comparison.
         published: Published results by method; the teacher's under "teacher".
         named: The methods that the user named, by name.
+        against: The method to which the differences with intervals refer.
         is_complete: Whether a record must have all values that the tables show. If not, a value that an earlier version
             did not record is left out.
 
@@ -133,21 +149,28 @@ def summarize(
         by_seed = results.setdefault(entry.method, {})
         if entry.is_finished:
             by_seed[entry.seed] = read_result(entry.folder / "result.json", *keys)
-    against = _teacher_record(teacher, results, *keys[1:2])
-    metric = metric_of(next((run for runs in results.values() for run in runs.values()), against or {}))
+    trained = _teacher_record(teacher, results, *keys[1:2])
+    metric = metric_of(next((run for runs in results.values() for run in runs.values()), trained or {}))
     frequent = common_classes(pixels)
     rows = []
     planned = len({entry.seed for entry in entries})
     for method, runs in results.items():
-        cells = _row(runs, {} if method == "none" else results.get("none", {}), against, frequent, metric)
-        rows.append((method, f"{len(runs)} of {planned}", *cells, _printed(published, method)))
-    if against is not None:
-        score, _, _, common, rare, _, _, parameters = _row({0: against}, {}, None, frequent, metric)
-        rows.append(
-            ("teacher", None, score, None, None, common, rare, None, None, parameters, _printed(published, "teacher"))
+        cells = _row(
+            runs, {name: results.get(name, {}) for name in (ALONE, against) if name != method}, trained, frequent
         )
-    alone = _mean([run[metric.key] for run in results.get("none", {}).values()])
-    weak = weak_teacher(against[metric.key] if against else None, alone, metric)
+        rows.append({"method": method, "seeds": f"{len(runs)} of {planned}", **cells})
+    if trained is not None:
+        kept = ("score", "common_percent", "rare_percent", "parameters_millions")
+        cells = _row({0: trained}, {}, None, frequent)
+        rows.append({"method": "teacher", **{key: cells[key] for key in kept}})
+    for row in rows:
+        row["published"] = _printed(published, str(row["method"]))
+    if len({row.get("steps") for row in rows if row["method"] != "teacher"}) == 1:
+        rows = [{**row, "steps": None} for row in rows]  # equal steps are among the facts
+    folders = {(entry.method, entry.seed): entry.folder for entry in entries}
+    compared = differences(results, folders, frequent if any(pixels.values()) else None, metric, against)
+    alone = _mean([run[metric.key] for run in results.get(ALONE, {}).values()])
+    weak = weak_teacher(trained[metric.key] if trained else None, alone, metric)
     warnings = (weak,) if weak else ()
     finished = [entry.folder for entry in entries if entry.is_finished]
     splits = sorted({run["split"] for runs in results.values() for run in runs.values() if "split" in run})
@@ -174,8 +197,9 @@ def summarize(
             ),
             *([_about_groups(frequent, pixels, metric)] if any(pixels.values()) or is_complete else []),
         ),
-        methods=_without_empty_last(Table(f"{metric.name} in percent", _method_columns(metric), tuple(rows))),
-        classes=_class_table(results, against, pixels, frequent, metric),
+        methods=_method_table(rows, metric, against),
+        classes=_class_table(results, trained, pixels, frequent, metric),
+        differences=compared,
         missing=tuple(_missing(entry) for entry in entries if not entry.is_finished),
         warnings=warnings,
         runs=tuple(_run(entry, results, metric) for entry in entries),
@@ -189,20 +213,32 @@ def _about_groups(frequent: Sequence[str], pixels: Mapping[str, int], metric: Me
     )
 
 
-def _method_columns(metric: Metric) -> tuple[Column, ...]:
-    return (
-        Column("method", "method"),
-        Column("seeds", "seeds"),
-        Column(f"{metric.key}_percent", metric.name, spreads=True),
-        Column("gain_points", "over the student alone", signed=True, spreads=True),
-        Column("to_teacher_points", "over the teacher", signed=True, spreads=True),
-        Column("common_percent", "common classes", spreads=True),
-        Column("rare_percent", "rare classes", spreads=True),
-        Column("seconds", "seconds", digits=0),
-        Column("seconds_ratio", "x student alone"),
-        Column("parameters_millions", "parameters, M"),
-        Column("published", "published"),
-    )
+def _method_table(rows: Sequence[Mapping[str, Cell]], metric: Metric, against: str) -> Table:
+    """Return the table of the methods. Columns that not every comparison has are left out if they are empty."""
+    columns = {
+        "method": Column("method", "method"),
+        "seeds": Column("seeds", "seeds"),
+        "steps": Column("steps", "steps", digits=0),
+        "score": Column(f"{metric.key}_percent", metric.name, spreads=True),
+        "gain_points": Column("gain_points", "over the student alone", signed=True, spreads=True),
+        f"over_{against}": Column("gain_over_row_points", f"over {against}", signed=True, spreads=True),
+        "to_teacher_points": Column("to_teacher_points", "over the teacher", signed=True, spreads=True),
+        "common_percent": Column("common_percent", "common classes", spreads=True),
+        "rare_percent": Column("rare_percent", "rare classes", spreads=True),
+        "seconds": Column("seconds", "seconds", digits=0),
+        "seconds_ratio": Column("seconds_ratio", "x student alone"),
+        "parameters_millions": Column("parameters_millions", "parameters, M"),
+        "published": Column("published", "published"),
+    }
+    if against == ALONE:
+        del columns[f"over_{against}"]
+    kept = {
+        key: column
+        for key, column in columns.items()
+        if key not in ("steps", "published") or any(row.get(key) is not None for row in rows)
+    }
+    cells = tuple(tuple(row.get(key) for key in kept) for row in rows)
+    return Table(f"{metric.name} in percent", tuple(kept.values()), cells)
 
 
 def _printed(published: Mapping[str, Sequence[PublishedValue]] | None, method: str) -> str | None:
@@ -217,36 +253,41 @@ def _printed(published: Mapping[str, Sequence[PublishedValue]] | None, method: s
     return "; ".join(texts) or None
 
 
-def _without_empty_last(table: Table) -> Table:
-    """Return the table without the last column, the published values, if it is empty."""
-    if any(row[-1] is not None for row in table.rows):
-        return table
-    return Table(table.title, table.columns[:-1], tuple(row[:-1] for row in table.rows))
-
-
 def _row(
     runs: Mapping[int, Record],
-    alone: Mapping[int, Record],
+    others: Mapping[str, Mapping[int, Record]],
     teacher: Record | None,
     frequent: Sequence[str],
-    metric: Metric,
-) -> tuple[Cell, ...]:
-    """Return the cells of one method from the score to the parameters; ``runs`` and ``alone`` are results by seed."""
-    key = metric.key
-    shared = [seed for seed in runs if seed in alone]
+) -> dict[str, Cell]:
+    """Return the cells of one method by column.
+
+    Args:
+        runs: The results of the method, by seed.
+        others: The results of the rows to which differences refer, by row and seed.
+        teacher: The teacher's result.
+        frequent: The common classes.
+    """
+    metric = metric_of(next(iter(runs.values()), {}))
+    key, alone = metric.key, others.get(ALONE, {})
     halves = [_halves(run[metric.classes], frequent) for run in runs.values()]
-    timed = [seed for seed in shared if alone[seed].get("seconds", 0) > 0 and "seconds" in runs[seed]]
-    ratios = [runs[seed]["seconds"] / alone[seed]["seconds"] for seed in timed]
-    return (
-        _spread([100 * run[key] for run in runs.values()]),
-        _spread([100 * (runs[seed][key] - alone[seed][key]) for seed in shared]),
-        _spread([100 * (run[key] - teacher[key]) for run in runs.values()] if teacher is not None else []),
-        _spread([common for common, _ in halves]),
-        _spread([rare for _, rare in halves]),
-        _mean([run["seconds"] for run in runs.values() if "seconds" in run]),
-        _mean(ratios),
-        _mean([run["params"] / 1e6 for run in runs.values() if "params" in run]),
-    )
+    timed = [seed for seed in runs if alone.get(seed, {}).get("seconds", 0) > 0 and "seconds" in runs[seed]]
+    gains = {
+        "gain_points" if name == ALONE else f"over_{name}": _spread(
+            [100 * (runs[seed][key] - other[seed][key]) for seed in runs if seed in other]
+        )
+        for name, other in others.items()
+    }
+    return {
+        "score": _spread([100 * run[key] for run in runs.values()]),
+        **gains,
+        "to_teacher_points": _spread([100 * (run[key] - teacher[key]) for run in runs.values()] if teacher else []),
+        "common_percent": _spread([common for common, _ in halves]),
+        "rare_percent": _spread([rare for _, rare in halves]),
+        "steps": _mean([run["iterations"] for run in runs.values() if "iterations" in run]),
+        "seconds": _mean([run["seconds"] for run in runs.values() if "seconds" in run]),
+        "seconds_ratio": _mean([runs[seed]["seconds"] / alone[seed]["seconds"] for seed in timed]),
+        "parameters_millions": _mean([run["params"] / 1e6 for run in runs.values() if "params" in run]),
+    }
 
 
 def _class_table(
@@ -268,9 +309,11 @@ def _class_table(
         rows.append((*cells, *([_percent(teacher[metric.classes].get(name))] if teacher is not None else [])))
     if teacher is not None:
         columns.append(Column("teacher", "teacher"))
-    return Table(
-        f"{metric.of_class[0].upper()}{metric.of_class[1:]} of each class in percent", tuple(columns), tuple(rows)
-    )
+    return Table(f"{_capital(metric.of_class)} of each class in percent", tuple(columns), tuple(rows))
+
+
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]
 
 
 def _missing(entry: Entry) -> str:
@@ -282,7 +325,7 @@ def _missing(entry: Entry) -> str:
 def _run(entry: Entry, results: Mapping[str, Mapping[int, Record]], metric: Metric) -> Record:
     result = results[entry.method].get(entry.seed)
     state = "finished" if result is not None else "failed" if entry.problem else "unfinished"
-    keys = (metric.key, f"val_{metric.key}", "seconds", "params")
+    keys = (metric.key, f"val_{metric.key}", "seconds", "params", metric.classes)
     numbers = {key: result.get(key) for key in keys} if result is not None else {}
     record = {"method": entry.method, "seed": entry.seed, "folder": entry.folder.name, "state": state, **numbers}
     return record if result is not None or not entry.problem else {**record, "problem": entry.problem}

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rich.console import JustifyMethod
 from rich.table import Table as ScreenTable
 
 
@@ -32,7 +33,15 @@ class Spread:
         return statistics.stdev(self.values) if len(self.values) > 1 else None
 
 
-Cell = str | int | float | Spread | None
+@dataclass(frozen=True)
+class Range:
+    """The ends of an interval."""
+
+    low: float
+    high: float
+
+
+Cell = str | int | float | Spread | Range | None
 
 
 @dataclass(frozen=True)
@@ -45,6 +54,7 @@ class Column:
         digits: The number of digits after the point; integers have none.
         signed: Whether to write a plus sign before numbers that are not negative.
         spreads: Whether the cells are spreads (or None).
+        ranges: Whether the cells are ranges (or None).
     """
 
     key: str
@@ -52,6 +62,14 @@ class Column:
     digits: int = 2
     signed: bool = False
     spreads: bool = False
+    ranges: bool = False
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The names of its numbers: KEY; KEY and KEY_std for spreads; KEY_low and KEY_high for ranges."""
+        if self.ranges:
+            return f"{self.key}_low", f"{self.key}_high"
+        return (self.key, f"{self.key}_std") if self.spreads else (self.key,)
 
     def show(self, cell: Cell) -> str:
         """Return a cell as text for readers."""
@@ -62,6 +80,8 @@ class Column:
         if isinstance(cell, Spread):
             around = "" if cell.deviation is None else f" ± {cell.deviation:.{self.digits}f}"
             return self.show(cell.mean) + around
+        if isinstance(cell, Range):
+            return f"{self.show(cell.low)} to {self.show(cell.high)}"
         if isinstance(cell, int):
             return f"{cell:+d}" if self.signed else str(cell)
         return f"{cell:{'+' if self.signed else ''}.{self.digits}f}"
@@ -74,6 +94,11 @@ class Table:
     title: str
     columns: tuple[Column, ...]
     rows: tuple[tuple[Cell, ...], ...]
+
+    def where(self, key: str, value: Cell) -> "Table":
+        """Return the table with only the rows that have a value in the column of this key."""
+        number = [column.key for column in self.columns].index(key)
+        return Table(self.title, self.columns, tuple(row for row in self.rows if row[number] == value))
 
     def without(self, *keys: str) -> "Table":
         """Return the table without the columns of these keys."""
@@ -135,32 +160,42 @@ def escape(text: str) -> str:
 
 
 def comma_separated(table: Table) -> str:
-    """Return a table as CSV at full precision. A spread has its mean under KEY and its deviation under KEY_std."""
+    """Return a table as CSV at full precision, with the columns :attr:`Column.keys`."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(
-        name for column in table.columns for name in ([column.key, f"{column.key}_std"][: 1 + column.spreads])
-    )
+    writer.writerow(name for column in table.columns for name in column.keys)
     for row in table.rows:
-        line: list[Any] = []
-        for column, cell in _pairs(table, row):
-            mean = cell.mean if isinstance(cell, Spread) else cell
-            deviation = cell.deviation if isinstance(cell, Spread) else None
-            line += [mean, deviation] if column.spreads else [mean]
-        writer.writerow(line)
+        writer.writerow(number for column, cell in _pairs(table, row) for number in _numbers(column, cell))
     return file.getvalue()
 
 
+def _numbers(column: Column, cell: Cell) -> tuple[Any, ...]:
+    if isinstance(cell, Spread):
+        return cell.mean, cell.deviation
+    if isinstance(cell, Range):
+        return cell.low, cell.high
+    return (cell, *[None] * (len(column.keys) - 1))
+
+
 def as_json(table: Table) -> list[dict[str, Any]]:
-    """Return the rows as objects by key. A spread is an object with ``mean``, ``std`` and ``values``."""
+    """Return the rows as objects by key.
+
+    A spread is an object with ``mean``, ``std`` and ``values``; a range is one with ``low`` and ``high``.
+    """
     return [{column.key: _plain(cell) for column, cell in _pairs(table, row)} for row in table.rows]
 
 
-def on_screen(table: Table) -> ScreenTable:
-    """Return a table for the console."""
+def on_screen(table: Table, *, unbroken: Sequence[str] = ()) -> ScreenTable:
+    """Return a table for the console.
+
+    Args:
+        table: The table.
+        unbroken: The keys of columns whose cells are not wrapped.
+    """
     screen = ScreenTable(box=None, pad_edge=False)
     for number, column in enumerate(table.columns):
-        screen.add_column(column.title, justify="right" if number else "left")
+        justify: JustifyMethod = "right" if number else "left"
+        screen.add_column(column.title, justify=justify, no_wrap=column.key in unbroken, overflow="fold")
     for row in table.rows:
         screen.add_row(*(column.show(cell) for column, cell in _pairs(table, row)))
     return screen
@@ -169,6 +204,8 @@ def on_screen(table: Table) -> ScreenTable:
 def _plain(cell: Cell) -> Any:
     if isinstance(cell, Spread):
         return {"mean": cell.mean, "std": cell.deviation, "values": list(cell.values)}
+    if isinstance(cell, Range):
+        return {"low": cell.low, "high": cell.high}
     return cell
 
 

@@ -177,9 +177,10 @@ class Session:
             )
         return self._data.teachers[key]
 
-    def evaluate(self, network: nn.Module, split: str, who: str) -> Score:
+    def evaluate(self, network: nn.Module, split: str, who: str, *, keeps_images: bool = False) -> Score:
         """Score a network on a split; see :func:`segdistill.evaluation.scoring.evaluate`."""
-        return evaluate(network, self.dataset(split), self.fabric, self.recipe.data, who, self.recipe.evaluation)
+        recipe, dataset = self.recipe, self.dataset(split)
+        return evaluate(network, dataset, self.fabric, recipe.data, who, recipe.evaluation, keeps_images=keeps_images)
 
     def build_student(self) -> nn.Module:
         """Build the student on the engine's device. Its initial weights depend only on the recipe's seed.

@@ -14,6 +14,7 @@ from segdistill.evaluation.scoring import Score
 from segdistill.replay.answers import Answers
 from segdistill.reports.drawing import is_whole
 from segdistill.runs import lock
+from segdistill.runs.image_counts import write_image_counts
 from segdistill.runs.inputs import Inputs, describe_inputs
 from segdistill.runs.records import write_json
 from segdistill.runs.run_folder import RunFolder
@@ -88,13 +89,15 @@ def _train(
     workers = tune(session, distiller, folder, console, is_new=not run_folder.has_begun, forms=forms)
     progress = _training(session, distiller, folder, Narrator(console, label), inputs, answers, workers).run()
     split = session.final_split
-    score = session.evaluate(distiller.student, split, "the student")
+    score = session.evaluate(distiller.student, split, "the student", keeps_images=True)
     result = _result(session, distiller, score, progress)
     if changes := run_folder.recorded_changes:
         result["changes"] = changes
     if teacher is not None:
         result["teacher"] = teacher.record(split)
     if session.fabric.global_rank == 0:
+        if score.images is not None:
+            write_image_counts(folder, score.images)
         write_json(folder / "result.json", result)
     session.fabric.barrier()
     console.print(

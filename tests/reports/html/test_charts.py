@@ -45,6 +45,29 @@ def test_dots_show_every_seed_their_mean_and_deviation() -> None:
     assert chart.all("desc")[0].words() == "mIoU: alone 45.00 ± 7.07, kd 60.00."
 
 
+def test_an_interval_has_a_bar_with_end_marks_and_the_dot_is_the_value() -> None:
+    rows: dict[str, tuple[float, list[tuple[float, float] | None]]] = {
+        "kd": (2.0, [(1.0, 3.0), (-1.0, 4.0)]),
+        "at": (-1.0, [None, (-2.0, 0.0)]),
+    }
+    chart = drawn(charts.intervals("Gains", rows, ["over seeds", "over images"], "points"))
+    (zero,) = positions(chart, "line", "reference", "x1")
+    first, second = positions(chart, "circle", "mean", "cx")
+    point = (first - zero) / 2
+    assert second == pytest.approx(zero - point, abs=0.1)
+    assert positions(chart, "line", "spread", "x1") == pytest.approx([zero + point], abs=0.1)
+    assert positions(chart, "line", "spread", "x2") == pytest.approx([zero + 3 * point], abs=0.1)
+    assert positions(chart, "line", "interval", "x1") == pytest.approx([zero - point, zero - 2 * point], abs=0.1)
+    assert positions(chart, "line", "interval", "x2") == pytest.approx([zero + 4 * point, zero], abs=0.1)
+    assert len(positions(chart, "line", "interval end-mark", "x1")) == 4
+    (below,), (above, _) = positions(chart, "line", "spread", "y1"), positions(chart, "line", "interval", "y1")
+    assert below - above == 10  # they do not cover one another
+    assert chart.all("desc")[0].words() == (
+        "points: kd +2.00, over seeds +1.00 to +3.00, over images -1.00 to +4.00; at -1.00, over images -2.00 to +0.00."
+    )
+    assert charts.intervals("Gains", {}, [], "points") == ""
+
+
 def test_a_class_has_a_mark_for_each_network_and_a_line_for_its_gain() -> None:
     rows = {"road": {"alone": 80.0, "kd": 90.0, "teacher": 95.0}, "pole": {"alone": 20.0, "kd": 10.0, "teacher": None}}
     chart = drawn(charts.by_class("Classes", rows, "IoU"))

@@ -112,6 +112,37 @@ def test_the_policy_allows_this_script_and_nothing_from_elsewhere(whole: Path) -
     assert order.index("meta") < order.index("style")  # a policy holds from where it is on
 
 
+def test_differences_have_a_table_charts_and_what_follows(tmp_path: Path) -> None:
+    scores = {"none": [0.40, 0.50, 0.45], "kd": [0.44, 0.53, 0.49], "at": [0.41, 0.50, 0.45]}
+    folder = write_comparison(tmp_path / "compared", scores)
+    root = check(render(comparison_content(folder, measured())))
+    rows = table(root, "differences in mIoU to the student alone, points, with 95 % intervals")
+    assert [row[:3] for row in rows[:3]] == [["kd", "all", "3"], ["kd", "common", "3"], ["kd", "rare", "3"]]
+    assert rows[0][3:5] == ["+3.67 ± 0.58", "+2.23 to +5.10"]  # 4, 3, 4
+    assert rows[0][-2:] == ["seeds", "3"]
+    assert rows[3][-2:] == ["no", "26"]
+    assert "exceeds the interval over seeds: kd +3.67; not: at +0.33 (would need about 26 seeds)" in root.words()
+    assert "no interval over images of 9 of 9 runs" in root.words()
+    titles = [each.words() for each in root.all("figcaption")]
+    assert "Difference with 95 % intervals, all classes" in titles
+    assert "Difference with 95 % intervals, rare classes" in titles
+
+
+def test_differences_refer_to_the_method_of_the_record(tmp_path: Path) -> None:
+    folder = write_comparison(tmp_path / "compared", {"none": [0.40, 0.50], "kd": [0.44, 0.52]})
+    record = json.loads((folder / "comparison.json").read_text())
+    (folder / "comparison.json").write_text(json.dumps({**record, "differences": {"reference": "kd"}}))
+    root = check(render(comparison_content(folder, measured())))
+    rows = table(root, "differences in mIoU to kd, points, with 95 % intervals")
+    assert rows[0][:4] == ["student alone", "all", "2", "-3.00 ± 1.41"]
+
+
+def test_one_run_without_intervals_has_no_differences(whole: Path) -> None:
+    page = render(run_content(whole, measured()))
+    assert "Difference with" not in page
+    assert "differences in mIoU" not in page
+
+
 def test_a_comparison(tmp_path: Path) -> None:
     folder = write_comparison(tmp_path / "compared", {"none": [0.40, 0.50], "kd": [0.44, 0.52], "at": [0.41, 0.50]})
     root = check(render(comparison_content(folder, measured(scene("first")))))

@@ -18,6 +18,9 @@ ROW = 26
 COLORS = 6
 
 
+Ends = tuple[float, float]
+
+
 @dataclass(frozen=True)
 class Axis:
     """A scale from values to positions in pixels.
@@ -88,6 +91,53 @@ def dots(title: str, rows: Mapping[str, Sequence[float]], unit: str, *, referenc
         around = f" ± {spread:.2f}" if spread else ""
         said.append(f"{name} {mean:.2f}{around}")
     return _chart(title, f"{unit}: {', '.join(said)}.", bottom + 34, parts)
+
+
+def intervals(
+    title: str, rows: Mapping[str, tuple[float, Sequence[Ends | None]]], names: Sequence[str], unit: str
+) -> Markup:
+    """Return a chart with a row for each name: a dot for the value, and a bar with end marks for each known interval.
+
+    The first interval is drawn below the dot, the second above it, thinner and dashed, so that no color is needed.
+
+    Args:
+        title: The title.
+        rows: The value of each row, and its intervals or None.
+        names: The names of the intervals.
+        unit: The title of the axis. A dashed line marks 0.
+    """
+    shown = [value for value, _ in rows.values()]
+    shown += [end for _, ranges in rows.values() for each in ranges if each is not None for end in each]
+    if not shown:
+        return Markup("")
+    axis = Axis.over([0.0, *shown], 130, WIDTH - 14)
+    bottom = ROW * len(rows) + 8
+    parts = [*_across(axis, bottom, unit), _line(axis(0.0), 0, axis(0.0), bottom, "reference")]
+    said = []
+    for number, (name, (value, ranges)) in enumerate(rows.items()):
+        middle = ROW * number + ROW / 2 + 4
+        parts.append(_name(name, middle))
+        text = f"{name} {value:+.2f}"
+        for which, ends, (offset, kind) in zip(names, ranges, ((5, "spread"), (-5, "interval")), strict=False):
+            if ends is None:
+                continue
+            low, high = (axis(end) for end in ends)
+            height = middle + offset
+            parts.append(_line(low, height, high, height, kind))
+            parts += [_line(x, height - 3, x, height + 3, f"{kind} end-mark") for x in (low, high)]
+            text += f", {which} {ends[0]:+.2f} to {ends[1]:+.2f}"
+        parts.append(_circle(axis(value), middle, 3.5, "mean"))
+        said.append(text)
+    return _chart(title, f"{unit}: {'; '.join(said)}.", bottom + 34, parts)
+
+
+def key_of_intervals(names: Sequence[str]) -> Markup:
+    """Return the key of :func:`intervals`."""
+    items = [
+        Markup('<li><svg viewBox="0 0 26 16" aria-hidden="true">{}</svg>{}</li>').format(_line(0, 8, 26, 8, kind), name)
+        for kind, name in zip(("spread", "interval"), names, strict=False)
+    ]
+    return Markup('<ul class="key">{}</ul>').format(Markup("").join(items))
 
 
 def by_class(title: str, rows: Mapping[str, Mapping[str, float | None]], unit: str, *, top: float = 0.0) -> Markup:

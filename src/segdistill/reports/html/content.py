@@ -177,7 +177,8 @@ def comparison_content(folder: Path, measured: Measured | None = None) -> Conten
     records = {entry: read_run(entry.folder) for entry in entries}
     runs = tuple(ShownRun(_shown(entry.method), entry.seed, each) for entry, each in records.items() if each)
     published = {str(row.get("method")): row.get("published") for row in record.get("table") or ()}
-    summary = _summary(entries, recipe, pixels, folder / "teacher", named)
+    against = str(value_of(record, "differences", "reference") or "none")
+    summary = _summary(entries, recipe, pixels, folder / "teacher", named, against)
     content = Content(
         title=summary.title,
         kind="comparison",
@@ -208,6 +209,7 @@ def _summary(
     pixels: Mapping[str, int],
     teacher: Path,
     named: Mapping[str, str] | None = None,
+    against: str = "none",
 ) -> Summary:
     """Return the tables. Where the frequencies of the classes are unknown, they do not group the classes."""
     known = any(pixels.values())
@@ -215,7 +217,7 @@ def _summary(
         results = (read_run(entry.folder) for entry in entries)
         result = next((run.result for run in results if run is not None and run.result is not None), {})
         pixels = dict.fromkeys(result.get(metric_of(result).classes) or (), 0)
-    summary = summarize(entries, recipe, pixels, teacher=teacher, named=named, is_complete=False)
+    summary = summarize(entries, recipe, pixels, teacher=teacher, named=named, against=against, is_complete=False)
     if known:
         return summary
     return replace(

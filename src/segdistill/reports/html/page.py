@@ -18,7 +18,7 @@ from segdistill.reports.html.content import ALONE, TEACHER, Content
 from segdistill.reports.html.curves import Points, curve, names_in, terms_in, thinned
 from segdistill.reports.html.data import RunRecords, value_of
 from segdistill.reports.html.pictures import ShownScene, shown
-from segdistill.reports.table import Cell, Spread, Table
+from segdistill.reports.table import Cell, Range, Spread, Table
 from segdistill.runs.metric import MORE
 from segdistill.system.atomic import write_text
 from segdistill.version import __version__
@@ -31,6 +31,10 @@ LARGEST = 2_000_000
 # The largest numbers of rows and charts, so that a comparison of any size fits.
 MOST_CLASSES, MOST_ROWS_OF_A_CHART, MOST_CURVES, MOST_METHODS = 160, 40, 6, 12
 MOST_RECIPE = 40_000
+
+
+# The intervals of a difference: keys of the table, and names in charts.
+INTERVALS = {"over_seeds": "over seeds", "over_images": "over images"}
 
 
 @dataclass(frozen=True)
@@ -119,6 +123,8 @@ def _render(content: Content, scenes: Sequence[ShownScene], left_out: Sequence[s
         missing=content.summary.missing,
         scores=_scores(content),
         score_figures=_score_figures(content),
+        difference_table=_difference_table(content),
+        difference_figures=_difference_figures(content),
         class_table=None if "classes" in left_out else _class_table(content),
         class_figures=_class_figures(content),
         curve_figures=_curve_figures(content),
@@ -193,6 +199,35 @@ def _score_figures(content: Content) -> list[Figure]:
         title = "Gain over the student alone, seed by seed"
         figures.append(Figure(title, charts.dots(title, gains, f"difference in {metric.name}, points", reference=0.0)))
     return [figure for figure in figures if figure.chart]
+
+
+def _difference_table(content: Content) -> ShownTable | None:
+    """Return the paired differences with their intervals; None if no interval is known."""
+    table = content.summary.differences.table
+    if not table.rows:
+        return None
+    rows = [(_named(row[0]), *row[1:]) for row in table.rows]
+    cells = tuple(tuple(_cell(table, number, cell) for number, cell in enumerate(row)) for row in rows)
+    return ShownTable(table.title, tuple(column.title for column in table.columns), cells)
+
+
+def _difference_figures(content: Content) -> list[Figure]:
+    """Return a chart of the differences for each group of classes."""
+    table = content.summary.differences.table
+    names = [column.key for column in table.columns]
+    groups: dict[str, dict[str, tuple[float, list[charts.Ends | None]]]] = {}
+    for cells in table.rows:
+        row = dict(zip(names, cells, strict=True))
+        difference = row["difference_points"]
+        assert isinstance(difference, Spread)
+        ends = [(each.low, each.high) if isinstance(each := row[key], Range) else None for key in INTERVALS]
+        groups.setdefault(str(row["classes"]), {})[str(_named(row["method"]))] = (difference.mean, ends)
+    figures = []
+    for group, rows in groups.items():
+        title = f"Difference with 95 % intervals, {group} classes"
+        chart = charts.intervals(title, rows, list(INTERVALS.values()), f"difference in {content.metric.name}, points")
+        figures.append(Figure(title, chart, charts.key_of_intervals(list(INTERVALS.values()))))
+    return figures
 
 
 def _class_table(content: Content) -> ShownTable | None:
@@ -394,7 +429,7 @@ def _ends(points: Points) -> tuple[float | None, float | None]:
 
 
 def _cell(table: Table, number: int, cell: Cell, *, bar: bool = False) -> ShownCell:
-    mean = cell.mean if isinstance(cell, Spread) else cell
+    mean = cell.mean if isinstance(cell, Spread) else cell.low if isinstance(cell, Range) else cell
     length = max(0.0, min(100.0, mean)) if bar and isinstance(mean, int | float) else None
     return ShownCell(_named(table.columns[number].show(cell)), mean, length)
 
