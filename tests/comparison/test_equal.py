@@ -3,21 +3,24 @@
 import io
 import json
 from collections.abc import Sequence
+from itertools import cycle, repeat
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from rich.console import Console
 from torch.utils.flop_counter import FlopCounterMode
 
 from segdistill.comparison import equal_record
 from segdistill.comparison.compare import compare
 from segdistill.comparison.equal_budget import Cost, Equal, check_equal, equalized, steps_within, with_steps
-from segdistill.comparison.equal_record import decide, seconds_of_methods
+from segdistill.comparison.equal_record import decide, seconds_of_methods, standard_error
 from segdistill.comparison.estimate import estimate
 from segdistill.comparison.plan import Plan, plan
 from segdistill.errors import UserError
 from segdistill.recipes import load
+from segdistill.training import trial
 from segdistill.training.run import distill
 from segdistill.training.session import Session
 from segdistill.training.trial import Trial, flops
@@ -107,8 +110,8 @@ def test_a_slow_moment_of_the_machine_does_not_change_the_steps(monkeypatch: pyt
         "kd": Scripted([99.0, *(0.3 * each * own for each, own in zip(load, noise, strict=True))], share=0.0, once=6.0),
         "maskd": Scripted([99.0, *(0.3 * each for each in load)], share=0.1, once=0.0),
     }
-    monkeypatch.setattr(equal_record, "Trial", lambda session, console, *, records: scripts[session])
-    found = seconds_of_methods({name: name for name in scripts}, "none", records=True)
+    monkeypatch.setattr(equal_record, "Trial", lambda session, console, before, *, records: scripts[session])
+    found = seconds_of_methods({name: name for name in scripts}, "none", 10, records=True)
     assert found["none"]["step"] == pytest.approx(0.2)
     assert found["kd"]["step"] == pytest.approx(0.3)
     assert found["maskd"]["ratio"] == pytest.approx(2.0)  # (0.3 + 0.1) / 0.2
@@ -116,10 +119,37 @@ def test_a_slow_moment_of_the_machine_does_not_change_the_steps(monkeypatch: pyt
     assert found["kd"]["rounds"][5] == pytest.approx(2.7)
 
 
+def test_the_standard_error_is_that_of_a_median() -> None:
+    draws = torch.randn(400, 101, generator=torch.Generator().manual_seed(0)).double()
+    seen = draws.median(dim=1).values.std().item()
+    mean = sum(standard_error(row.tolist()) for row in draws) / len(draws)
+    assert mean == pytest.approx(seen, rel=0.1)
+    assert standard_error([2.0] * 7) == 0.0
+
+
+@pytest.mark.parametrize(("steps", "expected"), [(10, 7), (10_000, 101), (100_000, 153)])
+def test_rounds_go_on_until_the_ratios_are_known(monkeypatch: pytest.MonkeyPatch, steps: int, expected: int) -> None:
+    """The ratios 1.4, 1.6 and 1.5 deviate by 0.148, so the error is below a hundredth after 153 rounds of 1.5 seconds.
+
+    A share of 3 % of 10,000 steps of 0.2 and 0.3 seconds is 150 seconds, or 101 rounds.
+    """
+    script = {"none": repeat(0.2), "kd": cycle([0.28, 0.32, 0.3])}
+
+    class Endless(Scripted):
+        def __init__(self, name: str) -> None:
+            super().__init__((), share=0.0, once=0.0)
+            self.script = script[name]
+
+    monkeypatch.setattr(equal_record, "Trial", lambda session, console, before, *, records: Endless(session))
+    found = seconds_of_methods({name: name for name in script}, "none", steps, records=True)
+    assert found["kd"]["ratio"] == pytest.approx(1.5)
+    assert len(found["kd"]["rounds"]) == pytest.approx(expected, abs=2)
+
+
 def test_a_method_measured_on_a_slower_day_counts_by_its_ratio(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     days = iter([{"none": 1.0, "kd": 2.0}, {"none": 10.0, "gskd": 25.0}])
 
-    def measured(sessions: dict[str, Any], reference: str, *, records: bool) -> dict[str, dict[str, Any]]:
+    def measured(sessions: dict[str, Any], reference: str, steps: int, *, records: bool) -> dict[str, dict[str, Any]]:
         today = next(days)
         return {name: {"step": today[name], "once": 0.0, "ratio": today[name] / today[reference]} for name in sessions}
 
@@ -138,19 +168,39 @@ def test_a_trial_takes_the_steps_of_the_run(tmp_path: Path) -> None:
     quiet, changes = Console(quiet=True), ("method=kd", "baseline=false", "train.iterations=4", "train.log_every=1")
     distill(tiny(*changes), tmp_path / "run", console=quiet)
     trained = tiny(*changes, "teacher.train=null", f"teacher.weights={tmp_path / 'run' / 'teacher'}")
-    trial, losses = Trial(Session(trained), quiet), []
-    take = trial._training.take_step
+    tried, losses = Trial(Session(trained), quiet), []
+    take = tried._training.take_step
 
     def noted(*args: Any) -> Any:
         out = take(*args)
         losses.append(float(out.total.detach()))
         return out
 
-    object.__setattr__(trial._training, "take_step", noted)
-    trial.seconds(2)
-    trial.seconds(2)
+    object.__setattr__(tried._training, "take_step", noted)
+    tried.seconds(2)
+    tried.seconds(2)
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert losses == [line["loss"] for line in lines if line["split"] == "train"]
+
+
+def test_equal_methods_run_in_equal_forms(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forms are chosen by measuring, so two measurements of one method can differ."""
+    asked: list[Any] = []
+
+    def measured(*args: Any, student: dict[str, Any] | None = None) -> dict[str, Any]:
+        asked.append(student)
+        form = {"form": {"folds": False, "channels_last": False, "half": False}}
+        return {"student": student or {**form, "number": len(asked)}, "teacher": {**form, "number": len(asked)}}
+
+    monkeypatch.setattr(trial, "measure_forms", measured)
+    runs = planned("kd,gskd,a=kd,b=kd:train.clip=1").runs
+    trials: dict[str, Trial] = {}
+    for run in runs:
+        trials[run.method] = Trial(Session(run.recipe), Console(quiet=True), list(trials.values()))
+    forms = {name: (each.forms["student"]["number"], each.forms["teacher"]["number"]) for name, each in trials.items()}
+    assert forms["a"] == forms["kd"]
+    assert forms["gskd"] == (forms["kd"][0], 3)  # it reads a feature of its own
+    assert forms["b"][0] not in (forms["kd"][0], forms["gskd"][0])  # with another training setting
 
 
 # Operations.

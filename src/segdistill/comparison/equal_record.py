@@ -1,8 +1,10 @@
 """Cost of every method of a comparison, measured once and kept in its folder, and the steps it leads to."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 from statistics import median
 from typing import Any
 
@@ -18,8 +20,12 @@ from segdistill.training.console import quiet
 from segdistill.training.session import Session
 from segdistill.training.trial import Trial, flops
 
-# All methods take a block of steps in turn, in each round, so that a slow moment of the machine meets all.
-ROUNDS, BLOCK = 7, 3
+# In each round all methods take a block of steps, in a random order, so that a slow moment of the machine meets all.
+BLOCK = 3
+
+# Rounds go on until the standard error of every ratio is below this, or until they took this share of the runs' time.
+PRECISION, SHARE = 0.01, 0.03
+LEAST_ROUNDS = 7
 
 
 @dataclass(frozen=True)
@@ -30,8 +36,8 @@ class EqualRecord:
         equal: What is equal.
         budget: The cost of the reference's run, in seconds or operations.
         methods: For each method its ``steps``, the cost of one ``step``, the cost ``once`` before the first, and for
-            time the seconds of one step in each round, the reference's in the same rounds and the ``forms`` in which
-            the networks ran.
+            time the seconds of one step in each round, the reference's in the same rounds, the ratio to it with its
+            standard error, and the ``forms`` in which the networks ran.
     """
 
     equal: Equal
@@ -106,7 +112,8 @@ def decide(
     sessions = {name: session.variant(runs[name].recipe) for name in names}
     with quiet():
         if equal.by == "time":
-            found = seconds_of_methods(sessions, equal.reference, records=folder is not None)
+            runs_of_each = len(plan.seeds) * plan.shared.train.iterations
+            found = seconds_of_methods(sessions, equal.reference, runs_of_each, records=folder is not None)
         else:
             found = flops_of_methods(sessions, equal.reference)
     found = session.fabric.broadcast(found)
@@ -125,35 +132,67 @@ def decide(
     return record
 
 
-def seconds_of_methods(sessions: Mapping[str, Session], reference: str, *, records: bool) -> dict[str, dict[str, Any]]:
+def seconds_of_methods(
+    sessions: Mapping[str, Session], reference: str, steps: int, *, records: bool
+) -> dict[str, dict[str, Any]]:
     """Return the cost of each method's step in seconds, from blocks of steps in which the methods take turns.
 
     A method's cost is the median over the rounds of its ratio to the reference in the same round, times the median of
-    the reference. ``records`` is whether a replayed teacher's answers may be recorded.
+    the reference.
+
+    Args:
+        sessions: The sessions of the methods.
+        reference: The method to which the others are compared.
+        steps: The reference's steps in all its runs. Measuring takes a small share of the time of such runs.
+        records: Whether a replayed teacher's answers may be recorded.
     """
-    trials = {name: Trial(session, Console(quiet=True), records=records) for name, session in sessions.items()}
+    trials: dict[str, Trial] = {}
+    for name, session in sessions.items():
+        trials[name] = Trial(session, Console(quiet=True), list(trials.values()), records=records)
     for trial in trials.values():
         trial.seconds(BLOCK)  # the first steps include one-time setup
     rounds: dict[str, list[float]] = {name: [] for name in trials}
-    for number in range(ROUNDS):
-        order = list(trials)[:: 1 if number % 2 == 0 else -1]
+    order, shuffle = list(trials), Random(0).shuffle
+    while not _is_enough(rounds, reference, steps):
+        shuffle(order)
         for name in order:
             rounds[name].append(trials[name].seconds(BLOCK) + trials[name].share)
     usual = median(rounds[reference])
-    ratios = {
-        name: median(own / other for own, other in zip(values, rounds[reference], strict=True))
-        for name, values in rounds.items()
-    }
     return {
         name: {
-            "step": ratios[name] * usual,
+            "step": median(ratios) * usual,
             "once": trials[name].once,
-            "ratio": ratios[name],
+            "ratio": median(ratios),
+            "ratio_error": standard_error(ratios),
             "first_stage": trials[name].share,
-            "rounds": [round(value, 6) for value in values],
+            "rounds": [round(value, 6) for value in rounds[name]],
             "reference_rounds": [round(value, 6) for value in rounds[reference]],
             "forms": trials[name].forms,
         }
+        for name, ratios in _ratios(rounds, reference).items()
+    }
+
+
+def standard_error(values: Sequence[float]) -> float:
+    """Return the standard error of the median, from the median absolute deviation of normally distributed values."""
+    middle = median(values)
+    deviation = 1.4826 * median(abs(value - middle) for value in values)
+    return math.sqrt(math.pi / 2) * deviation / math.sqrt(len(values))
+
+
+def _is_enough(rounds: Mapping[str, Sequence[float]], reference: str, steps: int) -> bool:
+    """Return whether the ratios are known well enough, or measuring them has taken its share of the time."""
+    if len(rounds[reference]) < LEAST_ROUNDS:
+        return False
+    if all(standard_error(ratios) < PRECISION * median(ratios) for ratios in _ratios(rounds, reference).values()):
+        return True
+    measured = BLOCK * sum(sum(values) for values in rounds.values())
+    return measured > SHARE * steps * sum(median(values) for values in rounds.values())
+
+
+def _ratios(rounds: Mapping[str, Sequence[float]], reference: str) -> dict[str, list[float]]:
+    return {
+        name: [own / other for own, other in zip(values, rounds[reference], strict=True)]
         for name, values in rounds.items()
     }
 
@@ -183,5 +222,6 @@ def _show(record: EqualRecord, console: Console) -> None:
     table = screen_table("method", "steps", "of the reference's step", f"{UNITS[record.equal.by]} in all")
     for name, method in record.methods.items():
         cost = f"{method['cost']:.1f}" if record.equal.by == "time" else f"{method['cost']:.3g}"
-        table.add_row(name, str(method["steps"]), f"x {method['ratio']:.2f}", cost)
+        error = f" ± {method['ratio_error']:.3f}" if method.get("ratio_error") else ""
+        table.add_row(name, str(method["steps"]), f"x {method['ratio']:.3f}{error}", cost)
     console.print(table)

@@ -1,7 +1,7 @@
 """Steps of a run taken in memory, to measure what they cost."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from statistics import median
@@ -33,16 +33,21 @@ class Trial:
     Args:
         session: The opened recipe. Its teacher has weights.
         console: The console to print the choice of forms on.
+        before: Earlier trials. One with the same training settings gives this one its student's form, and its teacher's
+            if both read the same features: a choice by noise would make equal methods unequal.
         records: Whether to record the answers of a replayed teacher, as the run would. Otherwise nothing is written:
             the teacher runs, and its time is subtracted from a step.
 
     Attributes:
         forms: The record of :func:`segdistill.training.tuning.measure_forms`.
         once: Seconds before the first step: the teacher's answers to all crops, if it is replayed.
+        reads: The teacher's features that the terms read.
         share: Seconds of the first stage for each step of the student; 0 without a first stage.
     """
 
-    def __init__(self, session: Session, console: Console, *, records: bool = True) -> None:
+    def __init__(
+        self, session: Session, console: Console, before: Sequence["Trial"] = (), *, records: bool = True
+    ) -> None:
         self._session, self._fabric = session, session.fabric
         train, distiller = session.recipe.train, session.build_trial()
         self.once = recording_seconds(session, distiller)
@@ -51,7 +56,8 @@ class Trial:
         crops = session.crops()
         runs = crops is not None and answers is None
         self._asked = train.batch_size * self.once / (len(crops) * crops.count) if crops is not None and runs else 0.0
-        self.forms: dict[str, Any] = self._fabric.broadcast(measure_forms(session, distiller, console))
+        self.reads = distiller.teacher_features
+        self.forms: dict[str, Any] = self._fabric.broadcast(self._choose(distiller, console, before))
         self._workers = use_forms(session, distiller, self.forms)
         self._training = Training(
             fabric=self._fabric,
@@ -69,6 +75,15 @@ class Trial:
         self._module, *self._optimizers = self._fabric.setup(called, *build_optimizers(distiller, train))
         self._progress = Progress()
         distiller.train()
+
+    def _choose(self, distiller: Distiller, console: Console, before: Sequence["Trial"]) -> dict[str, Any]:
+        """Return the forms of equal earlier trials, or measure them."""
+        alike = [trial for trial in before if trial._session.recipe.train == self._session.recipe.train]
+        for trial in alike:
+            if trial.reads == self.reads:
+                return trial.forms
+        student = next((trial.forms["student"] for trial in alike if trial.forms), None)
+        return measure_forms(self._session, distiller, console, student=student)
 
     def seconds(self, steps: int) -> float:
         """Take steps, and return the seconds of one. Images that loader processes read ahead take no time of a step."""

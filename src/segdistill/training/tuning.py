@@ -78,14 +78,23 @@ def tune(
     return use_forms(session, distiller, shared)
 
 
-def measure_forms(session: Session, distiller: Distiller, console: Console) -> dict[str, Any]:
-    """Return the forms that are fastest on the run's own images, with what was measured; empty for a short run."""
+def measure_forms(
+    session: Session, distiller: Distiller, console: Console, *, student: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return the forms that are fastest on the run's own images, with what was measured; empty for a short run.
+
+    Args:
+        session: The opened recipe.
+        distiller: The Distiller of the run, not wrapped.
+        console: The console to print on.
+        student: The student's part of the record, if it is measured already.
+    """
     train, data = session.recipe.train, session.recipe.data
     if train.plain or train.iterations < LEAST_STEPS:
         return {}
     # Every process measures, because synchronized batch normalization waits for all of them in each pass.
     images = _images(session, max(1, train.batch_size // train.accumulate // session.fabric.world_size))
-    record: dict[str, Any] = {"student": _student(distiller, images, session)}
+    record: dict[str, Any] = {"student": student or _student(distiller, images, session)}
     record["teacher"] = _teacher(distiller, images, session)
     for who, each in record.items():
         if each is not None:
