@@ -134,7 +134,7 @@ def test_no_picture_is_overwritten(monkeypatch, student, pictures, capsys) -> No
     mine = pictures / "a_overlay.png"  # which is no result: its pair is not there
     mine.write_bytes((pictures / "a.png").read_bytes())
     assert predict(monkeypatch, student, pictures / "a.png", mine, "--out", pictures) == 2
-    assert "would overwrite the picture" in capsys.readouterr().err
+    assert "would overwrite the input" in capsys.readouterr().err
     assert mine.read_bytes() == (pictures / "a.png").read_bytes()
     assert predict(monkeypatch, student, pictures / "a.png", mine, "--out", pictures / "elsewhere") == 0
 

@@ -146,7 +146,7 @@ def _check_targets(pictures: Mapping[Path, Path], videos: Mapping[Path, Path], o
         for target, file in files.items():
             for written in results_of(target, video=video):
                 if written.parent.resolve() / written.name in inputs:
-                    raise UserError(f"the results of {file} would overwrite the picture {written}; give another --out")
+                    raise UserError(f"the results of {file} would overwrite the input {written}; give another --out")
             for folder in target.parents[: len(target.parents) - len(out.parents) - 1]:
                 if folder.is_symlink():
                     raise UserError(
