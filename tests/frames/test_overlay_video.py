@@ -60,6 +60,17 @@ def test_colors_stay(width: int, tmp_path: Path) -> None:
         assert (frame.colorspace, frame.color_range) == (1, 1)  # BT.709, which a player would have to guess
 
 
+@pytest.mark.parametrize("size", [(48, 64), (47, 63)])
+def test_times_of_a_camera_are_microseconds(size: tuple[int, int], tmp_path: Path) -> None:
+    with open_video(write_video(tmp_path / "x.mkv", [picture(0, *size)])) as video:
+        video.time_base = Fraction(1, 1_000_000)
+        times = [Fraction(n, 1_000_000) for n in (0, 33_371, 66_702, 166_667)]
+        with replacing_video(tmp_path / "y.mp4", video) as written:
+            for time in times:
+                written.add(picture(0, *size), time)
+    assert [frame.time for frame in frames_of(tmp_path / "y.mp4")] == times
+
+
 def test_pixels_that_are_not_square_stay_so(tmp_path: Path) -> None:
     source = write_video(tmp_path / "x.mp4", [picture(0)], aspect=Fraction(4, 3), codec="libx264", pixels="yuv420p")
     with av.open(str(copied(source, tmp_path / "y.mp4"))) as container:

@@ -64,6 +64,19 @@ def test_a_file_that_breaks_off_keeps_what_is_before(tmp_path: Path) -> None:
             assert np.abs(frame.pixels.astype(int) - each).mean() <= tolerance
 
 
+def test_half_a_frame_is_no_frame(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (60, 48, 64, 3), dtype=np.uint8)
+    file = write_video(tmp_path / "x.avi", list(noise), codec="mjpeg", pixels="yuvj444p")
+    whole = frames_of(file)
+    with open_video(cut(file, 0.6)) as video:
+        frames = list(video)
+        assert "breaks off" in (video.note() or "")
+    assert 30 < len(frames) < 40
+    assert all(
+        np.array_equal(*pair) for pair in zip([f.pixels for f in frames], [f.pixels for f in whole], strict=False)
+    )
+
+
 def test_packets_that_cannot_be_decoded_are_left_out(tmp_path: Path) -> None:
     file = write_video(
         tmp_path / "x.mp4", [picture(n) for n in range(60)], key_every=5, options={"movflags": "faststart"}, **H264
@@ -156,6 +169,20 @@ def packet(*times: int | None) -> SimpleNamespace:
 def test_times_grow_even_if_those_of_the_file_do_not() -> None:
     video = Video(Container(packet(40), packet(None), packet(90), packet(250), packet(None)), "x")
     assert [frame.time * 1000 for frame in video] == [0, 100, 101, 210, 310]
+
+
+def test_an_error_while_reading_keeps_the_frames_that_the_decoder_holds() -> None:
+    held: list[list[av.VideoFrame]] = [[]]
+
+    def decode(packet: SimpleNamespace | None) -> list[av.VideoFrame]:
+        held.append([] if packet is None else packet.frames)
+        return held[-2]
+
+    error = av.InvalidDataError(1094995529, "Invalid data found when processing input")
+    decoder = SimpleNamespace(decode=decode)
+    video = Video(Container(packet(0), packet(100), error, packet(200), codec_context=decoder), "x")
+    assert [frame.time for frame in video] == [0, Fraction(1, 10)]
+    assert video.note() == "x breaks off at 0.2 s; the frames before are kept"
 
 
 def test_a_camera_that_has_no_frame_yet_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
