@@ -18,6 +18,7 @@ from segdistill.catalogue.cards import LOSS_CARDS
 from segdistill.cli import main
 from segdistill.evaluation import best_classes, prediction
 from segdistill.evaluation.class_scores import class_scores
+from segdistill.frames import ahead as frames_ahead
 from segdistill.recipes import BUILTIN, METHODS
 from segdistill.recipes.schema import Evaluation
 from tests.networks import small
@@ -129,14 +130,20 @@ def test_evaluate_puts_the_classes_in_the_data_sets_order(monkeypatch, finished:
     assert "has other classes than the data set: heaven, " in capsys.readouterr().err
 
 
-def test_predict_writes_an_overlay_and_labels_of_the_pictures_size(monkeypatch, finished: Path, tmp_path) -> None:
+def test_predict_writes_an_overlay_and_labels_of_the_pictures_size(
+    monkeypatch, finished: Path, tmp_path, capsys
+) -> None:
     (tmp_path / "in").mkdir()
     pixels = np.random.default_rng(0).integers(0, 255, (40, 52, 3), dtype=np.uint8)
     for name in ("a.png", "b.jpg"):
         Image.fromarray(pixels).save(tmp_path / "in" / name)
     out = tmp_path / "out"
     assert run(monkeypatch, "predict", "--trust", str(finished), str(tmp_path / "in"), "--out", str(out)) == 0
-    assert {file.name for file in out.iterdir()} == {"a_overlay.png", "a_labels.png", "b_overlay.png", "b_labels.png"}
+    results = {"a_overlay.png", "a_labels.png", "b_overlay.png", "b_labels.png"}
+    assert {file.name for file in out.iterdir()} == {*results, "legend.png"}
+    said = capsys.readouterr().out
+    assert f"2 overlays and label PNGs in {out}\n2 frames in " in said
+    assert re.search(r" s, [\d.]+ frames/s; for each: network [\d.]+ ms, waiting for reading [\d.]+ ms", said)
     labels = Image.open(out / "a_labels.png")
     assert labels.size == (52, 40)
     assert labels.mode == "P"
@@ -147,7 +154,7 @@ def test_predict_writes_an_overlay_and_labels_of_the_pictures_size(monkeypatch, 
 def test_pictures_are_read_ahead_and_keep_their_names(
     monkeypatch, finished: Path, tmp_path, capsys, ahead: int
 ) -> None:
-    monkeypatch.setattr(prediction, "AHEAD", ahead)
+    monkeypatch.setattr(frames_ahead, "AHEAD", ahead)
     pictures, out = tmp_path / "in", tmp_path / "out"
     pictures.mkdir()
     for index in range(11):
@@ -165,7 +172,7 @@ def test_pictures_are_read_ahead_and_keep_their_names(
     assert run(monkeypatch, *command) == 2
     assert re.search(r"cannot read '.*05\.png'", capsys.readouterr().err)
     assert {f"{index:02}_{kind}.png" for index in range(5) for kind in ("labels", "overlay")} == {
-        file.name for file in out.iterdir()
+        file.name for file in out.iterdir() if file.name != "legend.png"
     }
 
 

@@ -233,7 +233,7 @@ def test_a_run_folder_that_is_none(fails, tmp_path) -> None:
 def test_a_picture_that_is_not_there(fails, monkeypatch, images, teacher, tmp_path) -> None:
     monkeypatch.chdir(tmp_path)
     assert run(monkeypatch, *of(images, teacher, "baseline=false"), "--run-dir", "done") == 0
-    assert "no such picture or folder: nowhere.png" in fails("predict", "done", "nowhere.png")
+    assert "no such file or folder: nowhere.png" in fails("predict", "done", "nowhere.png")
 
 
 def test_debug_shows_the_traceback(monkeypatch) -> None:

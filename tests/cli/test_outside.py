@@ -86,7 +86,7 @@ def test_a_link_in_out_is_replaced_and_not_followed(monkeypatch, student, pictur
     assert predict(monkeypatch, student, pictures, "--out", out) == 0
     assert mine.read_text() == "mine"
     assert not any(file.is_symlink() for file in out.rglob("*"))
-    assert files(out) == {"a_labels.png", "a_overlay.png", "deep/b_labels.png", "deep/b_overlay.png"}
+    assert files(out) == {"a_labels.png", "a_overlay.png", "deep/b_labels.png", "deep/b_overlay.png", "legend.png"}
 
 
 def test_a_link_to_a_folder_in_out_is_refused(monkeypatch, student, pictures, tmp_path, capsys) -> None:
@@ -120,7 +120,7 @@ def test_a_second_time_only_the_pictures_are_segmented(
     for _ in range(2):
         assert predict(monkeypatch, student, pictures, "--out", pictures / out) == 0
         assert "2 overlays and label PNGs" in capsys.readouterr().out
-    assert len(files(pictures.parent)) == 2 + 4
+    assert len(files(pictures.parent)) == 2 + 4 + 1  # pictures, their results, the legend
 
 
 def test_pictures_that_are_named_beside_their_results(monkeypatch, student, pictures, capsys) -> None:
@@ -134,7 +134,7 @@ def test_no_picture_is_overwritten(monkeypatch, student, pictures, capsys) -> No
     mine = pictures / "a_overlay.png"  # which is no result: its pair is not there
     mine.write_bytes((pictures / "a.png").read_bytes())
     assert predict(monkeypatch, student, pictures / "a.png", mine, "--out", pictures) == 2
-    assert "would overwrite the picture" in capsys.readouterr().err
+    assert "would overwrite the input" in capsys.readouterr().err
     assert mine.read_bytes() == (pictures / "a.png").read_bytes()
     assert predict(monkeypatch, student, pictures / "a.png", mine, "--out", pictures / "elsewhere") == 0
 

@@ -44,7 +44,7 @@ def test_a_wrong_word_is_named(words: str, expected: str) -> None:
             "method 'kd:terms.kd.temperature=0': term 'kd': temperature must be > 0, got 0",
         ),
         (("sweep", "quickstart", "--set", "terms.kd.temperature=0..4"), "term 'kd': temperature must be > 0, got 0.0"),
-        (("predict", "{run}", "nowhere.png"), "no such picture or folder: nowhere.png"),
+        (("predict", "{run}", "nowhere.png"), "no such file or folder: nowhere.png"),
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else "",
 )

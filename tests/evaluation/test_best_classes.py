@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from segdistill.errors import UserError
 from segdistill.evaluation import best_classes as module
 from segdistill.evaluation.best_classes import best_classes, upsampled_argmax
 from segdistill.evaluation.class_scores import class_scores
@@ -92,3 +93,10 @@ def test_every_protocol(protocol: Evaluation, aligned: bool, monkeypatch: pytest
     scores = class_scores(network, images, SIZE, protocol)
     scores[:, 1] = -torch.inf
     assert torch.equal(found, scores.argmax(1))
+
+
+def test_scores_of_images_are_refused() -> None:
+    with pytest.raises(
+        UserError, match=r"scores of shape \(1, 5\), not \(N, C, H, W\): it classifies images; give one"
+    ):
+        upsampled_argmax(torch.zeros(1, 5), SIZE, False)

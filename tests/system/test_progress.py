@@ -95,6 +95,17 @@ def test_without_a_terminal_long_work_prints_a_line_now_and_then(clock: Clock, c
     assert lines == ["scoring the student 11/25  1.0/s  14s left", "scoring the student 21/25  1.0/s  4s left"]
 
 
+def test_work_of_unknown_length_shows_what_is_done_and_the_speed(clock: Clock, console: Console) -> None:
+    with listening(Watcher(console)):
+        for _ in tracked(iter(range(15)), "segmenting camera 0", None):
+            clock.time += 1
+    assert said(console).splitlines() == ["segmenting camera 0 11  1.0/s"]
+    terminal = Console(file=io.StringIO(), width=120, force_terminal=True, color_system=None)
+    with listening(Watcher(terminal)):
+        list(tracked(iter(range(3)), "segmenting camera 0", None))
+    assert "/?" in terminal.file.getvalue()
+
+
 def test_work_that_is_done_at_once_prints_nothing(console: Console) -> None:
     with listening(Watcher(console)):
         list(tracked(range(25), "scoring the student", 25))

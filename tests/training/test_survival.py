@@ -16,7 +16,8 @@ from safetensors.torch import load_file
 from segdistill import models
 from segdistill.errors import Stopped, UserError
 from segdistill.recipes import Recipe
-from segdistill.training import interrupt, loop
+from segdistill.system.interrupt import deferred_interrupt
+from segdistill.training import loop
 from segdistill.training.run import alone_recipe, distill
 from segdistill.training.session import Session
 from segdistill.training.train import train_network
@@ -299,7 +300,7 @@ def test_how_images_are_read_is_no_part_of_a_run(tmp_path: Path, console: Consol
 def test_a_hangup_that_is_ignored_stays_ignored() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup leaves it
     try:
-        with interrupt.deferred_interrupt() as interrupted:
+        with deferred_interrupt() as interrupted:
             signal.raise_signal(signal.SIGHUP)
             assert not interrupted()
     finally:

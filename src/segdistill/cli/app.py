@@ -253,19 +253,33 @@ def evaluate(run: RunArgument, changes: ChangesArgument = None, trust: TrustOpti
 @app.command(
     epilog=_examples(
         "segdistill predict runs/folder-gskd-s0 new_images --out predicted",
-        "segdistill predict runs/folder-gskd-s0 a.jpg b.jpg",
+        "segdistill predict runs/folder-gskd-s0/student.onnx a.jpg drive.mp4",
     )
 )
 def predict(
-    run: RunArgument,
-    images: Annotated[list[Path], typer.Argument(help="Images, or folders of images.", metavar="IMAGE...")],
-    out: Annotated[Path, typer.Option("--out", help="Folder for overlays and label PNGs.")] = Path("predictions"),
+    student: Annotated[
+        Path, typer.Argument(help="Folder of a run, or a file of `segdistill export`.", metavar="STUDENT")
+    ],
+    inputs: Annotated[
+        list[str],
+        typer.Argument(help="Images, folders of images, videos, or the index of a camera.", metavar="INPUT..."),
+    ],
+    out: Annotated[Path, typer.Option("--out", help="Folder for overlays, labels and the legend.")] = Path(
+        "predictions"
+    ),
+    seconds: Annotated[
+        float | None, typer.Option("--seconds", min=0.1, help="Stop each video, or the camera, after this time.")
+    ] = None,
     trust: TrustOption = False,
 ) -> None:
-    """Segment images with a run's student, and write an overlay and a label PNG for each."""
-    from segdistill.cli import commands
+    """Segment images, videos or a camera: overlays, the class of every pixel, a legend, and the frame rate.
 
-    commands.predict(run, images, out, trust=trust)
+    A camera is segmented until Ctrl-C. Videos and cameras need PyAV: pip install "segdistill[video]".
+    """
+    from segdistill.cli.screen import console
+    from segdistill.jobs import predict
+
+    predict.predict(student, inputs, out=out, seconds=seconds, trust=trust, console=console)
 
 
 @app.command(

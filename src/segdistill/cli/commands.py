@@ -5,7 +5,6 @@ from pathlib import Path
 
 from segdistill.cli.screen import console
 from segdistill.errors import UserError
-from segdistill.evaluation.picture_files import pictures_in
 from segdistill.jobs.checks import check_layout, check_recipe, check_run_folder, check_terms
 from segdistill.jobs.threads import idle_threads
 from segdistill.models.names import check_name
@@ -37,17 +36,6 @@ def evaluate(folder: Path, changes: Sequence[str], *, trust: bool) -> None:
         put_in_order(network, description.get("classes") or (), classes.names, f"the student in {folder}")
         score = session.evaluate(session.fabric.to_device(network), split, "the student")
         console.print(score_table(score.record(), split))
-
-
-def predict(folder: Path, images: Sequence[Path], out: Path, *, trust: bool) -> None:
-    """Segment images with a run's student."""
-    check_run_folder(folder)
-    pictures_in(images, out)
-    with idle_threads(console, silent=True):
-        from segdistill.evaluation.prediction import predict_files
-
-        count = predict_files(folder, images, out, trust=trust)
-        console.print(f"{count} overlays and label PNGs in {out}", soft_wrap=True)
 
 
 def doctor(source: str, changes: Sequence[str], *, trust: bool) -> None:

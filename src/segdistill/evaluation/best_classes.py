@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from segdistill.errors import UserError
 from segdistill.evaluation.class_scores import ONE_PASS, Forward, aligns, class_scores, forward_logits, is_one_pass
 from segdistill.recipes.schema import Evaluation
 
@@ -48,7 +49,15 @@ def upsampled_argmax(
 
     Returns:
         Int64, of shape (N, *size). Every class is interpolated alone, so pieces give the same result.
+
+    Raises:
+        UserError: The logits have another shape, such as those of a network that classifies images.
     """
+    if logits.dim() != 4:
+        raise UserError(
+            f"the network gives scores of shape {tuple(logits.shape)}, not (N, C, H, W): it classifies images; give "
+            "one that segments"
+        )
     count, classes = logits.shape[:2]
     of_class = 4 * size[0] * size[1]
     if count * classes * of_class <= limit:

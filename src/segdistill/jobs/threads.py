@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from rich.console import Console
 
@@ -26,10 +26,14 @@ def idle_threads(console: Console | None = None, *, silent: bool = False) -> Ite
     torch.set_num_threads(chosen.count)
     if console is not None and not silent:
         console.print(f"computing with {chosen}", soft_wrap=True)
-    shows = listening(Watcher(console)) if console is not None and not console.quiet else nullcontext()
-    with shows, warnings.catch_warnings():
+    with shown_progress(console), warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=UserWarning, module="lightning_fabric")
         try:
             yield
         finally:
             torch.set_num_threads(before)
+
+
+def shown_progress(console: Console | None) -> AbstractContextManager[None]:
+    """Print the progress of long work in this block; None prints nothing. This does not import PyTorch."""
+    return listening(Watcher(console)) if console is not None and not console.quiet else nullcontext()

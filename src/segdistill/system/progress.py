@@ -15,8 +15,8 @@ WINDOW = 20.0
 class Listener(Protocol):
     """Receives how far long work is."""
 
-    def hear(self, what: str, done: int, total: int) -> None:
-        """Receive that ``done`` of ``total`` items of the work ``what`` are done."""
+    def hear(self, what: str, done: int, total: int | None) -> None:
+        """Receive that ``done`` of ``total`` items of the work ``what`` are done; None is an unknown total."""
 
     def end(self, what: str) -> None:
         """Receive that the work has ended, or was given up."""
@@ -36,13 +36,13 @@ def listening(listener: Listener) -> Iterator[None]:
         listener.end("")  # after an error, the work may not have told its end
 
 
-def tracked(items: Iterable[Item], what: str, total: int) -> Iterator[Item]:
+def tracked(items: Iterable[Item], what: str, total: int | None) -> Iterator[Item]:
     """Yield the items, and tell the listener after each.
 
     Args:
         items: The items of the work.
         what: The name of the work, as in ``scoring the student``.
-        total: The number of items.
+        total: The number of items; None if it is unknown.
     """
     listener = _listeners[-1] if _listeners else None
     try:

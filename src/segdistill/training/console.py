@@ -29,18 +29,21 @@ class Watcher:
         self._task: TaskID | None = None
         self._speed: Speed | None = None
 
-    def hear(self, what: str, done: int, total: int) -> None:
-        """Show that ``done`` of ``total`` items of the work ``what`` are done."""
+    def hear(self, what: str, done: int, total: int | None) -> None:
+        """Show that ``done`` of ``total`` items of the work ``what`` are done; None is an unknown total."""
         if self._speed is None:
             self._speed, self._told = Speed(done), time.monotonic()
             return
-        text = f"{self._speed.at(done):.1f}/s  {clock(self._speed.left(done, total))} left"
+        text = f"{self._speed.at(done):.1f}/s"
+        if total is not None:
+            text += f"  {clock(self._speed.left(done, total))} left"
         if self.console.is_terminal:
             self._show(what, done, total, text)
-        elif time.monotonic() - self._told >= EVERY and done < total:
+        elif time.monotonic() - self._told >= EVERY and done != total:
             self._told = time.monotonic()
             start = f"{self.label}: " if self.label else ""
-            self.console.print(f"{start}{what} {done}/{total}  {text}", soft_wrap=True)
+            count = done if total is None else f"{done}/{total}"
+            self.console.print(f"{start}{what} {count}  {text}", soft_wrap=True)
 
     def end(self, what: str) -> None:
         """Remove the bar."""
@@ -52,7 +55,7 @@ class Watcher:
                 self._bar.stop()
                 self._bar = None
 
-    def _show(self, what: str, done: int, total: int, text: str) -> None:
+    def _show(self, what: str, done: int, total: int | None, text: str) -> None:
         if self._bar is None:
             self._bar, self._ours = open_bar(self.console), True
         if self._task is None:

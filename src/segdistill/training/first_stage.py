@@ -17,9 +17,10 @@ from segdistill.evaluation.finite import are_finite
 from segdistill.runs import checkpoint
 from segdistill.runs.inputs import Inputs
 from segdistill.runs.records import Metrics
+from segdistill.system.interrupt import deferred_interrupt
 from segdistill.training.blame import gradients
 from segdistill.training.console import Narrator
-from segdistill.training.interrupt import deferred_interrupt, on_any
+from segdistill.training.interrupt import on_any
 from segdistill.training.read_parts import read_parts
 from segdistill.training.seeding import seed_step
 

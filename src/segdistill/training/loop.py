@@ -27,11 +27,12 @@ from segdistill.replay.answers import Answers
 from segdistill.runs import checkpoint
 from segdistill.runs.inputs import Inputs
 from segdistill.runs.records import Metrics
+from segdistill.system.interrupt import deferred_interrupt
 from segdistill.training.blame import blame
 from segdistill.training.checkpoints import Checkpoints, Progress
 from segdistill.training.console import Narrator
 from segdistill.training.first_stage import FirstStageTraining
-from segdistill.training.interrupt import deferred_interrupt, on_any
+from segdistill.training.interrupt import on_any
 from segdistill.training.optimizer import (
     build_optimizers,
     clip_gradients,

@@ -13,8 +13,9 @@ from segdistill.errors import Stopped, UserError
 from segdistill.replay.answers import mark
 from segdistill.replay.codes import Bytes
 from segdistill.replay.folder import RecordFolder, Recording
+from segdistill.system.interrupt import deferred_interrupt
 from segdistill.training.console import Narrator
-from segdistill.training.interrupt import deferred_interrupt, on_any
+from segdistill.training.interrupt import on_any
 from segdistill.training.read_parts import read_parts
 from segdistill.training.session import Session
 

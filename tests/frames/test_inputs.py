@@ -1,0 +1,102 @@
+"""Names that a user gives become pictures, videos or a camera; results are no inputs."""
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from segdistill.errors import UserError
+from segdistill.frames.inputs import Inputs, inputs_in, is_video, results_of
+from segdistill.frames.legend import write_legend
+from tests.frames.videos import CLASSES
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    for name in ("in/a.png", "in/deep/b.JPG", "in/drive.mp4", "clip.MOV", "c.jpg", "notes.txt"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).touch()
+    return tmp_path
+
+
+def test_pictures_of_folders_and_named_files(folder: Path) -> None:
+    out = Path("out")
+    assert inputs_in(["in", "c.jpg", "clip.MOV"], out) == Inputs(
+        {out / "a": Path("in/a.png"), out / "deep/b": Path("in/deep/b.JPG"), out / "c": Path("c.jpg")},
+        {out / "clip": Path("clip.MOV")},
+    )
+
+
+def test_the_names_of_results() -> None:
+    assert [str(file) for file in results_of(Path("out/a"))] == ["out/a_labels.png", "out/a_overlay.png"]
+    assert [str(file) for file in results_of(Path("out/a"), video=True)] == ["out/a_labels", "out/a_overlay.mp4"]
+    assert is_video(Path("x.WebM"))
+    assert not is_video(Path("x.png"))
+
+
+def test_a_camera_is_a_number_that_is_no_file(folder: Path) -> None:
+    assert inputs_in(["2"], Path("out")) == Inputs({}, {}, 2)
+    with pytest.raises(UserError, match="camera 2 is segmented alone; give the other inputs in another command"):
+        inputs_in(["c.jpg", "2"], Path("out"))
+    Path("2").mkdir()
+    Path("2/a.png").touch()
+    assert inputs_in(["2"], Path("out")).pictures == {Path("out/a"): Path("2/a.png")}
+
+
+def test_a_folder_of_videos_tells_how_to_name_them(folder: Path) -> None:
+    Path("videos").mkdir()
+    with pytest.raises(UserError, match=r"no pictures in videos; looked for \.png, "):
+        inputs_in(["videos"], Path("out"))
+    Path("videos/x.mkv").touch()
+    with pytest.raises(UserError, match=r"no pictures in videos, but videos; name each, as in videos/x\.mkv"):
+        inputs_in(["videos"], Path("out"))
+
+
+def test_two_inputs_with_the_same_results(folder: Path) -> None:
+    Path("c.mp4").touch()
+    with pytest.raises(UserError, match=r"c\.jpg and c\.mp4 would both be written to out/c_\*; use two commands"):
+        inputs_in(["c.jpg", "c.mp4"], Path("out"))
+
+
+def test_a_file_that_is_not_there(folder: Path) -> None:
+    with pytest.raises(UserError, match=r"no such file or folder: nowhere\.mp4"):
+        inputs_in(["nowhere.mp4"], Path("out"))
+
+
+def test_results_of_a_video_are_no_inputs(folder: Path) -> None:
+    for name in ("in/drive_labels/000000.png", "in/drive_labels/000001.png", "in/drive_overlay.mp4"):
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).touch()
+    inside = {Path("in/a"): Path("in/a.png"), Path("in/drive"): Path("in/drive.mp4")}
+    assert inputs_in(["in/a.png", *sorted(Path("in").glob("*.mp4"))], Path("in")) == Inputs(
+        {Path("in/a"): inside[Path("in/a")]}, {Path("in/drive"): inside[Path("in/drive")]}
+    )
+    Path("in/drive_labels/000007_mine.png").touch()
+    assert set(inputs_in(["."], Path("in")).pictures.values()) == {
+        Path("c.jpg"),
+        Path("in/a.png"),
+        Path("in/deep/b.JPG"),
+        Path("in/drive_labels/000007_mine.png"),
+    }
+    Path("in/drive_overlay.mp4").unlink()  # now they may be the user's
+    assert Path("in/drive_labels/000001.png") in inputs_in(["."], Path("in")).pictures.values()
+
+
+def test_no_video_is_overwritten(folder: Path) -> None:
+    Path("clip_overlay.mp4").touch()
+    with pytest.raises(UserError, match=r"the results of clip\.MOV would overwrite the input clip_overlay\.mp4; give"):
+        inputs_in(["clip.MOV", "clip_overlay.mp4"], Path())
+
+
+def test_a_legend_is_replaced_and_no_input_but_a_picture_of_its_name_is_kept(folder: Path) -> None:
+    write_legend(CLASSES, Path("in"))
+    assert set(inputs_in(["."], Path("in")).pictures.values()) == {
+        Path("c.jpg"),
+        Path("in/a.png"),
+        Path("in/deep/b.JPG"),
+    }
+    Image.new("RGB", (4, 4)).save("in/legend.png")
+    for names in (["c.jpg"], ["in/legend.png"], ["0"]):
+        with pytest.raises(UserError, match=r"the legend would overwrite in/legend\.png; give another --out"):
+            inputs_in(names, Path("in"))
