@@ -9,12 +9,15 @@ from torch.export import ExportedProgram
 
 
 def without_antialiasing(traced: ExportedProgram) -> ExportedProgram:
-    """Return a traced program whose antialiased resizing is replaced by :func:`resized`."""
+    """Return a traced program whose antialiased resizing, if there is any, is replaced by :func:`resized`."""
+    antialiased = torch.ops.aten._upsample_bilinear2d_aa.vec
+    if antialiased not in {node.target for node in traced.graph.nodes}:
+        return traced
 
     def decomposed(x: Tensor, size: list[int], align_corners: bool, scales: list[float] | None = None) -> Tensor:
         return resized(x, *size)
 
-    replaced: ExportedProgram = traced.run_decompositions({torch.ops.aten._upsample_bilinear2d_aa.vec: decomposed})
+    replaced: ExportedProgram = traced.run_decompositions({antialiased: decomposed})
     return replaced
 
 
