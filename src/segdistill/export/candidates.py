@@ -33,7 +33,7 @@ class Candidate:
         predict: Its classes.
         predict_on_one: The same on one thread.
         facts: More for its record.
-        beside: The contents of the further files of the format.
+        further: The contents of the further files of the format.
     """
 
     content: bytes
@@ -41,7 +41,7 @@ class Candidate:
     predict: Predict
     predict_on_one: Predict
     facts: Record
-    beside: Sequence[bytes] = ()
+    further: Sequence[bytes] = ()
 
 
 def onnx_candidate(model: "ModelProto", metadata: Record, facts: Record) -> Candidate:

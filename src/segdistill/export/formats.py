@@ -34,8 +34,8 @@ FORMATS = {
 DEFAULT = "onnx,int8,pt2"
 """The formats that are written if none are named."""
 
-BESIDE = {"openvino": (".bin",)}
-"""The suffixes of further files of a format, which stand beside the first."""
+FURTHER = {"openvino": (".bin",)}
+"""The suffixes of further files of a format, in the same folder."""
 
 _REFUSED = {
     "tensorrt": "an engine runs only on the kind of GPU that builds it; build it there: trtexec --onnx=student.onnx "
@@ -65,7 +65,7 @@ def check_formats(text: str) -> tuple[str, ...]:
 def files_of(name: str) -> tuple[str, ...]:
     """Return the names of all files of a format, the main one first."""
     stem = FORMATS[name].file.rpartition(".")[0]
-    return (FORMATS[name].file, *(stem + suffix for suffix in BESIDE.get(name, ())))
+    return (FORMATS[name].file, *(stem + suffix for suffix in FURTHER.get(name, ())))
 
 
 def check_packages(formats: Sequence[str], *, writes: bool = True) -> None:

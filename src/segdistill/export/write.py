@@ -107,7 +107,7 @@ class Writer:
         return self._expected(images)[1]
 
     def _candidate(self, name: str) -> Candidate | None:
-        if name == "executorch":  # has a trace of its own, of one image
+        if name == "executorch":  # has another trace, of one image
             return executorch_candidate(self._program, self._metadata, self._validation.largest)
         if self._exported is None:
             from segdistill.export.trace import trace
@@ -129,7 +129,7 @@ class Writer:
         return onnx_candidate(self._model, self._metadata, {})
 
     def _written(self, name: str, candidate: Candidate | None, file: Path) -> Record:
-        beside = [file.with_name(each) for each in files_of(name)[1:]]
+        further = [file.with_name(each) for each in files_of(name)[1:]]
         if candidate is None:
             file.unlink(missing_ok=True)  # of an earlier export
             return {"written": False, "reason": "loses too much accuracy even with half of its layers in float"}
@@ -145,7 +145,7 @@ class Writer:
             )
         with one_thread():
             time = milliseconds(candidate.predict_on_one, self._image)
-        contents = [*zip(beside, candidate.beside, strict=True), (file, candidate.content)]
+        contents = [*zip(further, candidate.further, strict=True), (file, candidate.content)]
         for path, content in contents:
             with replacing(path) as opened:
                 opened.write(content)
