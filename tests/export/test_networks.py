@@ -1,8 +1,10 @@
 """Every named network in every format, at three sizes and in a batch.
 
-One network of each family by default; all of them with EXPORT_ALL=1, which takes about ten minutes.
+One network of each family by default, without ExecuTorch, which takes half a minute for each; all of them with
+EXPORT_ALL=1, which takes about half an hour.
 """
 
+import operator
 import os
 from functools import lru_cache
 
@@ -14,13 +16,20 @@ from numpy.typing import NDArray
 from torch import nn
 
 from segdistill import models
-from segdistill.export.candidates import Candidate, onnx_candidate, pt2_candidate
+from segdistill.export.candidates import (
+    Candidate,
+    executorch_candidate,
+    onnx_candidate,
+    openvino_candidate,
+    pt2_candidate,
+)
 from segdistill.export.formats import FORMATS
 from segdistill.export.measure import batches, check, reference
 from segdistill.export.program import Program
 from segdistill.export.quantize import Quantizer
 from segdistill.export.to_onnx import to_onnx
 from segdistill.export.trace import trace
+from tests.export.conftest import needs
 
 FAMILIES = (
     "deeplabv3_mobilenetv2",
@@ -30,7 +39,8 @@ FAMILIES = (
     "deeplabv3plus/tu-test_resnet",  # pads images, pools with partial windows, and computes a rounded-up quotient
 )
 MORE = ("unet/tu-mobilenetv2_035", "torchvision/lraspp_mobilenet_v3_large")
-NETWORKS = (*models.names(), FAMILIES[-1], *MORE) if os.environ.get("EXPORT_ALL") else FAMILIES
+ALL = bool(os.environ.get("EXPORT_ALL"))
+NETWORKS = (*models.names(), FAMILIES[-1], *MORE) if ALL else FAMILIES
 METADATA = {"output": "classes"}
 
 
@@ -57,7 +67,11 @@ def exported(name: str):
 
 
 def candidate(name: str, format: str) -> Candidate:
-    _, traced, model = exported(name)
+    program, traced, model = exported(name)
+    if format == "executorch":
+        return executorch_candidate(program, METADATA, picture().shape[:2])
+    if format == "openvino":
+        return openvino_candidate(model, METADATA)
     if format == "pt2":
         return pt2_candidate(traced, METADATA)
     if format == "int8":
@@ -66,9 +80,10 @@ def candidate(name: str, format: str) -> Candidate:
     return onnx_candidate(model, METADATA, {})
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", [format for format in FORMATS if ALL or format != "executorch"])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_agrees_with_pytorch(name: str, format: str) -> None:
+    needs(format)
     program = exported(name)[0]
     images = batches(picture(), resizes=not name.startswith("resnet"))
     expected = reference(program)
@@ -93,3 +108,17 @@ def test_axes_have_names() -> None:
     }
     assert shapes == {"images": ["batch", "height", "width", 3], "classes": ["batch", "height", "width"]}
     assert not any(tensor.external_data for tensor in model.graph.initializer)
+
+
+def test_sizes_are_computed_without_negative_numbers() -> None:
+    """Some runtimes round them towards 0, so that the padding of a side would be negative."""
+    graph = exported(FAMILIES[-1])[1].graph
+    assert operator.mod in {node.target for node in graph.nodes}
+    assert operator.neg not in {node.target for node in graph.nodes}
+
+
+def test_pixels_become_numbers_before_anything_else() -> None:
+    """TensorRT takes images of uint8 into a cast only."""
+    model = exported(FAMILIES[0])[2]
+    readers = {node.op_type for node in model.graph.node if "images" in node.input}
+    assert readers == {"Cast", "Shape"}

@@ -12,29 +12,32 @@ import onnx
 import pytest
 
 from segdistill.errors import UserError
-from segdistill.export import to_int8, write
+from segdistill.export import measure, to_int8, write
 from segdistill.export.accuracy import Accepted
+from segdistill.export.formats import files_of
 from segdistill.jobs.export import bench, export
 from segdistill.runs.metric import read_result
-from tests.export.conftest import Exported, run
+from tests.export.conftest import INSTALLED, Exported, run
 
-FILES = {"student.onnx", "student.int8.onnx", "student.pt2", "export.json"}
+FILES = {*(file for name in INSTALLED for file in files_of(name)), "export.json"}
 
 
 def test_the_report(exported: Exported) -> None:
     stored = json.loads((exported.folder / "export.json").read_text())
     assert stored == exported.report
     formats = stored["formats"]
-    assert list(formats) == ["pytorch", "onnx", "int8", "pt2"]
-    for name in ("onnx", "pt2"):
+    assert list(formats) == ["pytorch", *INSTALLED]
+    assert set(INSTALLED) >= {"onnx", "int8", "pt2"}
+    for name in set(INSTALLED) - {"int8"}:
         assert formats[name]["equal"] >= 0.999
         assert formats[name]["score"] == pytest.approx(formats["pytorch"]["score"], abs=1e-3)
         assert formats[name]["difference"] < 1e-4
     assert formats["int8"]["score"] >= formats["onnx"]["score"] - 0.01
     assert formats["int8"]["calibration_images"] == 12
-    for record in list(formats.values())[1:]:
-        file = exported.folder / record["file"]
-        assert record["megabytes"] == file.stat().st_size / 1e6
+    for name, record in list(formats.items())[1:]:
+        sizes = [(exported.folder / file).stat().st_size for file in files_of(name)]
+        assert record["file"] == files_of(name)[0]
+        assert record["megabytes"] == sum(sizes) / 1e6
         sizes = [(each["batch"], each["height"], each["width"]) for each in record["checks"]]
         assert sizes == [(1, 64, 90), (3, 128, 192), (1, 97, 131)]
         assert record["milliseconds"] > 0
@@ -81,7 +84,10 @@ def test_bench_measures_what_is_there(exported: Exported, tmp_path: Path, consol
     folder = Path(shutil.copytree(exported.folder, tmp_path / "run"))
     (folder / "student.int8.onnx").unlink()
     records = bench(folder, images=2, trust=True, console=console)
-    assert list(records) == ["pytorch", "onnx", "pt2"]
+    assert list(records) == ["pytorch", *(name for name in INSTALLED if name != "int8")]
+    for name in set(records) - {"pytorch"}:
+        assert records[name]["megabytes"] == exported.report["formats"][name]["megabytes"]
+        assert records[name]["milliseconds"] > 0
     assert records["onnx"]["score"] == pytest.approx(records["pytorch"]["score"], abs=1e-3)
     assert records["pytorch"]["file"] == "student.safetensors"
 
@@ -122,7 +128,7 @@ def test_an_int8_file_that_loses_too_much_is_not_written(exported, tmp_path: Pat
 
 MISTAKES = [
     (("{run}", "--format", "onxx"), "unknown format 'onxx'; did you mean 'onnx'?"),
-    (("{run}", "--format", "openvino"), "format 'openvino' is not written here; "),
+    (("{run}", "--format", "tensorrt"), "format 'tensorrt' is not written here: "),
     (("{none}",), "{none} is not a run's folder with a trained student: it has no student.json"),
     (("{empty}",), "{empty} has no student.safetensors; "),
     (("{run}", "data.rot=x"), "unknown key 'data.rot'; did you mean 'data.root'?"),
@@ -144,14 +150,16 @@ def test_mistakes_are_one_line(words, message: str, exported: Exported, tmp_path
 def test_mistakes_are_found_without_pytorch_and_onnx(tmp_path: Path) -> None:
     code = (
         "import sys; from segdistill.jobs.export import export\n"
-        "for formats in ('onxx', 'onnx'):\n"
+        "for formats in ('onxx', 'onnx', 'tensorrt', 'litert'):\n"
         "    try: export('no such run', formats=formats)\n"
         "    except ValueError as error: print(error)\n"
-        "print([name for name in ('torch', 'onnx', 'onnxruntime', 'numpy') if name in sys.modules])"
+        "heavy = ('torch', 'onnx', 'onnxruntime', 'openvino', 'executorch', 'numpy')\n"
+        "print([name for name in heavy if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[0].startswith("unknown format 'onxx'")
     assert done.stdout.splitlines()[1].startswith("no such run is not a run's folder")
+    assert done.stdout.splitlines()[2].startswith("format 'tensorrt' is not written here")
     assert done.stdout.splitlines()[-1] == "[]"
 
 
@@ -172,3 +180,33 @@ def test_code_is_imported_only_with_trust(exported: Exported, console) -> None:
 def test_the_result_of_the_run_stays(exported: Exported) -> None:
     assert read_result(exported.folder / "result.json")
     assert {file.name for file in exported.folder.iterdir()} >= FILES
+
+
+def test_long_work_tells_how_far_it_is(exported: Exported, tmp_path: Path, console, monkeypatch) -> None:
+    heard: dict[str, list[int]] = {}
+
+    def told(items, what: str, total: int):
+        for done, item in enumerate(items, start=1):
+            heard.setdefault(what, []).append(done)
+            yield item
+        assert heard[what][-1] == total
+
+    monkeypatch.setattr(measure, "tracked", told)
+    monkeypatch.setattr(to_int8, "tracked", told)
+    control = to_int8.accurate
+
+    def ranked_too(quantize, score, ranked, wanted, note):
+        ranked()
+        return control(quantize, score, ranked, wanted, note)
+
+    monkeypatch.setattr(to_int8, "accurate", ranked_too)
+    export(exported.folder, formats="int8", out=tmp_path, images=2, trust=True, console=console)
+    assert heard == {
+        "PyTorch: scoring": [1, 2],
+        "float model: scoring": [1, 2],
+        "student.int8.onnx: calibrating": list(range(1, 13)),
+        "student.int8.onnx: scoring 8-bit weights": [1, 2],
+        "student.int8.onnx: scoring 7-bit weights": [1, 2],
+        "student.int8.onnx: ranking layers": [1, 2],
+        "student.int8.onnx: scoring": [1, 2],
+    }

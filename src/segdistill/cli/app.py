@@ -334,7 +334,11 @@ def export(
     run: RunArgument,
     changes: ChangesArgument = None,
     formats: Annotated[
-        str, typer.Option("--format", help="Formats joined by commas: onnx, int8 (quantized ONNX), pt2 (torch.export).")
+        str,
+        typer.Option(
+            "--format",
+            help="Formats joined by commas: onnx, int8 (quantized ONNX), pt2 (torch.export), openvino, executorch.",
+        ),
     ] = "onnx,int8,pt2",
     out: Annotated[Path | None, typer.Option("--out", help="Folder for the files; by default the run's.")] = None,
     raw: Annotated[bool, typer.Option("--raw", help="Files that return scores instead of classes.")] = False,

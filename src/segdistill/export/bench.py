@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from segdistill.export.formats import FORMATS
+from segdistill.export.formats import FORMATS, files_of
 from segdistill.export.images import LabeledImages
 from segdistill.export.measure import milliseconds, one_thread, predictions, reference, score
 from segdistill.export.program import Program
@@ -32,10 +32,11 @@ def bench(
             continue
         note(f"{file.name}: scoring {len(images)} of {images.total} images")
         student = eager if name == "pytorch" else load(file)
-        value = score(predictions(student.predict_batch, images), images)
+        value = score(predictions(student.predict_batch, images, f"{file.name}: scoring"), images)
         single = eager if name == "pytorch" else load(file, threads=1)
         with one_thread():
             time = milliseconds(single.predict_batch, image)
-        megabytes = file.stat().st_size / 1e6
+        parts = [file] if name == "pytorch" else [folder / each for each in files_of(name)]
+        megabytes = sum(part.stat().st_size for part in parts) / 1e6
         records[name] = {"file": file.name, "megabytes": megabytes, "score": value, "milliseconds": time}
     return records

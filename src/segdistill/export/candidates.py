@@ -1,6 +1,6 @@
 """Files that are built and can be run, but are not written yet."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +10,8 @@ from torch.export import ExportedProgram
 
 from segdistill.data.decoding.images import Array
 from segdistill.export.images import LabeledImages
-from segdistill.export.measure import Outputs, Predict
-from segdistill.export.program import classes_of
+from segdistill.export.measure import Outputs, Predict, predictions
+from segdistill.export.program import Program, classes_of
 from segdistill.export.runtime import Student, onnx_session
 from segdistill.export.to_int8 import student, to_int8
 from segdistill.export.to_onnx import with_scores
@@ -33,6 +33,7 @@ class Candidate:
         predict: Its classes.
         predict_on_one: The same on one thread.
         facts: More for its record.
+        further: The contents of the further files of the format.
     """
 
     content: bytes
@@ -40,6 +41,7 @@ class Candidate:
     predict: Predict
     predict_on_one: Predict
     facts: Record
+    further: Sequence[bytes] = ()
 
 
 def onnx_candidate(model: "ModelProto", metadata: Record, facts: Record) -> Candidate:
@@ -68,7 +70,7 @@ def int8_candidate(
     note: Callable[[str], None],
 ) -> Candidate | None:
     """Return the int8 file of a float model, or None if it would lose too much accuracy."""
-    wanted = [student(model, metadata).predict_batch(image[None])[0] for image, _ in validation]
+    wanted = predictions(student(model, metadata).predict_batch, validation, "float model: scoring")
     found = to_int8(model, metadata, training, validation, wanted, note)
     if found is None:
         return None
@@ -99,3 +101,47 @@ def pt2_candidate(exported: ExportedProgram, metadata: Record) -> Candidate:
 
     predict = Student(run, metadata).predict_batch
     return Candidate(to_pt2(exported, metadata), outputs, predict, predict, {})
+
+
+def openvino_candidate(model: "ModelProto", metadata: Record) -> Candidate:
+    """Return the files of OpenVINO of an ONNX model."""
+    from segdistill.export.openvino_runtime import compiled
+    from segdistill.export.to_openvino import to_openvino
+
+    files = to_openvino(model, metadata)
+    with_scores = compiled(files.model_with_scores)
+
+    def outputs(images: Array) -> tuple[NDArray[Any], NDArray[Any]]:
+        *first, scores = with_scores(images)
+        return scores, (first[0] if first else classes_of(torch.from_numpy(scores)).numpy())
+
+    def predict(threads: int | None) -> Predict:
+        run = compiled(files.model, threads)
+        return Student(lambda images: run(images)[0], metadata).predict_batch
+
+    return Candidate(files.xml, outputs, predict(None), predict(1), {}, (files.weights,))
+
+
+def executorch_candidate(program: Program, metadata: Record, size: tuple[int, int]) -> Candidate:
+    """Return the file of ExecuTorch.
+
+    Args:
+        program: The student as a program.
+        metadata: Facts of the file.
+        size: The height and width of an image; the file takes images up to this size.
+    """
+    from segdistill.export.executorch_runtime import ExecutorchProgram
+    from segdistill.export.to_executorch import largest, to_executorch
+
+    limits = largest(*size)
+    content = to_executorch(program, limits, metadata)
+
+    def outputs(images: Array) -> tuple[NDArray[Any], NDArray[Any]]:
+        *first, scores = ExecutorchProgram(content)(images)
+        return scores.numpy(), (first[0] if first else classes_of(scores)).numpy()
+
+    def predict(threads: int | None) -> Predict:
+        loaded = ExecutorchProgram(content, threads)
+        return Student(lambda images: loaded(images)[0].numpy(), metadata).predict_batch
+
+    return Candidate(content, outputs, predict(None), predict(1), {"largest": list(limits)})

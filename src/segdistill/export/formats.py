@@ -12,22 +12,37 @@ class Format(NamedTuple):
 
     Attributes:
         file: The name of the file.
-        packages: The packages that write and run it, besides PyTorch.
+        writers: The packages that write it, besides PyTorch.
+        runtime: The package that runs it; empty for PyTorch.
+        extra: The extras of segdistill that install these packages.
     """
 
     file: str
-    packages: tuple[str, ...]
+    writers: tuple[str, ...] = ()
+    runtime: str = ""
+    extra: str = "export"
 
-
-_ONNX = ("onnx", "onnxscript", "onnxruntime")
 
 FORMATS = {
-    "onnx": Format("student.onnx", _ONNX),
-    "int8": Format("student.int8.onnx", _ONNX),
-    "pt2": Format("student.pt2", ()),
+    "onnx": Format("student.onnx", ("onnx", "onnxscript"), "onnxruntime"),
+    "int8": Format("student.int8.onnx", ("onnx", "onnxscript"), "onnxruntime"),
+    "pt2": Format("student.pt2"),
+    "openvino": Format("student.openvino.xml", ("onnx", "onnxscript"), "openvino", "export,openvino"),
+    "executorch": Format("student.pte", (), "executorch", "executorch"),
 }
 
-_READERS = ("openvino", "tensorrt", "executorch", "litert")
+DEFAULT = "onnx,int8,pt2"
+"""The formats that are written if none are named."""
+
+FURTHER = {"openvino": (".bin",)}
+"""The suffixes of further files of a format, in the same folder."""
+
+_REFUSED = {
+    "tensorrt": "an engine runs only on the kind of GPU that builds it; build it there: trtexec --onnx=student.onnx "
+    "--saveEngine=student.engine --minShapes=images:1x64x64x3 --optShapes=images:1x512x512x3 "
+    "--maxShapes=images:1x1024x1024x3",
+    "litert": "litert-torch 0.10 replaces PyTorch by 2.14; for phones, give executorch",
+}
 
 
 def check_formats(text: str) -> tuple[str, ...]:
@@ -38,34 +53,48 @@ def check_formats(text: str) -> tuple[str, ...]:
     """
     named = [name.strip() for name in text.split(",") if name.strip()]
     for name in named:
-        if name in _READERS:
-            raise UserError(
-                f"format '{name}' is not written here; its tools read student.onnx or student.pt2 (docs/guide.md, "
-                "Export); there are: onnx, int8, pt2"
-            )
+        if name in _REFUSED:
+            raise UserError(f"format '{name}' is not written here: {_REFUSED[name]}")
         if name not in FORMATS:
             raise unknown("format", name, FORMATS)
     if not named:
-        raise UserError("--format names no format; there are: onnx, int8, pt2")
+        raise UserError(f"--format names no format; there are: {', '.join(FORMATS)}")
     return tuple(name for name in FORMATS if name in named)
 
 
-def check_packages(formats: Sequence[str]) -> None:
+def files_of(name: str) -> tuple[str, ...]:
+    """Return the names of all files of a format, the main one first."""
+    stem = FORMATS[name].file.rpartition(".")[0]
+    return (FORMATS[name].file, *(stem + suffix for suffix in FURTHER.get(name, ())))
+
+
+def check_packages(formats: Sequence[str], *, writes: bool = True) -> None:
     """Raise unless the packages that these formats need are installed. None of them is imported.
+
+    Args:
+        formats: Names of :data:`FORMATS`.
+        writes: Whether the files are to be written, and not only run.
 
     Raises:
         UserError: A package is missing.
     """
     for name in formats:
-        for package in FORMATS[name].packages:
-            require(package, f"format '{name}'")
+        format = FORMATS[name]
+        for package in (*(format.writers if writes else ()), format.runtime):
+            if package:
+                require(package, f"format '{name}'", format.extra)
 
 
-def require(package: str, what: str) -> None:
-    """Raise unless a package of the extra ``export`` is installed.
+def require(package: str, what: str, extra: str = "export") -> None:
+    """Raise unless a package is installed.
+
+    Args:
+        package: The package.
+        what: What needs it, for the message.
+        extra: The extras of segdistill that install it, joined by commas.
 
     Raises:
-        UserError: The package is missing; the message starts with ``what``.
+        UserError: The package is missing.
     """
     if find_spec(package) is None:
-        raise UserError(f'{what} needs the package {package}: pip install "segdistill[export]"')
+        raise UserError(f'{what} needs the package {package}: pip install "segdistill[{extra}]"')

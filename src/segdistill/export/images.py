@@ -53,6 +53,14 @@ class LabeledImages:
         fewer.indices = self.indices[:count]
         return fewer
 
+    @cached_property
+    def largest(self) -> tuple[int, int]:
+        """The greatest height and width of an image."""
+        if self._view is not None:
+            return next(iter(self))[0].shape[:2]
+        heights, widths = zip(*map(self._dataset.image_size, self.indices), strict=True)
+        return max(heights), max(widths)
+
     def __len__(self) -> int:
         return len(self.indices)
 

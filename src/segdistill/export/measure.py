@@ -16,6 +16,7 @@ from segdistill.errors import FOREIGN, UserError, first_line
 from segdistill.evaluation.scoring import Score
 from segdistill.export.images import LabeledImages
 from segdistill.export.program import Program, classes_of
+from segdistill.system.progress import tracked
 
 Outputs = Callable[[Array], tuple[NDArray[Any], NDArray[Any]]]
 """A function of images, uint8 (N, H, W, 3), that returns scores and classes."""
@@ -104,9 +105,16 @@ def check(outputs: Outputs, expected: Outputs, images: Sequence[Array]) -> list[
     return checks
 
 
-def predictions(predict: Predict, images: LabeledImages) -> list[NDArray[Any]]:
-    """Return the classes of all images."""
-    return [predict(image[None])[0] for image, _ in images]
+def predictions(predict: Predict, images: LabeledImages, what: str = "") -> list[NDArray[Any]]:
+    """Return the classes of all images.
+
+    Args:
+        predict: The function that computes them.
+        images: The images.
+        what: The name of the work, for its progress; empty for a part of other work.
+    """
+    work = tracked(images, what, len(images)) if what else images
+    return [predict(image[None])[0] for image, _ in work]
 
 
 def score(predicted: Sequence[NDArray[Any]], images: LabeledImages) -> float:

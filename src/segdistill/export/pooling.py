@@ -54,9 +54,14 @@ class CeilPooling(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the pooled map of a map (N, C, H, W)."""
         (rows, columns), (down, right) = self.window, self.stride
-        excess = (0, (columns - x.shape[-1]) % right, 0, (rows - x.shape[-2]) % down)
+        excess = (0, _excess(x.shape[-1], columns, right), 0, _excess(x.shape[-2], rows, down))
         sums, parts = (F.avg_pool2d(F.pad(each, excess), self.window, self.stride) for each in (x, torch.ones_like(x)))
         return sums / parts
+
+
+def _excess(length: int, window: int, stride: int) -> int:
+    """Return ``(window - length) % stride`` without a negative number, whose remainder some runtimes make negative."""
+    return (stride - (length + -window % stride) % stride) % stride
 
 
 @contextmanager

@@ -76,7 +76,7 @@ class Program(nn.Module):
     def scores(self, images: Tensor) -> Tensor:
         """Return the scores at the size of the images; those of void classes are minus infinity."""
         height, width = images.shape[1:3]
-        pixels = images.permute(0, 3, 1, 2).float()
+        pixels = images.float().permute(0, 3, 1, 2)  # in this order, because TensorRT takes uint8 into a cast only
         if self.scale != 1:
             size = (scaled_length(height, self.scale), scaled_length(width, self.scale))
             # Rounded to whole values as in the training, halves upward. A half is common, and a runtime may compute it

@@ -1,4 +1,4 @@
-"""A student in any format, which segments images. An ONNX file needs no PyTorch."""
+"""A student in any format, which segments images. ONNX and OpenVINO files need no PyTorch."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -63,9 +63,11 @@ def load(path: str | Path, *, trust: bool = False, threads: int | None = None) -
     """Return the student in a file, to segment images with.
 
     Args:
-        path: An ``.onnx`` or ``.pt2`` file of ``segdistill export``, a run's folder, or its ``student.safetensors``.
+        path: An ``.onnx``, ``.pt2``, ``.xml`` or ``.pte`` file of ``segdistill export``, a run's folder, or its
+            ``student.safetensors``.
         trust: Import the code that a run's folder names as its network.
-        threads: Number of threads of ONNX Runtime; by default one for each core. PyTorch has its own setting.
+        threads: Number of threads of ONNX Runtime, OpenVINO or ExecuTorch, which choose it by default. PyTorch has its
+            own setting.
 
     Raises:
         UserError: The file does not exist, is damaged, has another format, or needs a package that is not installed.
@@ -82,9 +84,13 @@ def load(path: str | Path, *, trust: bool = False, threads: int | None = None) -
         return _load_onnx(path, threads)
     if path.suffix == ".pt2":
         return _load_pt2(path)
+    if path.suffix == ".xml":
+        return _load_openvino(path, threads)
+    if path.suffix == ".pte":
+        return _load_executorch(path, threads)
     if path.is_dir() or path.suffix == ".safetensors":
         return _load_run(path, trust)
-    raise UserError(f"{path} is no student: expected .onnx, .pt2, .safetensors or the folder of a run")
+    raise UserError(f"{path} is no student: expected .onnx, .pt2, .xml, .pte, .safetensors or the folder of a run")
 
 
 def onnx_session(model: str | bytes, threads: int | None = None) -> Any:
@@ -134,6 +140,31 @@ def _load_pt2(path: Path) -> Student:
         return output
 
     return Student(run, metadata)
+
+
+def _load_openvino(path: Path, threads: int | None) -> Student:
+    require("openvino", str(path), "openvino")
+    from segdistill.export.openvino_runtime import compiled, read
+
+    try:
+        model, metadata = read(path)
+        run = compiled(model, threads)
+    except Exception as error:  # OpenVINO raises anything for a damaged file
+        raise _damaged(path) from error
+    return Student(lambda images: run(images)[0], metadata)
+
+
+def _load_executorch(path: Path, threads: int | None) -> Student:
+    require("executorch", str(path), "executorch")
+    from segdistill.export.executorch_runtime import ExecutorchProgram
+
+    try:
+        program = ExecutorchProgram(path.read_bytes(), threads)
+    except UserError:
+        raise
+    except Exception as error:  # ExecuTorch raises anything for a damaged file
+        raise _damaged(path) from error
+    return Student(lambda images: program(images)[0].numpy(), program.metadata)
 
 
 def _load_run(path: Path, trust: bool) -> Student:

@@ -11,6 +11,7 @@ from segdistill.export.images import LabeledImages
 from segdistill.export.measure import agreement, predictions, score
 from segdistill.export.quantize import Quantizer
 from segdistill.export.runtime import Student, onnx_session
+from segdistill.system.progress import tracked
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -58,11 +59,13 @@ def to_int8(
         wanted: The classes of the validation images, by the float model.
         note: Receives lines of progress.
     """
-    quantizer = Quantizer(model, (image for image, _ in training))
+    images = tracked(training, "student.int8.onnx: calibrating", len(training))
+    quantizer = Quantizer(model, (image for image, _ in images))
     found: dict[bool, tuple[ModelProto, Predictions]] = {}
     for reduce_range in (False, True):
         candidate = quantizer.quantized(reduce_range=reduce_range)
-        found[reduce_range] = (candidate, predictions(student(candidate, metadata).predict_batch, validation))
+        what = f"student.int8.onnx: scoring {7 if reduce_range else 8}-bit weights"
+        found[reduce_range] = (candidate, predictions(student(candidate, metadata).predict_batch, validation, what))
     reduced = max(found, key=lambda each: agreement(found[each][1], wanted))
     whole, first = found[reduced]
 
@@ -70,8 +73,10 @@ def to_int8(
         return quantizer.quantized(in_float, reduce_range=reduced) if in_float else whole
 
     def score_of(candidate: "ModelProto") -> float:
-        known = first if candidate is whole else predictions(student(candidate, metadata).predict_batch, validation)
-        return score(known, validation)
+        if candidate is whole:
+            return score(first, validation)
+        what = "student.int8.onnx: scoring with layers in float"
+        return score(predictions(student(candidate, metadata).predict_batch, validation, what), validation)
 
     def ranked() -> list[str]:
         note(f"ranking {len(quantizer.layers)} layers by how many pixels change when one is quantized")
@@ -82,7 +87,9 @@ def to_int8(
             alone = quantizer.alone(layer, reduce_range=reduced)
             return agreement(predictions(student(alone, metadata).predict_batch, few), expected)
 
-        return sorted(quantizer.layers, key=kept)
+        layers = quantizer.layers
+        kept_by = {layer: kept(layer) for layer in tracked(layers, "student.int8.onnx: ranking layers", len(layers))}
+        return sorted(layers, key=kept_by.__getitem__)
 
     def told(layer: str, lost: float) -> None:
         note(f"int8 loses {100 * lost:.2f}: {quantizer.label(layer)} goes back to float")

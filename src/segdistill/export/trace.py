@@ -10,6 +10,7 @@ from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
 import torch
+from torch import nn
 from torch.export import Dim, ExportedProgram
 from torch.fx import Graph, Node
 
@@ -23,25 +24,38 @@ AXES = {0: "batch", 1: "height", 2: "width"}
 _EXAMPLE = (2, 160, 192, 3)
 
 
-def trace(program: Program) -> ExportedProgram:
+def trace(program: nn.Module, largest: tuple[int, int] | None = None) -> ExportedProgram:
     """Return the traced program.
+
+    Args:
+        program: A module that takes images, uint8 (N, H, W, 3).
+        largest: The greatest height and width, for one image at a time; without it, batch and sides are free.
 
     Raises:
         UserError: PyTorch cannot trace the network for any size.
     """
-    images = torch.zeros(_EXAMPLE, dtype=torch.uint8)
+    count, *sides = _EXAMPLE
+    dims: dict[int, Any] = dict.fromkeys(AXES, Dim.DYNAMIC)
+    if largest is not None:
+        count = 1
+        dims = {1: Dim.DYNAMIC(max=largest[0]), 2: Dim.DYNAMIC(max=largest[1])}
+    images = torch.zeros((count, *sides), dtype=torch.uint8)
     try:
         with quiet(), replaced_pooling(program), torch.no_grad():
-            dynamic = (dict.fromkeys(AXES, Dim.DYNAMIC),)
-            exported = torch.export.export(program, (images,), dynamic_shapes=dynamic, strict=False)
+            exported = torch.export.export(program, (images,), dynamic_shapes=(dims,), strict=False)
     except Exception as error:  # the tracer raises anything
         raise UserError(
-            f"PyTorch cannot export {type(program.network).__name__} for images of any size: "
+            f"PyTorch cannot export {_network_of(program)} for images of any size: "
             f"{first_line(error)[:200]}; use a network without decisions that depend on the size"
         ) from error
     _write_ceil_as_division(exported.graph)
     exported.graph_module.recompile()
     return exported
+
+
+def _network_of(program: nn.Module) -> str:
+    names = [type(each.network).__name__ for each in program.modules() if isinstance(each, Program)]
+    return names[0] if names else type(program).__name__
 
 
 def _write_ceil_as_division(graph: Graph) -> None:

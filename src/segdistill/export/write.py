@@ -8,8 +8,16 @@ from numpy.typing import NDArray
 
 from segdistill.data.decoding.images import Array
 from segdistill.errors import UserError
-from segdistill.export.candidates import Candidate, Record, int8_candidate, onnx_candidate, pt2_candidate
-from segdistill.export.formats import FORMATS
+from segdistill.export.candidates import (
+    Candidate,
+    Record,
+    executorch_candidate,
+    int8_candidate,
+    onnx_candidate,
+    openvino_candidate,
+    pt2_candidate,
+)
+from segdistill.export.formats import FORMATS, files_of
 from segdistill.export.images import LabeledImages
 from segdistill.export.measure import (
     Outputs,
@@ -76,7 +84,7 @@ class Writer:
         """
         images = self._validation
         self._note(f"PyTorch: scoring {len(images)} of {images.total} images")
-        self._wanted = predictions(self._eager, images)
+        self._wanted = predictions(self._eager, images, "PyTorch: scoring")
         with one_thread():
             records = {
                 "pytorch": {
@@ -99,28 +107,36 @@ class Writer:
         return self._expected(images)[1]
 
     def _candidate(self, name: str) -> Candidate | None:
-        from segdistill.export.trace import trace
-
+        if name == "executorch":  # has another trace, of one image
+            return executorch_candidate(self._program, self._metadata, self._validation.largest)
         if self._exported is None:
+            from segdistill.export.trace import trace
+
+            self._note("tracing the network for any batch, height and width")
             self._exported = trace(self._program)
         if name == "pt2":
             return pt2_candidate(self._exported, self._metadata)
-        if self._model is None:
-            from segdistill.export.to_onnx import to_onnx
+        from segdistill.export.to_onnx import to_onnx
 
+        if name == "openvino":
+            from segdistill.export.antialiasing import without_antialiasing
+
+            return openvino_candidate(to_onnx(without_antialiasing(self._exported), self._metadata), self._metadata)
+        if self._model is None:
             self._model = to_onnx(self._exported, self._metadata)
         if name == "int8":
             return int8_candidate(self._model, self._metadata, self._training(), self._validation, self._note)
         return onnx_candidate(self._model, self._metadata, {})
 
     def _written(self, name: str, candidate: Candidate | None, file: Path) -> Record:
+        further = [file.with_name(each) for each in files_of(name)[1:]]
         if candidate is None:
             file.unlink(missing_ok=True)  # of an earlier export
             return {"written": False, "reason": "loses too much accuracy even with half of its layers in float"}
-        self._note(f"{file.name}: checking")
-        images = self._validation
+        images, what = self._validation, f"{file.name}: scoring"
+        self._note(f"{file.name}: comparing with PyTorch")
         checks = check(candidate.outputs, self._expected, batches(self._image, resizes=not images.classifies))
-        predicted = predictions(candidate.predict, images)
+        predicted = predictions(candidate.predict, images, what)
         equal = min(agreement(predicted, self._wanted), *(each.equal for each in checks))
         if name != "int8" and equal < EQUAL:
             raise UserError(
@@ -129,12 +145,14 @@ class Writer:
             )
         with one_thread():
             time = milliseconds(candidate.predict_on_one, self._image)
-        with replacing(file) as opened:
-            opened.write(candidate.content)
+        contents = [*zip(further, candidate.further, strict=True), (file, candidate.content)]
+        for path, content in contents:
+            with replacing(path) as opened:
+                opened.write(content)
         return {
             "written": True,
             "file": file.name,
-            "megabytes": len(candidate.content) / 1e6,
+            "megabytes": sum(len(content) for _, content in contents) / 1e6,
             "milliseconds": time,
             "score": score(predicted, images),
             "difference": max(each.difference for each in checks),

@@ -6,14 +6,14 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from segdistill.errors import UserError
-from segdistill.export.formats import FORMATS
+from segdistill.export.formats import FORMATS, files_of
 from segdistill.recipes import Recipe, load
 from segdistill.runs.json_files import read_environment
 from segdistill.runs.metric import Metric, metric_of, read_result
 
 Record = dict[str, Any]
 
-EXPORTED = (*(format.file for format in FORMATS.values()), "export.json")
+EXPORTED = (*(file for name in FORMATS for file in files_of(name)), "export.json")
 """Names of the files that ``segdistill export`` writes."""
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from segdistill.errors import UserError
-from segdistill.export.formats import FORMATS, check_formats, check_packages
+from segdistill.export.formats import DEFAULT, FORMATS, check_formats, check_packages
 from segdistill.jobs.checks import Changes, as_arguments, check_layout, check_run_folder
 from segdistill.jobs.threads import idle_threads
 from segdistill.recipes import Recipe, load
@@ -24,7 +24,7 @@ def export(
     folder: str | Path,
     changes: Changes = (),
     *,
-    formats: str = "onnx,int8,pt2",
+    formats: str = DEFAULT,
     out: str | Path | None = None,
     raw: bool = False,
     images: int = IMAGES,
@@ -38,7 +38,7 @@ def export(
     Args:
         folder: The folder of the run.
         changes: Changes to its recipe, as in ``{"data.root": "my_images"}`` if the images were moved.
-        formats: Formats joined by commas: ``onnx``, ``int8``, ``pt2``.
+        formats: Formats joined by commas: ``onnx``, ``int8``, ``pt2``, ``openvino``, ``executorch``.
         out: The folder for the files; by default the run's.
         raw: Return scores, float32 (N, C, H, W), instead of classes, uint8 (N, H, W).
         images: The number of validation images for scores, evenly spaced.
@@ -53,7 +53,7 @@ def export(
     check_packages(chosen)
     folder, console = Path(folder), console or open_console()
     recipe, layout = _checked(folder, changes)
-    with idle_threads():
+    with idle_threads(console, silent=True):
         from segdistill.export.images import LabeledImages
         from segdistill.export.machine import processor
         from segdistill.export.to_int8 import CALIBRATION_IMAGES
@@ -101,8 +101,8 @@ def bench(
     folder, console = Path(folder), console or open_console()
     recipe, layout = _checked(folder, changes)
     there = [name for name, format in FORMATS.items() if (folder / format.file).exists()]
-    check_packages(there)
-    with idle_threads():
+    check_packages(there, writes=False)
+    with idle_threads(console, silent=True):
         from segdistill.export.bench import bench as measured
         from segdistill.export.images import LabeledImages
         from segdistill.export.machine import processor

@@ -54,7 +54,8 @@ class Segmenter(nn.Module):
     def forward(self, images: Tensor) -> SegOutput:
         """Return logits of shape (N, C, h, w) for images of shape (N, 3, H, W)."""
         height, width = images.shape[-2:]
-        right, bottom = -width % self.multiple, -height % self.multiple
+        # Without a negative number, whose remainder some runtimes of exported programs make negative.
+        right, bottom = ((self.multiple - side % self.multiple) % self.multiple for side in (width, height))
         # An exported program takes any size, so it has no branch on the size: it pads by 0 where nothing is missing.
         pads = self.multiple > 1 and (torch.compiler.is_exporting() or right > 0 or bottom > 0)
         if pads:

@@ -47,6 +47,8 @@ def bench_table(records: dict[str, Record], metric: str) -> Table:
 
 
 def _remark(record: Record) -> str:
+    if "largest" in record:
+        return "one image at a time, up to {}x{}".format(*record["largest"])
     if "in_float" not in record:
         return ""
     bits = f"{record['weight_bits']}-bit weights"

@@ -24,6 +24,7 @@ from segdistill.data.decoded import cache
 from segdistill.data.decoded.cache import described, prepare
 from segdistill.data.generated.shapes import Shapes
 from segdistill.errors import UserError
+from segdistill.system.progress import listening
 
 CPU = torch.device("cpu")
 
@@ -345,9 +346,7 @@ def test_the_size_that_is_said_is_that_of_the_items(root: Path, options: dict[st
     assert scene.bytes_of(0) == sum(tensor.numel() for tensor in scene[0])
 
 
-def test_lines(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache, "EVERY", 0.0)
-    monkeypatch.setattr(cache, "reading_threads", lambda: 1)
+def test_lines(root: Path) -> None:
     for index in range(10, 15):
         noise(root, "train", f"t{index}", (8, 8), index)
     data = open_dataset("folder", root, cache="memmap")
@@ -357,12 +356,34 @@ def test_lines(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "train: the first run writes 9 decoded images, 5.7 kB, to '" in str(described(data, "train", CPU))
     prepare(data, "train", lines.append, CPU)
     assert "train: writing 9 decoded images, 5.7 kB, to '" in lines[0]
-    assert lines[1].startswith("train: 4 of 9 images decoded, 0.0 minutes left")
-    assert len(lines) == 3
+    assert len(lines) == 1
     assert "train: decoded images are read from '" in str(described(data, "train", CPU))
     lines.clear()
     prepare(data, "train", lines.append, CPU)
     assert lines == []
+
+
+class Heard:
+    """A listener that remembers what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, int, int]] = []
+
+    def hear(self, what: str, done: int, total: int) -> None:
+        self.told.append((what, done, total))
+
+    def end(self, what: str) -> None:
+        pass
+
+
+@pytest.mark.parametrize("kind", ["memmap", "device"])
+def test_progress_is_told_for_each_image(kind: Any, root: Path) -> None:
+    heard = Heard()
+    with listening(heard):
+        prepare(open_dataset("folder", root, cache=kind), "train", lambda line: None, CPU)  # opening writes the file
+    what, *_ = heard.told[-1]
+    assert what in ("decoding the images of train", "decoding the images of folder train")
+    assert heard.told[-4:] == [(what, done, 4) for done in range(1, 5)]
 
 
 def test_two_writers_wait_for_each_other(root: Path, decoded: list[str]) -> None:

@@ -19,6 +19,7 @@ from segdistill.data.decoding.images import Array
 from segdistill.data.decoding.resizing import resized_labels
 from segdistill.data.layouts import Task
 from segdistill.errors import UserError
+from segdistill.system.progress import tracked
 
 __all__ = ["ClassificationDataset", "ImageDataset", "Sample", "SegmentationDataset"]
 
@@ -82,9 +83,14 @@ class ImageDataset(Dataset[Sample], ABC):
                 self._cached[index] = sample
         return sample
 
-    def move_to(self, device: torch.device) -> None:
-        """Decode all items once and keep them on a device."""
-        for index in range(len(self)):
+    def move_to(self, device: torch.device, what: str = "decoding images") -> None:
+        """Decode all items once and keep them on a device.
+
+        Args:
+            device: The device.
+            what: The name of the work, for its progress.
+        """
+        for index in tracked(range(len(self)), what, len(self)):
             image, labels = self[index]
             self._cached[index] = (image.to(device), labels.to(device))
         self.device = device

@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -19,12 +18,10 @@ from segdistill.data.decoding.images import reading_threads
 from segdistill.data.layouts import Layout
 from segdistill.errors import UserError
 from segdistill.system.folder_lock import alone_in
+from segdistill.system.progress import tracked
 
 # The largest share of the free memory that decoded images may take; training needs the rest.
 SHARE_OF_MEMORY = 0.75
-
-# Seconds between two lines of progress.
-EVERY = 10.0
 
 Emit = Callable[[str], None]
 
@@ -55,7 +52,7 @@ def prepare(dataset: ImageDataset, name: str, emit: Emit, device: torch.device) 
     Args:
         dataset: The data set.
         name: Its name in the lines.
-        emit: Receives a line before the work, and on its progress.
+        emit: Receives a line before the work.
         device: The device that trains.
 
     Raises:
@@ -65,7 +62,7 @@ def prepare(dataset: ImageDataset, name: str, emit: Emit, device: torch.device) 
     if dataset.cache == "device" and dataset.device is None:
         needed = _fitting(dataset, name, device)
         emit(f"{name}: {len(dataset)} decoded images, {_bytes(needed)}, are kept on the device {device}")
-        dataset.move_to(device)
+        dataset.move_to(device, f"decoding the images of {name}")
     path = dataset.decoded_path
     if path is None or dataset.decoded is not None:
         return
@@ -117,7 +114,8 @@ def _write(dataset: ImageDataset, path: Path, name: str, emit: Emit) -> None:
                 return origins[index], old.sample(earlier)
         return origins[index], dataset[index]
 
-    write_decoded(path, dataset.settings(), _in_order(item, len(origins), lambda text: emit(f"{name}: {text}")))
+    items = tracked(_in_order(item, len(origins)), f"decoding the images of {name}", len(origins))
+    write_decoded(path, dataset.settings(), items)
 
 
 def _old_file(dataset: ImageDataset, path: Path, name: str, emit: Emit) -> DecodedFile | None:
@@ -131,19 +129,12 @@ def _old_file(dataset: ImageDataset, path: Path, name: str, emit: Emit) -> Decod
     return old if old.settings == dataset.settings() else None
 
 
-def _in_order(item: Callable[[int], tuple[Origin, Sample]], count: int, emit: Emit) -> Iterator[tuple[Origin, Sample]]:
+def _in_order(item: Callable[[int], tuple[Origin, Sample]], count: int) -> Iterator[tuple[Origin, Sample]]:
     """Yield items in order. Threads decode a few of them at a time, so that few are in memory."""
     threads = reading_threads()
-    began = told = time.monotonic()
     with ThreadPoolExecutor(threads) as pool:
         for first in range(0, count, 4 * threads):
-            until = min(first + 4 * threads, count)
-            yield from pool.map(item, range(first, until))
-            now = time.monotonic()
-            if now - told >= EVERY and until < count:
-                told = now
-                left = (now - began) / until * (count - until)
-                emit(f"{until} of {count} images decoded, {left / 60:.1f} minutes left")
+            yield from pool.map(item, range(first, min(first + 4 * threads, count)))
 
 
 def _key(origin: Origin) -> str:

@@ -15,6 +15,7 @@ from segdistill.data.decoding.masks import read_values
 from segdistill.data.decoding.notes import note
 from segdistill.data.layouts import Layout
 from segdistill.errors import UserError
+from segdistill.system.progress import tracked
 
 _log = logging.getLogger(__name__)
 
@@ -49,7 +50,7 @@ def _numbered(mask: Callable[[int], Source], count: int, root: str) -> Classes:
 
     with ThreadPoolExecutor(reading_threads()) as pool:
         values: set[int] = set()
-        for values_of_mask in pool.map(values_of, range(count)):
+        for values_of_mask in tracked(pool.map(values_of, range(count)), "reading the values of all masks", count):
             values |= values_of_mask
     indices = sorted(values - {VOID})
     if indices != list(range(max(2, len(indices)))):

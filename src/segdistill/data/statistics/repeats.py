@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from segdistill.data.datasets.base import ImageDataset
+from segdistill.system.progress import tracked
 
 
 def repeated_images(train: ImageDataset, other: ImageDataset, indices: Iterable[int]) -> list[str]:
@@ -24,7 +25,8 @@ def repeated_images(train: ImageDataset, other: ImageDataset, indices: Iterable[
             by_size[path.stat().st_size].append(path)
     known: dict[int, set[bytes]] = {}
     repeated = []
-    for index in indices:
+    chosen = list(indices)
+    for index in tracked(chosen, "looking for repeated images", len(chosen)):
         path = other.path(index)
         if path is None or not by_size.get(size := path.stat().st_size):
             continue

@@ -71,7 +71,8 @@ def check_images(
 
     chosen = list(indices)
     with ThreadPoolExecutor(reading_threads()) as pool:
-        problems = [each for each in pool.map(problem, chosen) if each is not None]
+        answers = tracked(pool.map(problem, chosen), "reading images", len(chosen))
+        problems = [each for each in answers if each is not None]
     if problems:
         raise UserError(f"{len(problems)} of {len(chosen)} images cannot be used: {_first(problems)}")
 
