@@ -40,8 +40,8 @@ def check_formats(text: str) -> tuple[str, ...]:
     for name in named:
         if name in _READERS:
             raise UserError(
-                f"format '{name}' is not written here; its tools read student.onnx or student.pt2 (docs/guide.md, "
-                "Export); there are: onnx, int8, pt2"
+                f"format '{name}' is not written here; its tools read student.onnx or student.pt2 "
+                "(docs/export.md); there are: onnx, int8, pt2"
             )
         if name not in FORMATS:
             raise unknown("format", name, FORMATS)
