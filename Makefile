@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 OLDEST := .venv-oldest
 
-.PHONY: help demo test test-browser test-oldest lint check bench docs lock clean
+.PHONY: help demo test test-browser test-oldest lint check bench docs site lock clean
 
 help:    ## list the targets
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/: .*##/\t/'
@@ -24,7 +24,7 @@ test-browser: $(READY)    ## report.html in headless Chromium; installs Debian's
 test-oldest: $(OLDEST)/.ready    ## the test suite with the oldest versions that pyproject.toml permits
 	OMP_NUM_THREADS=1 $(OLDEST)/bin/python -m pytest --numprocesses auto -W "ignore::DeprecationWarning"
 
-lint: $(READY)    ## ruff (style and format) and mypy (strict)
+lint: $(READY) site    ## ruff (style and format), mypy (strict) and the site, where a warning is an error
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -37,6 +37,9 @@ bench: $(READY)    ## cost of distillation, as ratios in one process; compares w
 docs: $(READY)    ## write docs/losses.md and the tables of docs/performance.md
 	$(BIN)/python docs/make_losses.py
 	$(BIN)/python docs/make_performance.py
+
+site: $(READY)    ## build the documentation site: docs/_build/index.html
+	$(BIN)/python -m sphinx --builder html --fail-on-warning --quiet docs docs/_build
 
 PIN := uv pip compile --universal --generate-hashes --python-version 3.11 --no-header --no-annotate \
 	--all-extras --group dev --upgrade pyproject.toml
@@ -60,4 +63,4 @@ $(OLDEST)/.ready: requirements-oldest.lock
 	@touch $@
 
 clean:    ## remove the environment and the caches
-	rm -rf $(VENV) $(OLDEST) .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(OLDEST) docs/_build .mypy_cache .ruff_cache .pytest_cache

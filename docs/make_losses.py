@@ -1,12 +1,15 @@
-"""Write docs/losses.md from the catalogue's cards and the measurements in benchmarks/losses.json.
+"""Write docs/losses.md from the catalogue's cards, the losses' docstrings and benchmarks/losses.json.
 
 python docs/make_losses.py
 """
 
+import inspect
 import json
+import re
 from pathlib import Path
 from typing import Any
 
+from segdistill import losses
 from segdistill.catalogue.cards import LOSS_CARDS, LossCard
 from segdistill.catalogue.methods import described
 from segdistill.recipes import METHODS
@@ -20,9 +23,10 @@ HEAD = """# Losses
 Every loss compares features or logits of the student with those of the teacher. A `Term` states which ones, and with
 what `weight`. `make docs` writes this page from `src/segdistill/catalogue/cards.py` and `benchmarks/losses.json`.
 `segdistill losses` lists the losses and methods in a terminal. The docstring of a loss has the details and the
-differences between the released code and the paper.
+differences between the released code and the paper: see [Python interface](api.md#loss-functions-and-modules).
 
-In the equations, the subscripts S and T mean student and teacher, tau is the temperature, and ^T transposes a matrix. z
+The equation is from the docstring, which defines its symbols. Below it is the same as one line of text.
+In these lines, the subscripts S and T mean student and teacher, tau is the temperature, and ^T transposes a matrix. z
 are logits, f features, x either, p class probabilities, y labels. KL(a || b) is the Kullback-Leibler divergence, corr
 the Pearson correlation, cos the cosine. softmax_c is over classes or channels, softmax_hw over positions. mean_i is
 over pixels. There are N images, d channels, C classes and h x w positions.
@@ -88,6 +92,7 @@ def section(card: LossCard) -> str:
         "",
         f"{card.idea[0].upper()}{card.idea[1:]}. {call}; [{card.paper}]({card.url}).",
         "",
+        *equations(card),
         f"    {card.equation}",
         "",
         f"* compares {' or '.join(card.needs)}, by default on `{on}`; {widths}; labels {labels}",
@@ -97,6 +102,19 @@ def section(card: LossCard) -> str:
         f"* checked against: {card.evidence}",
     ]
     return "\n".join(lines)
+
+
+def equations(card: LossCard) -> list[str]:
+    """Return the equations of a loss as lines of Markdown: the math directives of its docstring."""
+    # The equation of GSKD is that of the function which it calls with the sampled similarities.
+    name = "sub_image_descriptor_kl" if card.name == "gskd" else card.module if card.module_only else card.name
+    docstring = inspect.getdoc(getattr(losses, name)) or ""
+    lines = []
+    for inner in re.findall(r"^\.\. math::(.*(?:\n +.*)*)", docstring, re.MULTILINE):
+        lines += ["```math", *(line.strip() for line in inner.strip().splitlines()), "```", ""]
+    if not lines:
+        raise ValueError(f"the docstring of losses.{name} has no line '.. math::'")
+    return lines
 
 
 def _costs(record: dict[str, Any]) -> str:

@@ -7,6 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+
+from segdistill.data import Scenes, open_dataset
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 NEEDS = {"with_lightning": "lightning", "with_accelerate": "accelerate", "segformer_teacher": "transformers"}
@@ -63,3 +66,18 @@ def test_ddp() -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "students are equal: True" in done.stdout
+
+
+def test_street_images(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["street_images.py"])
+    text = printed("street_images", capsys)
+    assert text == "wrote 120 images for train and 30 images for val to my_images\n"
+    for split in ("train", "val"):
+        dataset = open_dataset("folder", "my_images", split)
+        image, labels = dataset[0]
+        expected = Scenes(split)[0]
+        assert torch.equal(image, expected[0])
+        assert torch.equal(labels, expected[1])
+        assert dataset.classes.names == Scenes(split).classes.names
+    assert len(list(Path("my_images/new").iterdir())) == 4

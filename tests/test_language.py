@@ -17,12 +17,7 @@ PAGES = [
     "README.md",
     "CONTRIBUTING.md",
     "CHANGELOG.md",
-    "docs/guide.md",
-    "docs/design.md",
-    "docs/experiments.md",
-    "docs/losses.md",
-    "docs/performance.md",
-    "docs/results.md",
+    *sorted(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")),
 ]
 BRITISH = (
     r"\w*colour\w*", r"neighbour\w*", r"behaviour\w*", r"favour\w*", r"(?:de|re)?normalis\w*", r"initialis\w*",

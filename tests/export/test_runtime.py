@@ -47,16 +47,15 @@ def test_an_onnx_file_needs_no_pytorch(exported: Exported) -> None:
     assert done.stdout == "(50, 61) False\n"
 
 
-def test_the_guides_lines_run(exported: Exported, monkeypatch) -> None:
+def test_the_pages_lines_run(exported: Exported, monkeypatch) -> None:
     import onnxruntime
     import torch
 
-    guide = (Path(__file__).parents[2] / "docs/guide.md").read_text(encoding="utf-8")
-    section = guide.partition("## Export\n")[2].partition("\n## ")[0]
+    page = (Path(__file__).parents[2] / "docs/export.md").read_text(encoding="utf-8")
     monkeypatch.chdir(exported.folder)
     images = np.stack([image(), image()])
     names = {"images": images, "onnxruntime": onnxruntime, "torch": torch}
-    lines = [line for line in section.splitlines() if line.startswith("classes = ")]
+    lines = [line for line in page.splitlines() if line.startswith("classes = ")]
     assert len(lines) == 3
     if "openvino" in INSTALLED:
         names["openvino"] = imported()

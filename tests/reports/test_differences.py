@@ -18,7 +18,7 @@ from segdistill.statistics.image_counts import ImageCounts, entries_of
 from tests.reports.test_summary import RECIPE
 from tests.tiny import said
 
-GUIDE = Path(__file__).parents[2] / "docs" / "guide.md"
+PAGE = Path(__file__).parents[2] / "docs" / "compare.md"
 CLASSES = ("road", "sky", "pole")
 PIXELS = {"road": 700, "sky": 295, "pole": 5}
 Table = np.ndarray[Any, np.dtype[np.int64]]
@@ -249,16 +249,16 @@ def test_classified_images(tmp_path: Path) -> None:
     assert {each["classes"] for each in summary.record()["differences"]["rows"]} == {"all", "common"}  # no pole
 
 
-def test_the_snippet_of_the_guide_computes_the_intervals_again(
+def test_the_snippet_of_the_page_computes_the_intervals_again(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     summary = compared(folder)
     (folder / "comparison.json").write_text(json.dumps(summary.record()))
     (folder / "comparison_images.json").write_text(summary.files()["comparison_images.json"])
-    section = GUIDE.read_text(encoding="utf-8").partition("### Statistics of a comparison")[2]
+    section = PAGE.read_text(encoding="utf-8").partition("## Statistics of a comparison")[2]
     (code,) = re.findall(r"```python\n(.*?)```", section.partition("\n## ")[0], re.DOTALL)
     monkeypatch.chdir(folder)
-    exec(compile(code, "guide", "exec"), {})
+    exec(compile(code, "page", "exec"), {})
     printed = [float(number) for number in re.findall(r"-?\d+\.\d+", capsys.readouterr().out)]
     found = row(summary, "kd")
     ends = [*found["over_seeds"].values(), *found["over_images"].values()]
