@@ -255,6 +255,24 @@ def test_all_problems_come_in_one_message() -> None:
 
 
 @pytest.mark.parametrize(
+    "change",
+    [
+        "student.options={stride:16}",
+        "terms.mine={loss: at, on: head, weight:3}",
+        "terms.mine={weight: {start:1, end: 2}}",
+        "teacher.train={frozen: [{stride:16}]}",
+    ],
+)
+def test_a_pair_without_a_space_is_not_taken_for_a_key(change: str) -> None:
+    with pytest.raises(UserError, match=r"write a space after the colon of '(stride:16|weight:3|start:1)'"):
+        load("quickstart", [change])
+
+
+def test_a_key_with_a_colon_and_a_value_stays() -> None:
+    assert load("quickstart", ["student.options={'a:b': 1}"]).student.options == {"a:b": 1}
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         ("- a list", "is not a recipe: expected keys such as data"),

@@ -23,7 +23,7 @@ from segdistill.training.trial import Trial, flops
 # In each round all methods take a block of steps, in a random order, so that a slow moment of the machine meets all.
 BLOCK = 3
 
-# Rounds continue until the standard error of every ratio is below this, or until they took this share of the runs' time.
+# Rounds continue until the standard error of every ratio is below this, or they took this share of the runs' time.
 PRECISION, SHARE = 0.01, 0.03
 LEAST_ROUNDS = 7
 

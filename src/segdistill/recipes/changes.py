@@ -71,6 +71,23 @@ def _parse(change: str) -> Change:
     if not equals or not key:
         raise UserError(f"'{change}' is not a change to the recipe; write key=value, as in train.iterations=500")
     try:
-        return Change(tuple(key.split(".")), read(text))
+        value = read(text)
     except YAMLError:
         raise UserError(f"'{change}': the value is not YAML") from None
+    if pair := _pair_without_space(value):
+        raise UserError(f"'{change}': write a space after the colon of '{pair}', as YAML needs it in {{key: value}}")
+    return Change(tuple(key.split(".")), value)
+
+
+def _pair_without_space(value: Any) -> str | None:
+    """Return a key such as ``stride:16``, which YAML reads from ``{stride:16}``, a key without a value."""
+    if isinstance(value, list):
+        return next((found for each in value if (found := _pair_without_space(each))), None)
+    if not isinstance(value, dict):
+        return None
+    for name, inner in value.items():
+        if inner is None and isinstance(name, str) and ":" in name:
+            return name
+        if found := _pair_without_space(inner):
+            return found
+    return None
