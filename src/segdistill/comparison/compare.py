@@ -80,17 +80,7 @@ def compare(
     session = open_session(board.shared, layout, folder.parent)
     record, is_prepared = None, False
     if equal is not None:
-        record = read_record(folder, equal, plan)
-        if missing := [method for method in plan.methods if record is None or method not in record.methods]:
-            prepare(session, board, list(first_runs(plan, missing).values()), console)
-            is_prepared = True
-            with lock.held(folder):
-                board.write()
-                if distilling := next((run.recipe for run in plan.runs if run.recipe.distils), None):
-                    ready_teacher(session, distilling, folder, console)
-                record = decide(plan, equal, record, session, folder, console)
-        assert record is not None
-        plan = equalized(plan, equal, record.steps)
+        plan, record, is_prepared = _equalized(plan, equal, session, board, console)
         pixels, board = board.pixels, Scoreboard(folder, plan, against)
         board.pixels = board.pixels or pixels
     waiting = unfinished(plan, folder)
@@ -134,6 +124,24 @@ def print_differences(found: Differences, console: Console) -> None:
         console.print(on_screen(shown, unbroken=("difference_points", "over_seeds", "over_images")))
     for line in found.missing:
         _print(console, line)
+
+
+def _equalized(
+    plan: Plan, equal: Equal, session: Session, board: Scoreboard, console: Console
+) -> tuple[Plan, EqualRecord, bool]:
+    """Return the plan at equal time or operations, the record of its steps, and whether methods were checked for it."""
+    folder = board.folder
+    record = read_record(folder, equal, plan)
+    missing = [method for method in plan.methods if record is None or method not in record.methods]
+    if missing:
+        prepare(session, board, list(first_runs(plan, missing).values()), console)
+        with lock.held(folder):
+            board.write()
+            if distilling := next((run.recipe for run in plan.runs if run.recipe.distils), None):
+                ready_teacher(session, distilling, folder, console)
+            record = decide(plan, equal, record, session, folder, console)
+    assert record is not None
+    return equalized(plan, equal, record.steps), record, bool(missing)
 
 
 def _report(session: Session, board: Scoreboard, console: Console) -> Content | None:

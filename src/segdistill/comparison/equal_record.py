@@ -3,11 +3,13 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from random import Random
-from statistics import median
+from statistics import median, stdev
 from typing import Any
 
+import torch
 from rich.console import Console
 
 from segdistill.comparison.equal_budget import UNITS, Cost, Equal, first_runs, steps_within
@@ -18,14 +20,19 @@ from segdistill.runs.json_files import damaged, read_json
 from segdistill.runs.records import environment, write_json
 from segdistill.training.console import quiet
 from segdistill.training.session import Session
-from segdistill.training.trial import Trial, flops
+from segdistill.training.trial import Choice, Trial, flops
 
 # In each round all methods take a block of steps, in a random order, so that a slow moment of the machine meets all.
 BLOCK = 3
 
+# The networks are built several times: their place in memory changes the time of a step by up to a tenth.
+BUILDS, LEAST_ROUNDS = 3, 7
+
 # Rounds continue until the standard error of every ratio is below this, or they took this share of the runs' time.
-PRECISION, SHARE = 0.01, 0.03
-LEAST_ROUNDS = 7
+PRECISION, SHARE = 0.01, 0.05
+
+Rounds = dict[str, list[list[float]]]
+"""Seconds of a step: for each method and each build, those of the rounds."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +43,8 @@ class EqualRecord:
         equal: What is equal.
         budget: The cost of the reference's run, in seconds or operations.
         methods: For each method its ``steps``, the cost of one ``step``, the cost ``once`` before the first, and for
-            time the seconds of one step in each round, the reference's in the same rounds, the ratio to it with its
-            standard error, and the ``forms`` in which the networks ran.
+            time the seconds of one step in each round of each build, the reference's in the same rounds, the ratio to
+            it with its standard error, and the ``forms`` in which the networks ran.
     """
 
     equal: Equal
@@ -116,6 +123,8 @@ def decide(
             found = seconds_of_methods(sessions, equal.reference, runs_of_each, records=folder is not None)
         else:
             found = flops_of_methods(sessions, equal.reference)
+    if session.fabric.device.type == "cuda":
+        torch.cuda.empty_cache()  # of the networks that were measured; runs of other processes need the memory
     found = session.fabric.broadcast(found)
     steps = plan.shared.train.iterations
     reference = old.get(equal.reference, found[equal.reference])
@@ -146,54 +155,67 @@ def seconds_of_methods(
         steps: The reference's steps in all its runs. Measuring takes a small share of the time of such runs.
         records: Whether a replayed teacher's answers may be recorded.
     """
-    trials: dict[str, Trial] = {}
-    for name, session in sessions.items():
-        trials[name] = Trial(session, Console(quiet=True), list(trials.values()), records=records)
-    for trial in trials.values():
-        trial.seconds(BLOCK)  # the first steps include one-time setup
-    rounds: dict[str, list[float]] = {name: [] for name in trials}
-    order, shuffle = list(trials), Random(0).shuffle
-    while not _is_enough(rounds, reference, steps):
-        shuffle(order)
+    rounds: Rounds = {name: [] for name in sessions}
+    chosen: dict[str, Choice] = {}
+    order, random = list(sessions), Random(0)
+    for build in range(BUILDS):
+        trials: dict[str, Trial] = {}  # those of the last build are freed
         for name in order:
-            rounds[name].append(trials[name].seconds(BLOCK) + trials[name].share)
-    usual = median(rounds[reference])
+            trials[name] = Trial(sessions[name], Console(quiet=True), list(chosen.values()), records=records)
+            chosen.setdefault(name, trials[name].choice)
+            trials[name].seconds(BLOCK)  # the first steps include one-time setup
+            rounds[name].append([])
+        while not _is_enough(rounds, reference, steps, (build + 1) / BUILDS):
+            random.shuffle(order)
+            for name in order:
+                rounds[name][-1].append(trials[name].seconds(BLOCK) + trials[name].share)
+    usual = median(chain(*rounds[reference]))
     return {
         name: {
-            "step": median(ratios) * usual,
+            "step": median(chain(*ratios)) * usual,
             "once": trials[name].once,
-            "ratio": median(ratios),
+            "ratio": median(chain(*ratios)),
             "ratio_error": standard_error(ratios),
             "first_stage": trials[name].share,
-            "rounds": [round(value, 6) for value in rounds[name]],
-            "reference_rounds": [round(value, 6) for value in rounds[reference]],
-            "forms": trials[name].forms,
+            "rounds": [[round(value, 6) for value in build] for build in rounds[name]],
+            "reference_rounds": [[round(value, 6) for value in build] for build in rounds[reference]],
+            "forms": chosen[name].forms,
         }
         for name, ratios in _ratios(rounds, reference).items()
     }
 
 
-def standard_error(values: Sequence[float]) -> float:
-    """Return the standard error of the median, from the median absolute deviation of normally distributed values."""
+def standard_error(builds: Sequence[Sequence[float]]) -> float:
+    """Return the standard error of the median of all values: the larger of the error within and between builds.
+
+    Within builds, normally distributed values are assumed, and their deviation is computed from the median absolute
+    deviation. Between builds, the standard error of the mean of their medians is taken.
+    """
+    values = list(chain(*builds))
     middle = median(values)
     deviation = 1.4826 * median(abs(value - middle) for value in values)
-    return math.sqrt(math.pi / 2) * deviation / math.sqrt(len(values))
+    within = math.sqrt(math.pi / 2) * deviation / math.sqrt(len(values))
+    between = stdev(map(median, builds)) / math.sqrt(len(builds)) if len(builds) > 1 else 0.0
+    return max(within, between)
 
 
-def _is_enough(rounds: Mapping[str, Sequence[float]], reference: str, steps: int) -> bool:
-    """Return whether the ratios are known well enough, or measuring them has taken its share of the time."""
-    if len(rounds[reference]) < LEAST_ROUNDS:
+def _is_enough(rounds: Rounds, reference: str, steps: int, share: float) -> bool:
+    """Return whether a build has enough rounds: the ratios are known, or measuring has taken its share of the time."""
+    if len(rounds[reference][-1]) < LEAST_ROUNDS:
         return False
-    if all(standard_error(ratios) < PRECISION * median(ratios) for ratios in _ratios(rounds, reference).values()):
+    if all(standard_error(each) < PRECISION * median(chain(*each)) for each in _ratios(rounds, reference).values()):
         return True
-    measured = BLOCK * sum(sum(values) for values in rounds.values())
-    return measured > SHARE * steps * sum(median(values) for values in rounds.values())
+    measured = BLOCK * sum(sum(chain(*builds)) for builds in rounds.values())
+    return measured > share * SHARE * steps * sum(median(chain(*builds)) for builds in rounds.values())
 
 
-def _ratios(rounds: Mapping[str, Sequence[float]], reference: str) -> dict[str, list[float]]:
+def _ratios(rounds: Rounds, reference: str) -> Rounds:
     return {
-        name: [own / other for own, other in zip(values, rounds[reference], strict=True)]
-        for name, values in rounds.items()
+        name: [
+            [own / other for own, other in zip(values, others, strict=True)]
+            for values, others in zip(builds, rounds[reference], strict=True)
+        ]
+        for name, builds in rounds.items()
     }
 
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from statistics import median
@@ -15,6 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from segdistill.data import training_loader
 from segdistill.distillation.distiller import Distiller
 from segdistill.evaluation.scoring import Score
+from segdistill.recipes.schema import Train
 from segdistill.training.checkpoints import Progress
 from segdistill.training.console import Narrator
 from segdistill.training.loop import Training
@@ -27,26 +29,40 @@ from segdistill.training.tuning import measure_forms, use_forms
 ASKED = 4
 
 
+@dataclass(frozen=True)
+class Choice:
+    """The forms that were chosen for a run, and what the choice depends on.
+
+    Attributes:
+        train: The training settings.
+        reads: The teacher's features that the terms read.
+        forms: The record of :func:`segdistill.training.tuning.measure_forms`.
+    """
+
+    train: Train
+    reads: tuple[str, ...]
+    forms: dict[str, Any]
+
+
 class Trial:
     """A run's steps as the run takes them: same networks, forms, loader, optimizers and checks.
 
     Args:
         session: The opened recipe. Its teacher has weights.
         console: The console to print the choice of forms on.
-        before: Earlier trials. One with the same training settings gives this one its student's form, and its teacher's
-            if both read the same features: a choice by noise would make equal methods unequal.
+        before: The choices of earlier trials. With the same training settings the student's form is taken over, and
+            with the same features the teacher's: a choice by noise would make equal methods unequal.
         records: Whether to record the answers of a replayed teacher, as the run would. Otherwise nothing is written:
             the teacher runs, and its time is subtracted from a step.
 
     Attributes:
-        forms: The record of :func:`segdistill.training.tuning.measure_forms`.
+        choice: The forms of the networks.
         once: Seconds before the first step: the teacher's answers to all crops, if it is replayed.
-        reads: The teacher's features that the terms read.
         share: Seconds of the first stage for each step of the student; 0 without a first stage.
     """
 
     def __init__(
-        self, session: Session, console: Console, before: Sequence["Trial"] = (), *, records: bool = True
+        self, session: Session, console: Console, before: Sequence[Choice] = (), *, records: bool = True
     ) -> None:
         self._session, self._fabric = session, session.fabric
         train, distiller = session.recipe.train, session.build_trial()
@@ -56,9 +72,9 @@ class Trial:
         crops = session.crops()
         runs = crops is not None and answers is None
         self._asked = train.batch_size * self.once / (len(crops) * crops.count) if crops is not None and runs else 0.0
-        self.reads = distiller.teacher_features
-        self.forms: dict[str, Any] = self._fabric.broadcast(self._choose(distiller, console, before))
-        self._workers = use_forms(session, distiller, self.forms)
+        forms: dict[str, Any] = self._fabric.broadcast(self._choose(distiller, console, before))
+        self.choice = Choice(train, distiller.teacher_features, forms)
+        self._workers = use_forms(session, distiller, forms)
         self._training = Training(
             fabric=self._fabric,
             distiller=distiller,
@@ -76,13 +92,13 @@ class Trial:
         self._progress = Progress()
         distiller.train()
 
-    def _choose(self, distiller: Distiller, console: Console, before: Sequence["Trial"]) -> dict[str, Any]:
-        """Return the forms of equal earlier trials, or measure them."""
-        alike = [trial for trial in before if trial._session.recipe.train == self._session.recipe.train]
-        for trial in alike:
-            if trial.reads == self.reads:
-                return trial.forms
-        student = next((trial.forms["student"] for trial in alike if trial.forms), None)
+    def _choose(self, distiller: Distiller, console: Console, before: Sequence[Choice]) -> dict[str, Any]:
+        """Return the forms of an equal earlier trial, or measure them."""
+        alike = [choice for choice in before if choice.train == self._session.recipe.train]
+        for choice in alike:
+            if choice.reads == distiller.teacher_features:
+                return choice.forms
+        student = next((choice.forms["student"] for choice in alike if choice.forms), None)
         return measure_forms(self._session, distiller, console, student=student)
 
     def seconds(self, steps: int) -> float:
