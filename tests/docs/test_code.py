@@ -73,7 +73,8 @@ SETUPS: dict[str, Callable[[], Names]] = {
     "replay": _replay,
 }
 SYBIL = Sybil(parsers=[PythonCodeBlockParser(), SkipParser()])
-ELSEWHERE = ("compare", "tutorial")  # run by tests/reports/test_differences.py and by test_tutorial.py
+# Run by tests/reports/test_differences.py, tests/models/test_plain_loading.py and test_tutorial.py.
+ELSEWHERE = ("compare", "runs", "tutorial")
 WITH_CODE = [
     page for page in PAGES if blocks(page.read_text(encoding="utf-8"), "python") and page.stem not in ELSEWHERE
 ]
