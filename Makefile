@@ -41,8 +41,9 @@ docs: $(READY)    ## write docs/losses.md and the tables of docs/performance.md
 site: $(READY)    ## build the documentation site: docs/_build/index.html
 	$(BIN)/python -m sphinx --builder html --fail-on-warning --quiet docs docs/_build
 
+# Without the extra `executorch`: it brings 25 packages, and its runtime has ended test processes that use other runtimes too.
 PIN := uv pip compile --universal --generate-hashes --python-version 3.11 --no-header --no-annotate \
-	--all-extras --group dev --upgrade pyproject.toml
+	--extra all --extra fast --extra export --extra explain --extra openvino --extra video --group dev --upgrade pyproject.toml
 
 lock:    ## pin every dependency with its hashes, the newest and the oldest versions (needs uv)
 	$(PIN) --output-file requirements.lock

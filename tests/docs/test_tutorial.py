@@ -39,4 +39,4 @@ def test_the_tutorial_works(tmp_path: Path) -> None:
     assert "(96, 160)" in said
     run = tmp_path / "runs/mine-cwd-s0"
     assert {"student.onnx", "report.html", "teacher", "alone"} <= {file.name for file in run.iterdir()}
-    assert len(list((tmp_path / "predictions").iterdir())) == 8
+    assert len(list((tmp_path / "predictions").iterdir())) == 9  # overlay and labels of four images, and the legend

@@ -132,8 +132,7 @@ def train(
 @app.command(
     epilog=_examples(
         "segdistill compare quickstart --methods kd,cwd,dist+gskd --seeds 0,1,2 --dry-run",
-        "segdistill compare mine.yaml --methods kd,mine=none:terms.at.weight=500 --seeds 0",
-        "segdistill compare folder data.root=my_images --methods kd,gskd --equal time",
+        "segdistill compare mine.yaml --methods kd,mine=none:terms.at.weight=500 --seeds 0,1,2 --equal time",
     )
 )
 def compare(
