@@ -204,6 +204,12 @@ def test_a_trial_takes_the_steps_of_the_run(tmp_path: Path) -> None:
     assert losses == [line["loss"] for line in lines if line["split"] == "train"]
 
 
+def test_every_process_takes_the_seconds_of_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = Trial(Session(planned("kd").runs[0].recipe), Console(quiet=True))
+    monkeypatch.setattr(tried._fabric, "broadcast", lambda seconds: 7.0)
+    assert tried.seconds(1) == 7.0
+
+
 def test_equal_methods_run_in_equal_forms(monkeypatch: pytest.MonkeyPatch) -> None:
     """Forms are chosen by measuring, so two measurements of one method can differ."""
     asked: list[Any] = []

@@ -66,8 +66,9 @@ class Trial:
     ) -> None:
         self._session, self._fabric = session, session.fabric
         train, distiller = session.recipe.train, session.build_trial()
-        self.once = recording_seconds(session, distiller)
-        self.share = first_stage_seconds(session, distiller)
+        # Every process takes the times of the first one. Otherwise they would stop after different rounds.
+        self.once: float = self._fabric.broadcast(recording_seconds(session, distiller))
+        self.share: float = self._fabric.broadcast(first_stage_seconds(session, distiller))
         answers = replay_teacher(session, distiller, console) if records else None
         crops = session.crops()
         runs = crops is not None and answers is None
@@ -120,7 +121,8 @@ class Trial:
         began = _work(self._fabric)
         for _ in range(steps):
             self._training.take_step(self._module, self._optimizers, batches, self._progress)
-        return (_work(self._fabric) - began) / steps - self._asked
+        seconds: float = self._fabric.broadcast((_work(self._fabric) - began) / steps - self._asked)
+        return seconds
 
 
 def flops(session: Session) -> tuple[float, float]:
