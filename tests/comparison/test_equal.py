@@ -172,14 +172,18 @@ def test_a_method_measured_on_a_slower_day_counts_by_its_ratio(monkeypatch: pyte
 
     def measured(sessions: dict[str, Any], reference: str, steps: int, *, records: bool) -> dict[str, dict[str, Any]]:
         today = next(days)
-        return {name: {"step": today[name], "once": 0.0, "ratio": today[name] / today[reference]} for name in sessions}
+        once = {"gskd": 50.0}  # on a day on which everything takes ten times as long
+        return {
+            name: {"step": today[name], "once": once.get(name, 0.0), "ratio": today[name] / today[reference]}
+            for name in sessions
+        }
 
     monkeypatch.setattr(equal_record, "seconds_of_methods", measured)
     console, equal, session = Console(record=True), Equal("time"), Session(tiny("train.iterations=100"))
     first = decide(planned("kd", "0", "train.iterations=100"), equal, None, session, tmp_path, console)
     assert first.steps == {"none": 100, "kd": 50}
     both = decide(planned("kd,gskd", "0", "train.iterations=100"), equal, first, session, tmp_path, console)
-    assert both.steps == {"none": 100, "kd": 50, "gskd": 40}
+    assert both.steps == {"none": 100, "kd": 50, "gskd": 38}  # (100 - 5) / 2.5
     assert both.budget == first.budget == 100.0
     assert content(tmp_path, "time")["methods"]["gskd"]["cost"] == pytest.approx(100.0)
 

@@ -129,10 +129,11 @@ def decide(
     steps = plan.shared.train.iterations
     reference = old.get(equal.reference, found[equal.reference])
     budget = Cost(reference["step"], reference["once"]).of(steps)
+    day = reference["step"] / found[equal.reference]["step"]  # the load of the machine at first, to that of today
     for name in missing:
-        cost = Cost(found[name]["ratio"] * reference["step"], found[name]["once"])
+        cost = Cost(found[name]["ratio"] * reference["step"], day * found[name]["once"])
         count = steps if name == equal.reference else steps_within(budget, cost, name)
-        old[name] = {"steps": count, "cost": cost.of(count), **found[name], "step": cost.step}
+        old[name] = {"steps": count, "cost": cost.of(count), **found[name], "step": cost.step, "once": cost.once}
     record = EqualRecord(equal, budget, old)
     if folder is not None and session.fabric.global_rank == 0:
         write_json(file_of(folder, equal), _content(record, steps, runs[equal.reference].recipe.seed))
