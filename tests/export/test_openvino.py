@@ -50,6 +50,21 @@ def test_without_pytorch_and_without_telemetry(exported: Exported, tmp_path: Pat
     assert list(tmp_path.iterdir()) == []  # where openvino_telemetry keeps the number of the user
 
 
+def test_a_signal_after_another_thread_has_freed_a_student(exported: Exported) -> None:
+    code = (
+        "import signal, threading, numpy, segdistill\n"
+        f"students = [segdistill.load({str(exported.folder / 'student.openvino.xml')!r}, threads=1)]\n"
+        "students[0].predict(numpy.zeros((50, 61, 3), numpy.uint8))\n"
+        "thread = threading.Thread(target=students.clear)\n"
+        "thread.start()\n"
+        "thread.join()\n"
+        "signal.signal(signal.SIGINT, lambda *signals: print('heard'))\n"
+        "signal.raise_signal(signal.SIGINT)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "heard\n"), done.stderr
+
+
 def test_computes_in_float32_also_where_bfloat16_is_faster(monkeypatch) -> None:
     from segdistill.export import openvino_runtime
 
@@ -59,11 +74,7 @@ def test_computes_in_float32_also_where_bfloat16_is_faster(monkeypatch) -> None:
         def compile_model(self, model, device, options):
             asked.append(options)
 
-    class Fake:
-        pass
-
-    Fake.Core = Core
-    monkeypatch.setattr(openvino_runtime, "imported", Fake)
+    monkeypatch.setattr(openvino_runtime, "core", Core)
     compiled(None, 1)
     compiled(None)
     assert asked == [

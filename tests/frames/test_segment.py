@@ -14,7 +14,7 @@ from segdistill.frames.video import open_video
 from segdistill.reports.drawing import overlaid
 from segdistill.system.progress import listening
 from tests.frames.videos import CLASSES, RATE, STUDENT, bright, frames_of, picture, write_video
-from tests.system.test_progress import Heard
+from tests.heard import Heard
 
 
 def masks(folder: Path) -> list[np.ndarray]:

@@ -10,6 +10,7 @@ from segdistill.system import progress
 from segdistill.system.progress import Speed, listening, tracked
 from segdistill.training import console as screen
 from segdistill.training.console import Narrator, Watcher
+from tests.heard import Heard
 from tests.tiny import said
 
 
@@ -27,17 +28,6 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     monkeypatch.setattr(progress, "time", found)
     monkeypatch.setattr(screen, "time", found)
     return found
-
-
-class Heard:
-    def __init__(self) -> None:
-        self.lines: list[tuple[object, ...]] = []
-
-    def hear(self, what: str, done: int, total: int) -> None:
-        self.lines.append((what, done, total))
-
-    def end(self, what: str) -> None:
-        self.lines.append((what,))
 
 
 def test_the_speed_is_current(clock: Clock) -> None:

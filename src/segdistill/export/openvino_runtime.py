@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -32,9 +33,19 @@ def imported() -> ModuleType:
     return module
 
 
+@cache
+def core() -> Any:
+    """Return the ``openvino.Core`` of this process, which is kept until the process ends.
+
+    OpenVINO gives the thread that compiles a model a stack for its signals, and frees the stack with the last model of
+    a ``Core``. If another thread frees it, the next signal, such as Ctrl-C, ends the process without a message.
+    """
+    return imported().Core()
+
+
 def read(path: Path) -> tuple[Any, dict[str, Any]]:
     """Return the model in a file, and its metadata."""
-    model = imported().Core().read_model(path)
+    model = core().read_model(path)
     return model, json.loads(model.get_rt_info(KEY).astype(str))
 
 
@@ -50,7 +61,7 @@ def compiled(model: Any, threads: int | None = None) -> Callable[[Array], tuple[
     options: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32"}
     if threads is not None:
         options["INFERENCE_NUM_THREADS"] = threads
-    ready = imported().Core().compile_model(model, "CPU", options)
+    ready = core().compile_model(model, "CPU", options)
 
     def run(images: Array) -> tuple[NDArray[Any], ...]:
         result = ready(images)

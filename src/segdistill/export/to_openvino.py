@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from segdistill.errors import UserError, first_line
-from segdistill.export.openvino_runtime import KEY, imported, read
+from segdistill.export.openvino_runtime import KEY, core, imported, read
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -38,13 +38,12 @@ def to_openvino(model: "ModelProto", metadata: Mapping[str, Any]) -> OpenVinoFil
     Raises:
         UserError: OpenVINO does not know an operation of the model.
     """
-    openvino = imported()
     try:
-        converted = openvino.Core().read_model(model.SerializeToString())
+        converted = core().read_model(model.SerializeToString())
         converted.set_rt_info(json.dumps(metadata), KEY)
         with tempfile.TemporaryDirectory() as folder:
             xml, weights = Path(folder) / "student.xml", Path(folder) / "student.bin"
-            openvino.save_model(converted, xml, compress_to_fp16=False)
+            imported().save_model(converted, xml, compress_to_fp16=False)
             contents = xml.read_bytes(), weights.read_bytes()
             found, scored = read(xml)[0], read(xml)[0]
     except RuntimeError as error:

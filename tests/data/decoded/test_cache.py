@@ -25,6 +25,7 @@ from segdistill.data.decoded.cache import described, prepare
 from segdistill.data.generated.shapes import Shapes
 from segdistill.errors import UserError
 from segdistill.system.progress import listening
+from tests.heard import Heard
 
 CPU = torch.device("cpu")
 
@@ -361,19 +362,6 @@ def test_lines(root: Path) -> None:
     lines.clear()
     prepare(data, "train", lines.append, CPU)
     assert lines == []
-
-
-class Heard:
-    """A listener that remembers what it is told."""
-
-    def __init__(self) -> None:
-        self.told: list[tuple[str, int, int]] = []
-
-    def hear(self, what: str, done: int, total: int) -> None:
-        self.told.append((what, done, total))
-
-    def end(self, what: str) -> None:
-        pass
 
 
 @pytest.mark.parametrize("kind", ["memmap", "device"])

@@ -10,19 +10,7 @@ from segdistill.data.statistics.inferred_classes import inferred_classes
 from segdistill.data.statistics.repeats import repeated_images
 from segdistill.data.statistics.scan import check_images
 from segdistill.system.progress import listening
-
-
-class Heard:
-    """A listener that remembers what it is told."""
-
-    def __init__(self) -> None:
-        self.told: list[tuple[str, int, int]] = []
-
-    def hear(self, what: str, done: int, total: int) -> None:
-        self.told.append((what, done, total))
-
-    def end(self, what: str) -> None:
-        pass
+from tests.heard import Heard
 
 
 def test_reading_images_and_looking_for_repeated_ones() -> None:

@@ -78,6 +78,11 @@ class Page:
             for kind in ("rawKeyDown", "keyUp"):
                 self.send("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=KEYS[key])
 
+    def images(self) -> list[int]:
+        """Return the number of images that are loaded, and of all images."""
+        loaded = "i => i.complete && i.naturalWidth > 0"
+        return self.run(f"[[...document.images].filter({loaded}).length, document.images.length]")
+
     @property
     def problems(self) -> list[str]:
         """Errors of the console, exceptions, and refusals of the page's policy."""

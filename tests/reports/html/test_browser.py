@@ -1,6 +1,5 @@
 """The report in headless Chromium: what it loads, how it looks at two widths, and its controls by keyboard."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import pytest
 from segdistill.data import Classes
 from segdistill.reports.html.content import comparison_content
 from segdistill.reports.html.page import write_page
-from tests.reports.html.browser import CHROMIUM, Page, browser
+from tests.reports.html.browser import CHROMIUM, Page
 from tests.reports.html.folders import measured, scene, write_comparison
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: `make test-browser` installs Debian's")
@@ -23,21 +22,13 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_page(comparison_content(folder, replace(found, classes=Classes(("road", "sky", "<script>")))))
 
 
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    with browser(tmp_path_factory.mktemp("profile")) as page:
-        yield page
-
-
 @pytest.mark.parametrize("dark", [False, True])
 @pytest.mark.parametrize("width", [1200, 390])
 def test_it_loads_nothing_logs_nothing_and_fits(file: Path, chromium: Page, width: int, dark: bool) -> None:
     chromium.open(file, width=width, dark=dark)
     assert chromium.requests == [file.resolve().as_uri()]
     assert chromium.problems == []
-    loaded, every = chromium.run(
-        "[[...document.images].filter(i => i.complete && i.naturalWidth > 0).length, document.images.length]"
-    )
+    loaded, every = chromium.images()
     assert loaded == every == 2 * 7  # image, labels, three students and two differences
     assert chromium.run("document.documentElement.scrollWidth") <= width
     lightness = chromium.run("getComputedStyle(document.body).backgroundColor.match(/\\d+/)[0]")

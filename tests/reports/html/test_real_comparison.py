@@ -1,13 +1,12 @@
 """The report of a comparison on CamVid, from the command to headless Chromium."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from segdistill.jobs.compare import compare
-from tests.reports.html.browser import CHROMIUM, Page, browser
+from tests.reports.html.browser import CHROMIUM, Page
 from tests.tiny import TINY
 
 CAMVID = Path(__file__).parents[4] / "shared" / "data" / "camvid"
@@ -33,21 +32,13 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "run" / "report.html"
 
 
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    with browser(tmp_path_factory.mktemp("profile")) as page:
-        yield page
-
-
 @pytest.mark.parametrize("dark", [False, True])
 @pytest.mark.parametrize("width", [1200, 390])
 def test_it_opens_without_errors_or_requests(report: Path, chromium: Page, width: int, dark: bool) -> None:
     chromium.open(report, width=width, dark=dark)
     assert chromium.requests == [report.resolve().as_uri()]
     assert chromium.problems == []
-    loaded, every = chromium.run(
-        "[[...document.images].filter(i => i.complete && i.naturalWidth > 0).length, document.images.length]"
-    )
+    loaded, every = chromium.images()
     assert loaded == every >= COUNTS["test"]
     assert chromium.run("document.documentElement.scrollWidth") <= width
     assert report.stat().st_size < 2 * 2**20
