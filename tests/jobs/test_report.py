@@ -13,7 +13,7 @@ from rich.console import Console
 
 import segdistill
 from segdistill.cli import main
-from segdistill.comparison import compare as comparing
+from segdistill.comparison import run_loop
 from segdistill.errors import UserError
 from segdistill.jobs.report import report
 from segdistill.recipes import load
@@ -119,14 +119,14 @@ def test_a_comparison_ends_with_its_report_and_how_to_use_the_best(compared: tup
 
 
 def test_a_failed_run_leaves_the_report_of_the_others(tmp_path: Path, monkeypatch, console: Console) -> None:
-    train = comparing.train_network
+    train = run_loop.train_network
 
     def sometimes(session, folder, **more):
         if folder.name == "kd-s0":
             raise RuntimeError("out of memory")
         return train(session, folder, **more)
 
-    monkeypatch.setattr(comparing, "train_network", sometimes)
+    monkeypatch.setattr(run_loop, "train_network", sometimes)
     with pytest.raises(UserError, match="1 of 3 runs failed"):
         segdistill.compare(
             "quickstart", CHANGES, methods=["kd", "at"], seeds=[0], run_dir=tmp_path, console=console, trust=True

@@ -144,7 +144,7 @@ def test_a_wrong_feature_is_found_before_the_labels_are_read(
     def read(*_, **__):
         raise AssertionError("the labels were read")
 
-    for module in ("training.run", "training.rehearsal", "comparison.compare", "comparison.sweep"):
+    for module in ("training.run", "training.rehearsal", "comparison.preparation", "comparison.sweep"):
         monkeypatch.setattr(f"segdistill.{module}.look_at_data", read)
     monkeypatch.setattr("segdistill.training.doctor.look", read)
     monkeypatch.setattr("segdistill.training.session.Session.class_pixels", read)

@@ -9,10 +9,10 @@ from lightning_fabric import Fabric
 from rich.console import Console
 from torch import nn
 
-from segdistill.comparison.compare import open_session, unfinished
 from segdistill.comparison.equal_budget import Equal, equalized
 from segdistill.comparison.equal_record import decide, read_record
 from segdistill.comparison.plan import Plan
+from segdistill.comparison.preparation import open_session, unfinished
 from segdistill.comparison.scoreboard import Scoreboard
 from segdistill.data import ImageDataset, Layout, training_loader
 from segdistill.distillation.features import evaluating

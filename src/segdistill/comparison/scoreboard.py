@@ -7,7 +7,7 @@ from typing import Any
 from segdistill.comparison.plan import ALONE, Plan, PlannedRun
 from segdistill.comparison.table_files import write_tables
 from segdistill.errors import UserError
-from segdistill.recipes import Recipe
+from segdistill.recipes import Recipe, rows_of, teacher_rows
 from segdistill.reports.summary import Entry, PublishedValue, Summary, summarize
 from segdistill.runs import lock
 from segdistill.runs.json_files import damaged, read_json
@@ -129,6 +129,11 @@ class Scoreboard:
             Entry(method, seed, self.folder / folder, self._problems.get(folder))
             for folder, (method, seed) in sorted(runs.items(), key=lambda run: (order.index(run[1][0]), run[1][1]))
         ]
+
+
+def published_values(plan: Plan) -> Mapping[str, Sequence[PublishedValue]]:
+    """Return the published results of each method, to be shown next to the measured ones."""
+    return {"teacher": teacher_rows(plan.shared), **{run.method: rows_of(run.recipe) for run in plan.runs}}
 
 
 def _plain(recipe: Recipe) -> dict[str, Any]:

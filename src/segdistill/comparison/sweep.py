@@ -8,7 +8,8 @@ from typing import Any
 
 from rich.console import Console
 
-from segdistill.comparison.compare import MENDABLE, check_score, open_session, ready_teacher, why
+from segdistill.comparison.preparation import check_score, open_session, ready_teacher
+from segdistill.comparison.run_loop import MENDABLE, why
 from segdistill.comparison.search import Dimension, Search, Value
 from segdistill.comparison.table_files import write_tables
 from segdistill.data import Layout
