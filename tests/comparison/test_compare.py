@@ -14,7 +14,7 @@ from rich.console import Console
 
 from segdistill.comparison.compare import compare
 from segdistill.comparison.estimate import Cost, steps_done
-from segdistill.comparison.plan import Plan, parse_methods, plan
+from segdistill.comparison.plan import Plan, first_runs, parse_methods, plan
 from segdistill.data import Scenes
 from segdistill.errors import Stopped, UserError
 from segdistill.recipes import load
@@ -56,6 +56,12 @@ def test_runs_go_seed_by_seed_with_the_student_alone_first() -> None:
     runs = planned("kd,none,gskd,kd", "2,0,2").runs
     assert [run.folder for run in runs] == ["none-s2", "kd-s2", "gskd-s2", "none-s0", "kd-s0", "gskd-s0"]
     assert [run.recipe.seed for run in runs] == [2, 2, 2, 0, 0, 0]
+
+
+def test_the_first_runs_are_those_of_each_method_that_are_left() -> None:
+    runs = planned("kd", "2,0").runs
+    assert first_runs(runs) == {"none": runs[0], "kd": runs[1]}
+    assert list(first_runs(runs[1:]).items()) == [("kd", runs[1]), ("none", runs[2])]
 
 
 def test_without_methods_it_is_the_recipes_own() -> None:

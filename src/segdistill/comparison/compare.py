@@ -4,9 +4,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from segdistill.comparison.equal_budget import Equal, equalized, first_runs
+from segdistill.comparison.equal_budget import Equal, equalized
 from segdistill.comparison.equal_record import EqualRecord, decide, read_record
-from segdistill.comparison.plan import ALONE, Plan
+from segdistill.comparison.plan import ALONE, Plan, first_runs
 from segdistill.comparison.preparation import open_session, prepare, ready_teacher, unfinished
 from segdistill.comparison.report import last_lines, write_comparison_report
 from segdistill.comparison.run_loop import train_runs
@@ -103,7 +103,8 @@ def _equalized(
     record = read_record(folder, equal, plan)
     missing = [method for method in plan.methods if record is None or method not in record.methods]
     if missing:
-        prepare(session, board, list(first_runs(plan, missing).values()), console)
+        firsts = first_runs(plan.runs)
+        prepare(session, board, [firsts[method] for method in missing], console)
         with lock.held(folder):
             board.write()
             if distilling := next((run.recipe for run in plan.runs if run.recipe.distils), None):

@@ -1,7 +1,7 @@
 """Steps of each method at equal time or equal operations. This module does not import PyTorch."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from segdistill.comparison.plan import ALONE, Plan, PlannedRun
@@ -128,12 +128,3 @@ def with_steps(recipe: Recipe, steps: int) -> Recipe:
     if train.validate_every is not None:
         changes["validate_every"] = max(1, math.ceil(scale * train.validate_every))
     return recipe.model_copy(update={"train": train.model_copy(update=changes)})
-
-
-def first_runs(plan: Plan, methods: Sequence[str]) -> dict[str, PlannedRun]:
-    """Return the first run of each of these methods."""
-    firsts: dict[str, PlannedRun] = {}
-    for run in plan.runs:
-        if run.method in methods:
-            firsts.setdefault(run.method, run)
-    return firsts

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from segdistill.comparison.equal_budget import UNITS, Cost, Equal, first_runs, steps_within
-from segdistill.comparison.plan import Plan
+from segdistill.comparison.equal_budget import UNITS, Cost, Equal, steps_within
+from segdistill.comparison.plan import Plan, first_runs
 from segdistill.errors import UserError
 from segdistill.reports.screen import screen_table
 from segdistill.runs.json_files import damaged, read_json
@@ -115,7 +115,7 @@ def decide(
         return known
     console.print(f"measuring the steps of {', '.join(missing)} in {UNITS[equal.by]}", soft_wrap=True)
     names = list(dict.fromkeys((equal.reference, *missing)))
-    runs = first_runs(plan, names)
+    runs = first_runs(plan.runs)
     sessions = {name: session.variant(runs[name].recipe) for name in names}
     with quiet():
         if equal.by == "time":

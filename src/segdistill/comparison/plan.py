@@ -1,7 +1,7 @@
 """Plan of a comparison: one recipe for each method and seed, equal in all else. This module does not import PyTorch."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -117,6 +117,14 @@ def plan(source: str | Path, changes: Sequence[str], methods: str | None, seeds:
     ]
     named = {name: str(row) for name, row in rows.items() if methods is not None and name != str(row)}
     return Plan(shared, tuple(recipes), numbers, tuple(runs), named)
+
+
+def first_runs(runs: Iterable[PlannedRun]) -> dict[str, PlannedRun]:
+    """Return the first of these runs of each method."""
+    firsts: dict[str, PlannedRun] = {}
+    for run in runs:
+        firsts.setdefault(run.method, run)
+    return firsts
 
 
 def parse_methods(text: str) -> dict[str, MethodRow]:

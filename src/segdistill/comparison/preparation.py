@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from segdistill.comparison.plan import Plan, PlannedRun
+from segdistill.comparison.plan import Plan, PlannedRun, first_runs
 from segdistill.comparison.scoreboard import Scoreboard
 from segdistill.data import Layout
 from segdistill.errors import UserError
@@ -47,17 +47,17 @@ def prepare(session: Session, board: Scoreboard, waiting: Sequence[PlannedRun], 
     Raises:
         UserError: At the first mistake. The message names the method.
     """
-    recipes = {run.method: run.recipe for run in reversed(waiting)}
-    for recipe in recipes.values():
+    distilling = [run.recipe for run in reversed(waiting) if run.recipe.distils]
+    for recipe in distilling:
         check_teacher(recipe)
     started = {run.method for run in board.plan.runs if RunFolder(board.folder / run.folder, run.recipe).has_begun}
-    for method, recipe in reversed(recipes.items()):
+    for method, run in first_runs(waiting).items():
         if method not in started:
-            _rehearse(method, session.variant(recipe), console)
+            _rehearse(method, session.variant(run.recipe), console)
     look_at_data(session, console)
     board.pixels = session.class_pixels()
-    if distilling := next((recipe for recipe in recipes.values() if recipe.distils), None):
-        check_score(session.variant(distilling))
+    if distilling:
+        check_score(session.variant(distilling[0]))
 
 
 def _rehearse(method: str, session: Session, console: Console) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 
 from segdistill.comparison.equal_budget import check_equal, row_of_alone, rows_at
-from segdistill.comparison.plan import plan
+from segdistill.comparison.plan import first_runs, plan
 from segdistill.comparison.search import search
 from segdistill.errors import UserError, nearest
 from segdistill.jobs.checks import Changes, as_arguments, check_recipe, check_terms, in_runs
@@ -77,7 +77,7 @@ def compare(
         hint = f" (did you mean '{near}'?)" if near else ""
         raise UserError(f"--against: there is no row '{against}'{hint}; give one of {', '.join(rows)}")
     folder = Path(run_dir) if run_dir is not None else in_runs(f"{checked.recipe.name}-comparison")
-    for run in planned.runs[: len(planned.methods)]:
+    for run in first_runs(planned.runs).values():
         check_terms(run.recipe, f"method '{run.method}': ")
     with idle_threads(console):
         if dry_run:
