@@ -104,27 +104,13 @@ def _write(
 def _networks(session: "Session", folder: Path) -> tuple[dict[str, "nn.Module"], list[str]]:
     """Return the teacher, the student alone and the student by name, and a line if the teacher is missing."""
     from segdistill.explain.write import TEACHER
-    from segdistill.training.build import build_trained
-    from segdistill.training.console import quiet
-    from segdistill.training.teacher_runs import use_trained_teachers
+    from segdistill.training.run_networks import trained_networks
 
-    recipe, classes = session.recipe, session.dataset("train").classes
-    networks: dict[str, nn.Module] = {}
-    missing = []
-    with quiet():
-        if recipe.distils:
-            try:
-                use_trained_teachers(session, folder)
-                teacher = session.teacher()
-            except UserError as error:
-                teacher = None
-                missing.append(f"the teacher is not in the figures: {error}")
-            if teacher is not None:
-                networks[TEACHER] = teacher.network
-        students = {"student alone": folder / "alone", recipe.method: folder}
-        if not recipe.distils:
-            students = {"student alone": folder}
-        for name, run in students.items():
-            if (run / "student.json").is_file():
-                networks[name] = session.fabric.to_device(build_trained(recipe.student, run, classes))
-    return networks, missing
+    recipe = session.recipe
+    folders = {"student alone": folder}
+    if recipe.distils:
+        folders = {"student alone": folder / "alone", recipe.method: folder}
+    there = {name: run for name, run in folders.items() if (run / "student.json").is_file()}
+    students, teacher, problem = trained_networks(session, there, folder, session.dataset("train").classes)
+    networks = students if teacher is None else {TEACHER: teacher, **students}
+    return networks, [f"the teacher is not in the figures: {problem}"] if problem else []

@@ -5,19 +5,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
 
 from segdistill.data import SegmentationDataset, scan_labels
-from segdistill.errors import UserError
 from segdistill.evaluation.changed_images import KEPT, LOOKED_AT, most_changed
 from segdistill.evaluation.latency import REPEATS, latencies
 from segdistill.reports.html.content import ALONE, TEACHER
 from segdistill.reports.html.data import Measured
 from segdistill.reports.html.pictures import Scene
-from segdistill.training.build import build_trained
-from segdistill.training.console import quiet
+from segdistill.training.run_networks import trained_networks
 from segdistill.training.session import Session
-from segdistill.training.teacher_runs import use_trained_teachers
 
 # Seconds that the predictions for pictures may take. On a slow machine, fewer images are looked at.
 SECONDS = 120.0
@@ -39,20 +35,10 @@ def measure(session: Session, students: Mapping[str, Path], folder: Path, *, cou
         UserError: The data set or a student cannot be read.
     """
     dataset = session.dataset(session.final_split)
-    networks: dict[str, nn.Module] = {}
-    missing: list[str] = []
-    with quiet():
-        for name, run in students.items():
-            network = build_trained(session.recipe.student, run, dataset.classes)
-            networks[name] = session.fabric.to_device(network)
-        try:
-            use_trained_teachers(session, folder)
-            teacher = session.teacher()
-        except UserError as error:
-            teacher = None
-            missing.append(f"The teacher is not in the pictures: {error}")
+    networks, teacher, problem = trained_networks(session, students, folder, dataset.classes)
     if teacher is not None:
-        networks[TEACHER] = teacher.network
+        networks[TEACHER] = teacher
+    missing = (f"The teacher is not in the pictures: {problem}",) if problem else ()
     is_classified = not isinstance(dataset, SegmentationDataset)
     height, width = session.recipe.data.crop if is_classified else dataset[0][0].shape[-2:]
     times = latencies(networks, (height, width), session.fabric.device)
@@ -76,7 +62,7 @@ def measure(session: Session, students: Mapping[str, Path], folder: Path, *, cou
         classes=None if is_classified else dataset.classes,
         scenes=scenes,
         shown=_shown(images, len(dataset), session.final_split, len(students)),
-        missing=("Pictures are drawn for segmentation only.",) if is_classified else tuple(missing),
+        missing=("Pictures are drawn for segmentation only.",) if is_classified else missing,
     )
 
 
