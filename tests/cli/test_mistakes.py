@@ -87,7 +87,8 @@ def test_it_works_without_a_mistake(monkeypatch, images, teacher, tmp_path) -> N
 
 
 def test_teacher_weights_that_are_not_there(fails, images, tmp_path) -> None:
-    assert "teacher.weights: no such file or run folder: nowhere.pth" in fails(*of(images, Path("nowhere.pth")))
+    said = "teacher.weights: no such file or run folder: nowhere.pth; correct the path, or set "
+    assert said in fails(*of(images, Path("nowhere.pth")))
 
 
 def test_a_mistyped_key_of_the_path(fails, images, teacher) -> None:

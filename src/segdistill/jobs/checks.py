@@ -16,6 +16,9 @@ Changes = Sequence[str] | Mapping[str, Any]
 """Changes to a recipe: ``["train.iterations=500"]`` or ``{"train.iterations": 500}``."""
 
 
+REMEDY = "correct the path, or set {}.weights=null to start from random weights"
+
+
 @dataclass(frozen=True)
 class CheckedRecipe:
     """Recipe whose names, files and folders exist.
@@ -55,9 +58,9 @@ def check_recipe(source: str | Path, changes: Sequence[str], *, trust: bool) -> 
         check_name(teacher.model)
         if teacher.weights is not None and not Path(teacher.weights).expanduser().exists():
             key = "teacher" if recipe.teacher is teacher else f"teacher.members.{name}"
-            raise UserError(f"{key}.weights: no such file or run folder: {teacher.weights}")
+            raise UserError(f"{key}.weights: no such file or run folder: {teacher.weights}; {REMEDY.format(key)}")
     if recipe.student.weights is not None and not Path(recipe.student.weights).expanduser().exists():
-        raise UserError(f"student.weights: no such file: {recipe.student.weights}")
+        raise UserError(f"student.weights: no such file: {recipe.student.weights}; {REMEDY.format('student')}")
     return CheckedRecipe(recipe, check_layout(recipe))
 
 
