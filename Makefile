@@ -34,9 +34,10 @@ check: lint test    ## what CI runs
 bench: $(READY)    ## cost of distillation, as ratios in one process; compares with the stored figures and stores them
 	$(BIN)/python -m benchmarks.bench
 
-docs: $(READY)    ## write docs/losses.md and the tables of docs/performance.md
+docs: $(READY)    ## write docs/losses.md and the tables of docs/performance.md and docs/results.md
 	$(BIN)/python docs/make_losses.py
 	$(BIN)/python docs/make_performance.py
+	$(BIN)/python docs/make_results.py
 
 site: $(READY)    ## build the documentation site: docs/_build/index.html
 	$(BIN)/python -m sphinx --builder html --fail-on-warning --quiet docs docs/_build

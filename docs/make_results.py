@@ -1,0 +1,115 @@
+"""Write the tables of docs/results.md from the comparisons in docs/results/; the text between them stays.
+
+python docs/make_results.py
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "results.md"
+RECORDS = ROOT / "docs" / "results"
+BLOCK = re.compile(r"(<!-- (scores|differences|classes): (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def main() -> None:
+    """Write the page."""
+    PAGE.write_text(page(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def page(text: str) -> str:
+    """Return the text of the page with every table as its comparison has it."""
+    return BLOCK.sub(lambda match: match[1] + TABLES[match[2]](comparison(match[3])) + match[4], text)
+
+
+def comparison(name: str) -> dict[str, Any]:
+    """Return what ``compare`` wrote to its ``comparison.json``."""
+    record: dict[str, Any] = json.loads((RECORDS / name / "comparison.json").read_text(encoding="utf-8"))
+    return record
+
+
+def scores(record: Mapping[str, Any]) -> str:
+    """Return steps, mIoU and gain of each row, the teacher last, with the commit and the hardware."""
+    longer = any(row["method"] == "none@time" for row in record["table"])
+    head = ["row", "steps", "mIoU", "over `none`", *(["over `none@time`"] if longer else []), "common", "rare"]
+    gains = ["gain_points", *(["gain_over_row_points"] if longer else [])]
+    keys = ["miou_percent", *gains, "common_percent", "rare_percent"]
+    rows = [
+        [_named(row["method"]), _whole(row.get("steps")), *(_spread(row[key], signed="points" in key) for key in keys)]
+        for row in record["table"]
+    ]
+    return f"{_measured(record)}\n\n{_table(head, rows)}"
+
+
+def differences(record: Mapping[str, Any]) -> str:
+    """Return the paired differences of all classes, and of the common and the rare ones, with both intervals."""
+    found = record["differences"]
+    rows = [
+        [
+            _named(row["method"]),
+            row["classes"],
+            _spread(row["difference_points"], signed=True),
+            _interval(row["over_seeds"]),
+            _interval(row["over_images"]),
+            row["exceeds"],
+        ]
+        for row in found["rows"]
+    ]
+    head = [f"minus `{found['reference']}`", "classes", "difference", "over seeds", "over images", "exceeds"]
+    return _table(head, rows)
+
+
+def classes(record: Mapping[str, Any]) -> str:
+    """Return the IoU of each class, the mean over the seeds."""
+    methods = [row["method"] for row in record["table"]]
+    rows = [
+        [row["class"], f"{row['share_percent']:.2f}", *(_number(row.get(method)) for method in methods)]
+        for row in record["classes"]
+    ]
+    return _table(["class", "% of labels", *map(_named, methods)], rows)
+
+
+TABLES = {"scores": scores, "differences": differences, "classes": classes}
+
+
+def _measured(record: Mapping[str, Any]) -> str:
+    return next(f"{fact[0].upper()}{fact[1:]}." for fact in record["facts"] if fact.startswith("commit "))
+
+
+def _named(method: str) -> str:
+    return method if method == "teacher" else f"`{method}`"
+
+
+def _whole(value: float | None) -> str:
+    return "" if value is None else f"{value:.0f}"
+
+
+def _number(value: Mapping[str, Any] | float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value['mean'] if isinstance(value, Mapping) else value:.1f}"
+
+
+def _spread(value: Mapping[str, Any] | float | None, *, signed: bool = False) -> str:
+    if value is None:
+        return ""
+    sign = "+" if signed else ""
+    if not isinstance(value, Mapping):
+        return f"{value:{sign}.1f}"
+    return f"{value['mean']:{sign}.1f}" + ("" if value["std"] is None else f" ± {value['std']:.1f}")
+
+
+def _interval(ends: Mapping[str, float] | None) -> str:
+    return "" if ends is None else f"{ends['low']:+.1f} to {ends['high']:+.1f}"
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()
