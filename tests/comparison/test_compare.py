@@ -12,6 +12,7 @@ import pytest
 import torch
 from rich.console import Console
 
+from segdistill.comparison import parallel
 from segdistill.comparison.compare import compare
 from segdistill.comparison.estimate import Cost, steps_done
 from segdistill.comparison.plan import Plan, first_runs, parse_methods, plan
@@ -475,6 +476,22 @@ def test_jobs_give_the_runs_of_one_after_the_other(tmp_path: Path, console: Cons
     table = [{key: row[key] for key in ("method", "miou_percent")} for row in record(tmp_path / "one")["table"]]
     assert [{key: row[key] for key in ("method", "miou_percent")} for row in record(tmp_path / "two")["table"]] == table
     assert "kd seed 1: " in said(console)
+
+
+def test_runs_at_the_same_time_tell_how_far_they_are(
+    tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parallel, "INTERVAL", 0.02)
+    runs = planned("none", "0,1")
+    compare(runs, tmp_path / "runs", console=console, jobs=2)
+    lines = said(console).splitlines()
+    assert f"2 runs at the same time; each writes its lines to {tmp_path / 'runs/logs'}" in lines
+    for name in ("none-s0", "none-s1"):
+        logged = (tmp_path / "runs/logs" / f"{name}.txt").read_text().splitlines()
+        label = name.replace("-s", " seed ")
+        shown = [line for line in lines if line.startswith(f"{label} ") and "/6" in line]
+        assert shown
+        assert set(shown) <= set(logged)
 
 
 def test_a_run_that_fails_beside_others_is_noted(tmp_path: Path, console: Console) -> None:

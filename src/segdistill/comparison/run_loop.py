@@ -51,7 +51,8 @@ def train_runs(
     """
     forms = {run.method: record.forms(run.method) for run in runs} if record is not None else {}
     if jobs > 1 and len(runs) > 1:
-        for run, error in train_in_parallel(runs, session, board.folder, jobs=min(jobs, len(runs)), forms=forms):
+        several = min(jobs, len(runs))
+        for run, error in train_in_parallel(runs, session, board.folder, jobs=several, forms=forms, console=console):
             _note(run, error, board, console)
             yield run
     else:
