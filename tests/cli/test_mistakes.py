@@ -87,8 +87,9 @@ def test_it_works_without_a_mistake(monkeypatch, images, teacher, tmp_path) -> N
 
 
 def test_teacher_weights_that_are_not_there(fails, images, tmp_path) -> None:
-    said = "teacher.weights: no such file or run folder: nowhere.pth; correct the path, or set "
-    assert said in fails(*of(images, Path("nowhere.pth")))
+    said = fails(*of(images, Path("nowhere.pth")))
+    assert "teacher.weights: no such file or run folder: nowhere.pth; correct the path, or train it: " in said
+    assert "teacher.weights=null teacher.train.iterations=NUMBER" in said
 
 
 def test_a_mistyped_key_of_the_path(fails, images, teacher) -> None:

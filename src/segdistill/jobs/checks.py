@@ -16,9 +16,6 @@ Changes = Sequence[str] | Mapping[str, Any]
 """Changes to a recipe: ``["train.iterations=500"]`` or ``{"train.iterations": 500}``."""
 
 
-REMEDY = "correct the path, or set {}.weights=null to start from random weights"
-
-
 @dataclass(frozen=True)
 class CheckedRecipe:
     """Recipe whose names, files and folders exist.
@@ -57,10 +54,14 @@ def check_recipe(source: str | Path, changes: Sequence[str], *, trust: bool) -> 
     for name, teacher in (recipe.teacher.each if recipe.teacher is not None else {}).items():
         check_name(teacher.model)
         if teacher.weights is not None and not Path(teacher.weights).expanduser().exists():
-            key = "teacher" if recipe.teacher is teacher else f"teacher.members.{name}"
-            raise UserError(f"{key}.weights: no such file or run folder: {teacher.weights}; {REMEDY.format(key)}")
+            key, remedy = f"teacher.members.{name}", "correct the path"
+            if recipe.teacher is teacher:
+                key, remedy = "teacher", f"{remedy}, or train it: teacher.weights=null teacher.train.iterations=NUMBER"
+            raise UserError(f"{key}.weights: no such file or run folder: {teacher.weights}; {remedy}")
     if recipe.student.weights is not None and not Path(recipe.student.weights).expanduser().exists():
-        raise UserError(f"student.weights: no such file: {recipe.student.weights}; {REMEDY.format('student')}")
+        raise UserError(
+            f"student.weights: no such file: {recipe.student.weights}; correct the path, or set student.weights=null"
+        )
     return CheckedRecipe(recipe, check_layout(recipe))
 
 
