@@ -4,6 +4,8 @@ import json
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -81,8 +83,8 @@ def test_against_a_row_that_is_not_there(monkeypatch, tmp_path: Path, capsys) ->
     assert not folder.exists()
 
 
-def start(folder: Path) -> subprocess.Popen[str]:
-    asked = ("compare", "quickstart", *TINY, "--methods", "kd,gskd", "--seeds", "0", "--run-dir", str(folder))
+def start(folder: Path, *more: str) -> subprocess.Popen[str]:
+    asked = ("compare", "quickstart", *TINY, "--methods", "kd,gskd", "--seeds", "0", "--run-dir", str(folder), *more)
     return subprocess.Popen(
         [sys.executable, "-u", "-m", "segdistill", *asked],
         stdout=subprocess.PIPE,
@@ -110,3 +112,36 @@ def test_killed_in_the_middle_the_same_command_goes_on(tmp_path: Path) -> None:
     assert {file: file.stat().st_mtime_ns for file in done} == done
     rows = json.loads((tmp_path / "c/comparison.json").read_text())["table"]
     assert [row["seeds"] for row in rows] == ["1 of 1", "1 of 1", "1 of 1", None]
+
+
+def until(holds: Callable[[], bool]) -> None:
+    """Wait until something holds, two minutes at most."""
+    end = time.monotonic() + 120
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def is_alive(number: int) -> bool:
+    """Return True if a process runs, and has not ended as a zombie."""
+    status = Path(f"/proc/{number}/stat")
+    return status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="the processes are counted in /proc")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_runs_at_the_same_time_stop_with_the_process_that_started_them(tmp_path: Path, number: signal.Signals) -> None:
+    process = start(tmp_path / "c", "--jobs", "2", "train.iterations=1000000", "train.validate_every=1000000")
+    logs = [tmp_path / f"c/logs/{name}-s0.txt" for name in ("none", "kd")]
+    until(lambda: all(log.exists() and " 2/1000000 " in log.read_text() for log in logs))
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    assert len(children) >= 2
+    process.send_signal(number)
+    _, complaint = process.communicate(timeout=120)
+    until(lambda: not any(is_alive(int(child)) for child in children))
+    for log in logs:
+        assert (tmp_path / f"c/{log.stem}/checkpoints/last.pt").exists()
+    assert not (tmp_path / "c/gskd-s0/checkpoints").exists()  # it was not begun
+    if number == signal.SIGTERM:
+        assert process.returncode == 130
+        assert complaint == "stopped; run the same command to resume\n"

@@ -1,10 +1,16 @@
-"""Runs of a comparison in several processes at the same time, on one GPU or on many cores."""
+"""Runs of a comparison in several processes at the same time, on one GPU or on many cores.
+
+The first process hears the signals and asks the others to stop. They also stop when the first process is gone.
+"""
 
 import os
+import signal
+import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +21,20 @@ from segdistill.comparison.plan import PlannedRun
 from segdistill.errors import Stopped
 from segdistill.recipes import Recipe
 from segdistill.recipes.schema import Teacher
+from segdistill.system.interrupt import ask_to_stop, deferred_interrupt
 from segdistill.training.session import Session
 from segdistill.training.train import train_network
 
 LOGS = "logs"
 INTERVAL = 30.0
 """Seconds between two lines of progress of a run."""
+POLL = 0.5
+"""Seconds between two looks for a signal."""
 
-_session: Session | None = None  # of this process; its runs share data and teacher
+# Of a process that trains: its runs share data and teacher.
+_session: Session | None = None
+_stop: Event | None = None
+_at_work = threading.Lock()
 
 
 def train_in_parallel(
@@ -52,42 +64,61 @@ def train_in_parallel(
         Stopped: A run was stopped by Ctrl-C or SIGTERM, after its checkpoint was written.
     """
     threads = max(1, torch.get_num_threads() // jobs)
-    start = (session.recipe, session.shared_teacher, session.runs, threads)
+    context = get_context("spawn")
+    stop = context.Event()
+    start = (session.recipe, session.shared_teacher, session.runs, threads, stop)
     console.print(f"{jobs} runs at the same time; each writes its lines to {folder / LOGS}", soft_wrap=True)
-    pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_open, initargs=start)
-    with pool:
+    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_open, initargs=start)
+    with pool, deferred_interrupt() as interrupted:
         waiting: dict[Future[None], PlannedRun] = {
             pool.submit(_train, run, folder, forms.get(run.method)): run for run in runs
         }
         try:
-            for future in _ended(waiting, folder, console):
+            for future in _ended(waiting, folder, console, interrupted):
                 error = future.exception()
                 if isinstance(error, Stopped) or not isinstance(error, Exception | None):
                     raise error
                 yield waiting[future], error
+            if interrupted():
+                raise Stopped
         finally:
+            if interrupted():
+                stop.set()
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _ended(waiting: Mapping[Future[None], PlannedRun], folder: Path, console: Console) -> Iterator[Future[None]]:
-    """Yield each run when it ends, and print the progress of the others in the meantime."""
-    began, left = time.time(), set(waiting)
-    while left:
-        ended, left = wait(left, timeout=INTERVAL, return_when=FIRST_COMPLETED)
+def _ended(
+    waiting: Mapping[Future[None], PlannedRun], folder: Path, console: Console, interrupted: Callable[[], bool]
+) -> Iterator[Future[None]]:
+    """Yield each run when it ends, until a signal arrives, and print the progress of the others in the meantime."""
+    began, left, told = time.time(), set(waiting), time.monotonic()
+    while left and not interrupted():
+        ended, left = wait(left, timeout=min(POLL, INTERVAL), return_when=FIRST_COMPLETED)
         yield from ended
-        logs = (_log(folder, waiting[future]) for future in left) if not ended else ()
-        for log in sorted(log for log in logs if log.exists() and log.stat().st_mtime >= began):
+        if time.monotonic() - told < INTERVAL:
+            continue
+        told = time.monotonic()
+        for log in sorted(log for log in (_log(folder, waiting[future]) for future in left) if _is_new(log, began)):
             *_, last = ["", *log.read_text(encoding="utf-8").split("\n")[:-1]]
             console.print(last, soft_wrap=True, markup=False)
+
+
+def _is_new(log: Path, began: float) -> bool:
+    return log.exists() and log.stat().st_mtime >= began
 
 
 def _log(folder: Path, run: PlannedRun) -> Path:
     return folder / LOGS / f"{run.folder}.txt"
 
 
-def _open(recipe: Recipe, teacher: Teacher | None, runs: Path, threads: int) -> None:
-    """Open the session of this process."""
-    global _session
+def _open(recipe: Recipe, teacher: Teacher | None, runs: Path, threads: int, stop: Event) -> None:
+    """Open the session of this process, which leaves the signals between two runs to the first process."""
+    global _session, _stop
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    _stop = stop
+    threading.Thread(target=_wait_to_stop, args=(stop,), daemon=True).start()
+    threading.Thread(target=_outlive_nothing, daemon=True).start()
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     torch.set_num_threads(threads)
     _session = Session(recipe, runs=runs)
@@ -95,12 +126,31 @@ def _open(recipe: Recipe, teacher: Teacher | None, runs: Path, threads: int) -> 
         _session.use_teacher(teacher)
 
 
+def _wait_to_stop(stop: Event) -> None:
+    """Stop the run of this process when the first process asks for it."""
+    stop.wait()
+    ask_to_stop()
+
+
+def _outlive_nothing() -> None:
+    """When the first process is gone, stop the run of this process after its step and end the process."""
+    first = parent_process()
+    assert first is not None
+    first.join()
+    ask_to_stop()
+    with _at_work:
+        os._exit(1)  # the main thread waits for a run, which nobody submits
+
+
 def _train(run: PlannedRun, folder: Path, forms: Mapping[str, Any] | None) -> None:
     """Train one run in this process, with its lines in a file."""
     assert _session is not None
+    assert _stop is not None
+    if _stop.is_set():
+        raise Stopped
     log = _log(folder, run)
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("a", encoding="utf-8") as lines:
+    with _at_work, log.open("a", encoding="utf-8") as lines:
         console = Console(file=lines, width=120)
         session = _session.variant(run.recipe)
         train_network(session, folder / run.folder, console=console, label=run.label, forms=forms)

@@ -1,9 +1,17 @@
 """Signals that wait: Ctrl-C, SIGTERM and SIGHUP take effect between two steps of the work."""
 
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+_asked = threading.Event()
+
+
+def ask_to_stop() -> None:
+    """Stop the work of this process after its step, as a signal does. Asking again changes nothing."""
+    _asked.set()
 
 
 @contextmanager
@@ -13,7 +21,7 @@ def deferred_interrupt() -> Iterator[Callable[[], bool]]:
     If SIGHUP is ignored, as under ``nohup``, it stays ignored.
 
     Yields:
-        A function that returns True once a signal has arrived.
+        A function that returns True once a signal has arrived or :func:`ask_to_stop` was called.
     """
     caught: list[int] = []
 
@@ -30,7 +38,7 @@ def deferred_interrupt() -> Iterator[Callable[[], bool]]:
     except ValueError:  # only the main thread may set signal handlers
         before = {}
     try:
-        yield lambda: bool(caught)
+        yield lambda: bool(caught) or _asked.is_set()
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
