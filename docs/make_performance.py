@@ -4,27 +4,25 @@ python docs/make_performance.py
 """
 
 import json
-import re
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[1]
+from page_tables import ROOT, filled, markdown, write
+
 PAGE = ROOT / "docs" / "performance.md"
 RECORDS = ROOT / "benchmarks" / "records"
 
 CHEAP = ("kd", "gskd", "dist+gskd", "cwd", "i2ckd", "aicsd", "kd in the training loop")
-BLOCK = re.compile(r"(<!-- table: ([a-z_]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def main() -> None:
     """Write the page."""
-    PAGE.write_text(page(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    write(PAGE, page)
 
 
 def page(text: str) -> str:
     """Return the text of the page with every table as its record has it."""
-    return BLOCK.sub(lambda match: match[1] + TABLES[match[2]]() + match[3], text)
+    return filled(text, "table", lambda _, name: TABLES[name]())
 
 
 def step() -> str:
@@ -38,7 +36,7 @@ def step() -> str:
         for name, figure in figures["step / bound, fp32"].items()
     ]  # fmt: skip
     head = ["method", "step / bound", "goal: at most", "waits for the device"]
-    return _measured(record, "step / bound, fp32", "step") + _table(head, rows)
+    return _measured(record, "step / bound, fp32", "step") + markdown(head, rows)
 
 
 def losses() -> str:
@@ -52,7 +50,7 @@ def losses() -> str:
         for name in sorted(shares, key=lambda name: -shares[name]["median"])
     ]  # fmt: skip
     head = ["loss", "% of the student's step", "MB", "waits for the device"]
-    return _measured(record, "loss, % of the student's step", "loss") + _table(head, rows)
+    return _measured(record, "loss, % of the student's step", "loss") + markdown(head, rows)
 
 
 def growth() -> str:
@@ -62,7 +60,7 @@ def growth() -> str:
     columns = [record["figures"][name] for name in sections]
     rows = [[name, *(_spread(column[name]) for column in columns)] for name in columns[0]]
     head = ["size", *(name.removeprefix("growth of ") for name in sections)]
-    return _measured(record, sections[0], "growth") + _table(head, rows)
+    return _measured(record, sections[0], "growth") + markdown(head, rows)
 
 
 def released() -> str:
@@ -72,14 +70,14 @@ def released() -> str:
     columns = [record["figures"][name] for name in sections]
     rows = [[f"`{name}`", *(_spread(column[name]) for column in columns)] for name in columns[0]]
     head = ["ours / released", "a step: time", "peak memory", "the losses alone: time", "peak memory"]
-    return _measured(record, sections[0], "step") + _table(head, rows)
+    return _measured(record, sections[0], "step") + markdown(head, rows)
 
 
 def _simple(section: str, head: list[str], size: str | None = None) -> Callable[[], str]:
     def table() -> str:
         record = _record("cpu")
         rows = [[name, _spread(figure)] for name, figure in record["figures"][section].items()]
-        return _measured(record, section, size) + _table(head, rows)
+        return _measured(record, section, size) + markdown(head, rows)
 
     return table
 
@@ -107,11 +105,6 @@ def _measured(record: dict[str, Any], section: str, size: str | None) -> str:
     parts = [about["hardware"], threads, f"PyTorch {about['torch']}", *([about["sizes"][size]] if size else [])]
     commit = about.get("commits", {}).get(section, about["commit"])
     return f"{'; '.join(parts)}; median of {about['rounds']} rounds (least to most); commit {commit}.\n\n"
-
-
-def _table(head: list[str], rows: list[list[str]]) -> str:
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
 def _spread(figure: Mapping[str, float]) -> str:

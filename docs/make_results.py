@@ -4,25 +4,23 @@ python docs/make_results.py
 """
 
 import json
-import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[1]
+from page_tables import ROOT, filled, markdown, write
+
 PAGE = ROOT / "docs" / "results.md"
 RECORDS = ROOT / "docs" / "results"
-BLOCK = re.compile(r"(<!-- (scores|differences|classes): (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def main() -> None:
     """Write the page."""
-    PAGE.write_text(page(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    write(PAGE, page)
 
 
 def page(text: str) -> str:
     """Return the text of the page with every table as its comparison has it."""
-    return BLOCK.sub(lambda match: match[1] + TABLES[match[2]](comparison(match[3])) + match[4], text)
+    return filled(text, "|".join(TABLES), lambda kind, name: TABLES[kind](comparison(name)))
 
 
 def comparison(name: str) -> dict[str, Any]:
@@ -41,7 +39,7 @@ def scores(record: Mapping[str, Any]) -> str:
         [_named(row["method"]), _whole(row.get("steps")), *(_spread(row[key], signed="points" in key) for key in keys)]
         for row in record["table"]
     ]
-    return f"{_measured(record)}\n\n{_table(head, rows)}"
+    return f"{_measured(record)}\n\n{markdown(head, rows)}"
 
 
 def differences(record: Mapping[str, Any]) -> str:
@@ -59,7 +57,7 @@ def differences(record: Mapping[str, Any]) -> str:
         for row in found["rows"]
     ]
     head = [f"minus `{found['reference']}`", "classes", "difference", "over seeds", "over images", "exceeds"]
-    return _table(head, rows)
+    return markdown(head, rows)
 
 
 def classes(record: Mapping[str, Any]) -> str:
@@ -69,7 +67,7 @@ def classes(record: Mapping[str, Any]) -> str:
         [row["class"], f"{row['share_percent']:.2f}", *(_number(row.get(method)) for method in methods)]
         for row in record["classes"]
     ]
-    return _table(["class", "% of labels", *map(_named, methods)], rows)
+    return markdown(["class", "% of labels", *map(_named, methods)], rows)
 
 
 TABLES = {"scores": scores, "differences": differences, "classes": classes}
@@ -104,11 +102,6 @@ def _spread(value: Mapping[str, Any] | float | None, *, signed: bool = False) ->
 
 def _interval(ends: Mapping[str, float] | None) -> str:
     return "" if ends is None else f"{ends['low']:+.1f} to {ends['high']:+.1f}"
-
-
-def _table(head: list[str], rows: list[list[str]]) -> str:
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
 if __name__ == "__main__":

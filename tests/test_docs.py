@@ -15,6 +15,11 @@ RESULTS = sorted(path.parent for path in (ROOT / "docs" / "results").glob("*/com
 MEASURED = json.loads((ROOT / "benchmarks" / "losses.json").read_text(encoding="utf-8"))["losses"]
 
 
+@pytest.fixture(autouse=True)
+def _scripts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "docs")  # as it is for a script in there
+
+
 def test_what_the_losses_page_says_is_what_the_catalogue_says() -> None:
     section = runpy.run_path(str(ROOT / "docs" / "make_losses.py"))["section"]
     named = [line.removeprefix("## ") for line in PAGE.splitlines() if line.startswith("## ")]
