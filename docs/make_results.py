@@ -4,7 +4,9 @@ python docs/make_results.py
 """
 
 import json
+import re
 from collections.abc import Mapping
+from statistics import mean, stdev
 from typing import Any
 
 from page_tables import ROOT, filled, markdown, write
@@ -20,7 +22,7 @@ def main() -> None:
 
 def page(text: str) -> str:
     """Return the text of the page with every table as its comparison has it."""
-    return filled(text, "|".join(TABLES), lambda kind, name: TABLES[kind](comparison(name)))
+    return filled(text, "|".join(TABLES), lambda kind, name: TABLES[kind](name))
 
 
 def comparison(name: str) -> dict[str, Any]:
@@ -29,22 +31,50 @@ def comparison(name: str) -> dict[str, Any]:
     return record
 
 
-def scores(record: Mapping[str, Any]) -> str:
+def scores(name: str) -> str:
     """Return steps, mIoU and gain of each row, the teacher last, with the commit and the hardware."""
+    record = comparison(name)
     longer = any(row["method"] == "none@time" for row in record["table"])
     head = ["row", "steps", "mIoU", "over `none`", *(["over `none@time`"] if longer else []), "common", "rare"]
     gains = ["gain_points", *(["gain_over_row_points"] if longer else [])]
     keys = ["miou_percent", *gains, "common_percent", "rare_percent"]
     rows = [
-        [_named(row["method"]), _whole(row.get("steps")), *(_spread(row[key], signed="points" in key) for key in keys)]
+        [
+            _named(row["method"]),
+            _whole(row.get("steps") or _steps(record) if row["method"] != "teacher" else None),
+            *(_spread(row[key], signed="points" in key) for key in keys),
+            _spread(_gain_on_val(record, row["method"]), signed=True),
+        ]
         for row in record["table"]
     ]
-    return f"{_measured(record)}\n\n{markdown(head, rows)}"
+    return f"{_measured(record)}\n\n{markdown([*head, 'over `none` on val'], rows)}"
 
 
-def differences(record: Mapping[str, Any]) -> str:
+def budgets(name: str) -> str:
+    """Return the gain over the student alone for each number of steps: of the comparison and of NAME_STEPS."""
+    folders = [path for path in RECORDS.iterdir() if re.fullmatch(rf"{name}(_\d+)?", path.name)]
+    records = sorted((comparison(folder.name) for folder in folders), key=_steps)
+    tables = [{row["method"]: row for row in record["table"]} for record in records]
+    methods = [method for method in tables[0] if method != "teacher"]
+    rows = [
+        [
+            _named(method),
+            *(
+                _spread(table[method]["miou_percent"])
+                if method == "none"
+                else _spread(table[method]["gain_points"], signed=True)
+                for table in tables
+            ),
+        ]
+        for method in methods
+    ]
+    heads = [f"{_steps(record)} steps, {len(_on_val(record, 'none'))} seeds" for record in records]
+    return markdown(["`none`: mIoU; others: gain", *heads], rows)
+
+
+def differences(name: str) -> str:
     """Return the paired differences of all classes, and of the common and the rare ones, with both intervals."""
-    found = record["differences"]
+    found = comparison(name)["differences"]
     rows = [
         [
             _named(row["method"]),
@@ -60,8 +90,9 @@ def differences(record: Mapping[str, Any]) -> str:
     return markdown(head, rows)
 
 
-def classes(record: Mapping[str, Any]) -> str:
+def classes(name: str) -> str:
     """Return the IoU of each class, the mean over the seeds."""
+    record = comparison(name)
     methods = [row["method"] for row in record["table"]]
     rows = [
         [row["class"], f"{row['share_percent']:.2f}", *(_number(row.get(method)) for method in methods)]
@@ -70,11 +101,32 @@ def classes(record: Mapping[str, Any]) -> str:
     return markdown(["class", "% of labels", *map(_named, methods)], rows)
 
 
-TABLES = {"scores": scores, "differences": differences, "classes": classes}
+TABLES = {"scores": scores, "budgets": budgets, "differences": differences, "classes": classes}
 
 
 def _measured(record: Mapping[str, Any]) -> str:
     return next(f"{fact[0].upper()}{fact[1:]}." for fact in record["facts"] if fact.startswith("commit "))
+
+
+def _steps(record: Mapping[str, Any]) -> int:
+    """Return the number of steps of the recipe."""
+    found = next(re.match(r"(\d+) steps of ", fact) for fact in record["facts"] if " steps of " in fact)
+    assert found is not None
+    return int(found[1])
+
+
+def _gain_on_val(record: Mapping[str, Any], method: str) -> dict[str, float | None] | None:
+    """Return the gain over the student alone on the validation images: mean and deviation over the seeds."""
+    alone, scored = _on_val(record, "none"), _on_val(record, method)
+    gains = [scored[seed] - alone[seed] for seed in scored]
+    if not gains or method == "none":
+        return None
+    return {"mean": mean(gains), "std": stdev(gains) if len(gains) > 1 else None}
+
+
+def _on_val(record: Mapping[str, Any], method: str) -> dict[int, float]:
+    """Return the mIoU on val by seed, in percent."""
+    return {run["seed"]: 100 * run["val_miou"] for run in record["runs"] if run["method"] == method}
 
 
 def _named(method: str) -> str:

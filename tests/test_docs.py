@@ -45,7 +45,9 @@ def test_what_the_results_page_says_is_what_the_comparisons_found() -> None:
     page = runpy.run_path(str(ROOT / "docs" / "make_results.py"))["page"]
     text = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
     assert page(text) == text, "run: make docs"
-    assert {path.name for path in RESULTS} == set(re.findall(r"<!-- scores: (\w+) -->", text))
+    shown, series = (set(re.findall(rf"<!-- {kind}: (\w+) -->", text)) for kind in ("scores", "budgets"))
+    assert {re.sub(r"_\d+$", "", path.name) for path in RESULTS} == shown | series
+    assert shown <= {path.name for path in RESULTS}
 
 
 @pytest.mark.parametrize("folder", RESULTS, ids=lambda folder: folder.name)
