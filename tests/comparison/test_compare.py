@@ -15,7 +15,8 @@ from rich.console import Console
 from segdistill.comparison import parallel
 from segdistill.comparison.compare import compare
 from segdistill.comparison.estimate import Cost, steps_done
-from segdistill.comparison.plan import Plan, first_runs, parse_methods, plan
+from segdistill.comparison.method_rows import parse_methods
+from segdistill.comparison.plan import Plan, first_runs, plan
 from segdistill.data import Scenes
 from segdistill.errors import Stopped, UserError
 from segdistill.recipes import load

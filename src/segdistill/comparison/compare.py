@@ -6,7 +6,8 @@ from rich.console import Console
 
 from segdistill.comparison.equal_budget import Equal, equalized
 from segdistill.comparison.equal_record import EqualRecord, decide, read_record
-from segdistill.comparison.plan import ALONE, Plan, first_runs
+from segdistill.comparison.method_rows import ALONE
+from segdistill.comparison.plan import Plan, first_runs
 from segdistill.comparison.preparation import open_session, prepare, ready_teacher, unfinished
 from segdistill.comparison.report import last_lines, write_comparison_report
 from segdistill.comparison.run_loop import train_runs

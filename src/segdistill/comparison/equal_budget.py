@@ -4,7 +4,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from segdistill.comparison.plan import ALONE, Plan, PlannedRun
+from segdistill.comparison.method_rows import ALONE
+from segdistill.comparison.plan import Plan, PlannedRun
 from segdistill.errors import UserError
 from segdistill.recipes import Recipe
 

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from segdistill.comparison.plan import ALONE, Plan, PlannedRun
+from segdistill.comparison.method_rows import ALONE
+from segdistill.comparison.plan import Plan, PlannedRun
 from segdistill.comparison.table_files import write_tables
 from segdistill.errors import UserError
 from segdistill.recipes import Recipe, rows_of, teacher_rows

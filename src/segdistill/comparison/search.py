@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from segdistill.comparison.plan import BUDGET
+from segdistill.comparison.method_rows import BUDGET
 from segdistill.errors import UserError, nearest
 from segdistill.recipes import Recipe, load
 
