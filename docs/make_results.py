@@ -1,4 +1,4 @@
-"""Write the tables of docs/results.md from the comparisons in docs/results/; the text between them stays.
+"""Write the tables and figures of docs/results.md from the comparisons in docs/results/; the text between them stays.
 
 python docs/make_results.py
 """
@@ -6,18 +6,28 @@ python docs/make_results.py
 import json
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
 from page_tables import ROOT, filled, markdown, write
+from results_figure import figure
 
 PAGE = ROOT / "docs" / "results.md"
 RECORDS = ROOT / "docs" / "results"
 
 
 def main() -> None:
-    """Write the page."""
+    """Write the figure of each comparison that the page shows, and the page."""
+    for file, text in figures(PAGE.read_text(encoding="utf-8")).items():
+        file.write_text(text, encoding="utf-8")
     write(PAGE, page)
+
+
+def figures(text: str) -> dict[Path, str]:
+    """Return the figures that the text of the page shows, by file."""
+    names = re.findall(r"\(results/(\w+)/differences\.svg\)", text)
+    return {RECORDS / name / "differences.svg": figure(comparison(name)["differences"]) for name in names}
 
 
 def page(text: str) -> str:
