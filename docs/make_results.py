@@ -1,4 +1,4 @@
-"""Write the tables and figures of docs/results.md from the comparisons in docs/results/; the text between them stays.
+"""Write the tables and figures of results from the comparisons in docs/results/; the text between them stays.
 
 python docs/make_results.py
 """
@@ -15,13 +15,17 @@ from results_figure import figure
 
 PAGE = ROOT / "docs" / "results.md"
 RECORDS = ROOT / "docs" / "results"
+PAGES = (PAGE, ROOT / "README.md", ROOT / "docs" / "choosing.md")
+
+NAMES = {"none": "student alone", "teacher": "teacher"}
 
 
 def main() -> None:
-    """Write the figure of each comparison that the page shows, and the page."""
+    """Write the figure of each comparison that the page shows, and the pages."""
     for file, text in figures(PAGE.read_text(encoding="utf-8")).items():
         file.write_text(text, encoding="utf-8")
-    write(PAGE, page)
+    for each in PAGES:
+        write(each, page)
 
 
 def figures(text: str) -> dict[Path, str]:
@@ -58,6 +62,15 @@ def scores(name: str) -> str:
         for row in record["table"]
     ]
     return f"{_measured(record)}\n\n{markdown([*head, 'over `none` on val'], rows)}"
+
+
+def short(name: str) -> str:
+    """Return the mIoU of each method and its gain over the student alone, one column for each."""
+    rows = [row for row in comparison(name)["table"] if row["method"] != "control"]
+    head = ["", *(NAMES.get(row["method"], f"`{row['method']}`") for row in rows)]
+    scored = ["mIoU", *(_spread(row["miou_percent"]) for row in rows)]
+    gained = ["gain", *(_spread(row["gain_points"], signed=True) for row in rows)]
+    return markdown(head, [scored, gained])
 
 
 def budgets(name: str) -> str:
@@ -111,7 +124,7 @@ def classes(name: str) -> str:
     return markdown(["class", "% of labels", *map(_named, methods)], rows)
 
 
-TABLES = {"scores": scores, "budgets": budgets, "differences": differences, "classes": classes}
+TABLES = {"scores": scores, "short": short, "budgets": budgets, "differences": differences, "classes": classes}
 
 
 def _measured(record: Mapping[str, Any]) -> str:
