@@ -80,7 +80,7 @@ def of(images: Path, teacher: Path | None, *changes: str) -> tuple[str, ...]:
 def test_it_works_without_a_mistake(monkeypatch, images, teacher, tmp_path) -> None:
     monkeypatch.chdir(tmp_path)
     assert run(monkeypatch, *of(images, teacher)) == 0
-    assert (tmp_path / "runs/folder-gskd-s0/result.json").exists()
+    assert (tmp_path / "runs/folder-dist-s0/result.json").exists()
 
 
 # 1-4: the teacher's weights.

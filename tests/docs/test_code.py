@@ -55,7 +55,7 @@ def _export() -> Names:
     from segdistill.jobs.export import export
     from tests.tiny import TINY
 
-    folder = Path("runs/folder-gskd-s0")
+    folder = Path("runs/folder-dist-s0")
     distill("quickstart", [*TINY, "baseline=false"], run_dir=folder)
     openvino = imported() if importlib.util.find_spec("openvino") else None
     export(folder, formats="onnx,pt2" if openvino is None else "onnx,pt2,openvino", trust=True)

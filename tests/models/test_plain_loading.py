@@ -25,7 +25,7 @@ def saved(name: str, folder: Path) -> nn.Module:
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.normal_(module.running_mean, std=0.1)
-    models.save_student(network, folder / "runs" / "folder-gskd-s0", name=name, num_classes=4)
+    models.save_student(network, folder / "runs" / "folder-dist-s0", name=name, num_classes=4)
     return network
 
 

@@ -238,8 +238,8 @@ def sweep(
 
 @app.command(
     epilog=_examples(
-        "segdistill evaluate runs/folder-gskd-s0",
-        "segdistill evaluate runs/folder-gskd-s0 data.root=other_images split=val",
+        "segdistill evaluate runs/folder-dist-s0",
+        "segdistill evaluate runs/folder-dist-s0 data.root=other_images split=val",
     )
 )
 def evaluate(run: RunArgument, changes: ChangesArgument = None, trust: TrustOption = False) -> None:
@@ -251,8 +251,8 @@ def evaluate(run: RunArgument, changes: ChangesArgument = None, trust: TrustOpti
 
 @app.command(
     epilog=_examples(
-        "segdistill predict runs/folder-gskd-s0 new_images --out predicted",
-        "segdistill predict runs/folder-gskd-s0/student.onnx a.jpg drive.mp4",
+        "segdistill predict runs/folder-dist-s0 new_images --out predicted",
+        "segdistill predict runs/folder-dist-s0/student.onnx a.jpg drive.mp4",
     )
 )
 def predict(
@@ -283,7 +283,7 @@ def predict(
 
 @app.command(
     epilog=_examples(
-        "segdistill report runs/folder-gskd-s0",
+        "segdistill report runs/folder-dist-s0",
         "segdistill report runs/folder-comparison",
     )
 )
@@ -300,8 +300,8 @@ def report(
 
 @app.command(
     epilog=_examples(
-        "segdistill explain runs/folder-gskd-s0",
-        "segdistill explain runs/folder-gskd-s0 --image street.jpg --feature stage4",
+        "segdistill explain runs/folder-dist-s0",
+        "segdistill explain runs/folder-dist-s0 --image street.jpg --feature stage4",
     )
 )
 def explain(
@@ -325,8 +325,8 @@ def explain(
 
 @app.command(
     epilog=_examples(
-        "segdistill export runs/folder-gskd-s0",
-        "segdistill export runs/folder-gskd-s0 data.root=moved_images --format onnx --raw --out exported",
+        "segdistill export runs/folder-dist-s0",
+        "segdistill export runs/folder-dist-s0 data.root=moved_images --format onnx --raw --out exported",
     )
 )
 def export(
@@ -353,8 +353,8 @@ def export(
 
 @app.command(
     epilog=_examples(
-        "segdistill bench runs/folder-gskd-s0",
-        "segdistill bench runs/folder-gskd-s0 --images 20",
+        "segdistill bench runs/folder-dist-s0",
+        "segdistill bench runs/folder-dist-s0 --images 20",
     )
 )
 def bench(
@@ -372,8 +372,8 @@ def bench(
 
 @app.command(
     epilog=_examples(
-        "segdistill hub runs/folder-gskd-s0 --license cc-by-4.0",
-        "segdistill hub runs/folder-gskd-s0 --license other --out to_publish",
+        "segdistill hub runs/folder-dist-s0 --license cc-by-4.0",
+        "segdistill hub runs/folder-dist-s0 --license other --out to_publish",
     )
 )
 def hub(
@@ -395,7 +395,7 @@ def hub(
 
 @app.command(
     epilog=_examples(
-        "segdistill push runs/folder-gskd-s0/hub my-team/student",
+        "segdistill push runs/folder-dist-s0/hub my-team/student",
         "segdistill push to_publish my-team/student --private",
     )
 )

@@ -74,7 +74,7 @@ def load(path: str | Path, *, trust: bool = False, threads: int | None = None) -
 
     Example::
 
-        student = segdistill.load("runs/folder-gskd-s0/student.onnx")
+        student = segdistill.load("runs/folder-dist-s0/student.onnx")
         labels = student.predict("new_image.jpg")  # class indices, uint8 (H, W)
     """
     path = Path(path)

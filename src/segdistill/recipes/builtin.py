@@ -55,7 +55,7 @@ def camvid() -> Draft:
 
 
 def folder() -> Draft:
-    """Your own images and masks in data.root=FOLDER, with your own teacher or one that is trained first."""
+    """Your images and masks in data.root=FOLDER. The default method, dist, gained with all three seeds on CamVid."""
     return {
         "data": {"name": "folder", "crop": [256, 256]},
         "student": {
@@ -63,7 +63,7 @@ def folder() -> Draft:
             "options": {"encoder_output_stride": 8, "decoder_channels": 64},
         },
         "teacher": {"model": "deeplabv3_mobilenetv2", "train": {}, "min_miou": 0.2},
-        "method": "gskd",
+        "method": "dist",  # it also reads the logits alone, which all networks have; docs/results.md has the comparison
         "train": {"iterations": 2000, "batch_size": 8, "learning_rate": 0.02},
         "baseline": True,
     }
