@@ -285,3 +285,14 @@ def test_the_counts_of_a_large_comparison_fit(tmp_path: Path) -> None:
             entries.append(Entry("none" if method == 0 else f"m{method}", seed, folder))
     summary = summarize(entries, RECIPE, dict.fromkeys(classes, 1))
     assert len(summary.files()["comparison_images.json"]) < 1_500_000
+
+
+def test_a_row_of_one_seed_does_not_exceed_an_interval_that_it_lacks(folder: Path) -> None:
+    for seed in (1, 2):
+        (folder / f"kd-s{seed}" / "images.json").unlink()
+        (folder / f"kd-s{seed}" / "result.json").unlink()
+    summary = compared(folder)
+    kd, said = row(summary, "kd"), summary.differences.conclusions["all"]
+    assert (kd["over_seeds"], kd["exceeds"]) == (None, "images")
+    assert said.startswith("all classes, 1 to 3 seeds: no difference exceeds the intervals over seeds and images: ")
+    assert f"kd {kd['difference_points']['mean']:+.2f} (no interval over seeds)" in said

@@ -209,21 +209,21 @@ def _table(metric: Metric, reference: str, rows: Sequence[_Row] = ()) -> Table:
 
 
 def _conclusion(group: str, rows: Sequence[_Row]) -> str:
-    """Return which differences exceed all known intervals, and how many seeds the others would need."""
+    """Return which differences exceed the intervals that any row has, and how many seeds the others would need."""
     rows = [row for row in rows if row.group == group]
     numbers = sorted({len(row.by_seed) for row in rows})
     seeds = f"{numbers[0]} seed{'s' if numbers[-1] > 1 else ''}" if len(numbers) == 1 else f"{numbers[0]} to "
     seeds += f"{numbers[-1]} seeds" if len(numbers) > 1 else ""
     names = [name for name in ("seeds", "images") if any(name in row.intervals for row in rows)]
     which = f"interval{'s' if len(names) > 1 else ''} over {' and '.join(names)}"
-    exceeding = [row for row in rows if row.intervals and len(row.exceeded) == len(row.intervals)]
+    exceeding = [row for row in rows if names and row.exceeded == names]
     within = [row for row in rows if row not in exceeding]
     text = f"{group} classes, {seeds}: "
     if exceeding:
         text += f"exceeds the {which}: {', '.join(map(_named, exceeding))}"
-        text += f"; not: {', '.join(map(_short, within))}" if within else ""
+        text += f"; not: {', '.join(_short(row, names) for row in within)}" if within else ""
     else:
-        text += f"no difference exceeds the {which}: {', '.join(map(_short, within))}"
+        text += f"no difference exceeds the {which}: {', '.join(_short(row, names) for row in within)}"
     return text
 
 
@@ -231,11 +231,13 @@ def _named(row: _Row) -> str:
     return f"{_shown(row.method)} {row.paired.mean:+.2f}"
 
 
-def _short(row: _Row) -> str:
-    """Return a row whose difference does not exceed an interval, with what is missing."""
+def _short(row: _Row, names: Sequence[str]) -> str:
+    """Return a row whose difference does not exceed the named intervals, with what is missing."""
     if "seeds" in row.intervals and "seeds" not in row.exceeded:
         needed = row.paired.needed
         reason = f"would need about {needed} seeds" if needed else f"would need more than {MOST_SEEDS} seeds"
+    elif unknown := [name for name in names if name not in row.intervals]:
+        reason = f"no interval over {' and '.join(unknown)}"
     else:
         reason = "not the one over images" if row.intervals else "no interval"
     return f"{_named(row)} ({reason})"
