@@ -149,7 +149,8 @@ def _gain_on_val(record: Mapping[str, Any], method: str) -> dict[str, float | No
 
 def _on_val(record: Mapping[str, Any], method: str) -> dict[int, float]:
     """Return the mIoU on val by seed, in percent."""
-    return {run["seed"]: 100 * run["val_miou"] for run in record["runs"] if run["method"] == method}
+    finished = [run for run in record["runs"] if run["method"] == method and run["state"] == "finished"]
+    return {run["seed"]: 100 * run["val_miou"] for run in finished}
 
 
 def _named(method: str) -> str:

@@ -55,7 +55,7 @@ def camvid() -> Draft:
 
 
 def folder() -> Draft:
-    """Your images and masks in data.root=FOLDER. The default method, dist, gained with all three seeds on CamVid."""
+    """Your images and masks in data.root=FOLDER. Its method, dist, scored highest in our comparison on CamVid."""
     return {
         "data": {"name": "folder", "crop": [256, 256]},
         "student": {
