@@ -20,7 +20,7 @@ SMALL = "data.size=[48,64] data.crop=[32,48] data.images=[12,3,3]"
 RECIPES = {
     "quickstart": f"quickstart {SMALL}",
     "camvid": "camvid data.root={root}/camvid data.crop=[32,32] train.batch_size=4",
-    "folder": "folder data.root={root}/folder data.crop=[32,32] train.batch_size=4",
+    "folder": "folder method=gskd data.root={root}/folder data.crop=[32,32] train.batch_size=4",
     "first_stage": f"quickstart {SMALL} method=maskd",
     "discriminator": f"quickstart {SMALL} method=skd",
     "memory": f"quickstart {SMALL} method=cirkd",

@@ -118,7 +118,7 @@ def _open(recipe: Recipe, teacher: Teacher | None, runs: Path, threads: int, sto
         signal.signal(number, signal.SIG_IGN)
     _stop = stop
     threading.Thread(target=_wait_to_stop, args=(stop,), daemon=True).start()
-    threading.Thread(target=_outlive_nothing, daemon=True).start()
+    threading.Thread(target=_end_with_the_first, args=(stop,), daemon=True).start()
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     torch.set_num_threads(threads)
     _session = Session(recipe, runs=runs)
@@ -132,12 +132,12 @@ def _wait_to_stop(stop: Event) -> None:
     ask_to_stop()
 
 
-def _outlive_nothing() -> None:
-    """When the first process is gone, stop the run of this process after its step and end the process."""
+def _end_with_the_first(stop: Event) -> None:
+    """When the first process is gone, stop the run of this process after its step, begin no other, and end."""
     first = parent_process()
     assert first is not None
     first.join()
-    ask_to_stop()
+    stop.set()
     with _at_work:
         os._exit(1)  # the main thread waits for a run, which nobody submits
 
