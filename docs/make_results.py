@@ -17,8 +17,6 @@ PAGE = ROOT / "docs" / "results.md"
 RECORDS = ROOT / "docs" / "results"
 PAGES = (PAGE, ROOT / "README.md", ROOT / "docs" / "choosing.md")
 
-NAMES = {"none": "student alone", "teacher": "teacher"}
-
 
 def main() -> None:
     """Write the figure of each comparison that the page shows, and the pages."""
@@ -67,32 +65,10 @@ def scores(name: str) -> str:
 def short(name: str) -> str:
     """Return the mIoU of each method and its gain over the student alone, one column for each."""
     rows = [row for row in comparison(name)["table"] if row["method"] != "control"]
-    head = ["", *(NAMES.get(row["method"], f"`{row['method']}`") for row in rows)]
+    head = ["", *("student alone" if row["method"] == "none" else _named(row["method"]) for row in rows)]
     scored = ["mIoU", *(_spread(row["miou_percent"]) for row in rows)]
     gained = ["gain", *(_spread(row["gain_points"], signed=True) for row in rows)]
     return markdown(head, [scored, gained])
-
-
-def budgets(name: str) -> str:
-    """Return the gain over the student alone for each number of steps: of the comparison and of NAME_STEPS."""
-    folders = [path for path in RECORDS.iterdir() if re.fullmatch(rf"{name}(_\d+)?", path.name)]
-    records = sorted((comparison(folder.name) for folder in folders), key=_steps)
-    tables = [{row["method"]: row for row in record["table"]} for record in records]
-    methods = [method for method in tables[0] if method != "teacher"]
-    rows = [
-        [
-            _named(method),
-            *(
-                _spread(table[method]["miou_percent"])
-                if method == "none"
-                else _spread(table[method]["gain_points"], signed=True)
-                for table in tables
-            ),
-        ]
-        for method in methods
-    ]
-    heads = [f"{_steps(record)} steps, {len(_on_val(record, 'none'))} seeds" for record in records]
-    return markdown(["`none`: mIoU; others: gain", *heads], rows)
 
 
 def differences(name: str) -> str:
@@ -124,7 +100,7 @@ def classes(name: str) -> str:
     return markdown(["class", "% of labels", *map(_named, methods)], rows)
 
 
-TABLES = {"scores": scores, "short": short, "budgets": budgets, "differences": differences, "classes": classes}
+TABLES = {"scores": scores, "short": short, "differences": differences, "classes": classes}
 
 
 def _measured(record: Mapping[str, Any]) -> str:
