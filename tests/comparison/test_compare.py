@@ -173,6 +173,17 @@ def test_a_method_with_changes_of_its_own() -> None:
     assert runs[3].recipe.teacher is not None
 
 
+def test_the_student_alone_with_another_setting_is_a_row(tmp_path: Path, console: Console) -> None:
+    """A method is compared with the student alone at its best learning rate, or the comparison flatters the method."""
+    comparison = planned("kd,low=none:train.learning_rate=0.001")
+    alone, kd, low = (run.recipe for run in comparison.runs)
+    assert (low.teacher, low.train.learning_rate) == (None, 0.001)
+    assert alone.train.learning_rate == kd.train.learning_rate != 0.001
+    compare(comparison, tmp_path / "c", console=console)
+    lines = {line.split()[0]: line for line in said(console).splitlines() if line.startswith(("kd ", "low "))}
+    assert set(lines) == {"kd", "low"}
+
+
 def test_two_methods_that_would_share_a_folder_are_refused() -> None:
     with pytest.raises(UserError, match="would share a folder"):
         planned("kd:terms.kd.on='logits',kd:terms.kd.on=_logits_")

@@ -65,7 +65,8 @@ def plan(source: str | Path, changes: Sequence[str], methods: str | None, seeds:
         changes: Changes to it, for all methods.
         methods: Methods joined by commas, as in ``none,kd,gskd``. A method may have changes, as in
             ``gskd:terms.gskd.samples=8,terms.gskd.weight=5``, and a name, as in ``mine=gskd:terms.gskd.samples=8``. The
-            student alone (``none``) is always added. None compares the recipe's method, with the terms added to it.
+            student alone (``none``) is always added; ``low=none:train.learning_rate=0.01`` is a second one. None
+            compares the recipe's method, with the terms added to it.
         seeds: Whole numbers joined by commas, as in ``0,1,2``.
 
     Raises:
@@ -122,7 +123,7 @@ def _recipe(source: str | Path, changes: Sequence[str], base: Recipe, label: str
         raise UserError(f"method '{label}': {error}") from None
     if recipe.distils:
         return recipe.model_copy(update={"baseline": False})
-    if label != ALONE:
+    if row.method != ALONE:
         raise UserError(f"method '{label}' has no distillation term left; change its terms, or leave it out")
     return alone_recipe(recipe)
 
