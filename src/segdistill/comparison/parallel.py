@@ -21,7 +21,7 @@ from segdistill.comparison.plan import PlannedRun
 from segdistill.errors import Stopped
 from segdistill.recipes import Recipe
 from segdistill.recipes.schema import Teacher
-from segdistill.system.interrupt import ask_to_stop, deferred_interrupt
+from segdistill.system.interrupt import deferred_interrupt, has_to_stop, stop_on
 from segdistill.training.session import Session
 from segdistill.training.train import train_network
 
@@ -33,7 +33,6 @@ POLL = 0.5
 
 # Of a process that trains: its runs share data and teacher.
 _session: Session | None = None
-_stop: Event | None = None
 _at_work = threading.Lock()
 
 
@@ -113,23 +112,16 @@ def _log(folder: Path, run: PlannedRun) -> Path:
 
 def _open(recipe: Recipe, teacher: Teacher | None, runs: Path, threads: int, stop: Event) -> None:
     """Open the session of this process, which leaves the signals between two runs to the first process."""
-    global _session, _stop
+    global _session
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    _stop = stop
-    threading.Thread(target=_wait_to_stop, args=(stop,), daemon=True).start()
+    stop_on(stop)
     threading.Thread(target=_end_with_the_first, args=(stop,), daemon=True).start()
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     torch.set_num_threads(threads)
     _session = Session(recipe, runs=runs)
     if teacher is not None:
         _session.use_teacher(teacher)
-
-
-def _wait_to_stop(stop: Event) -> None:
-    """Stop the run of this process when the first process asks for it."""
-    stop.wait()
-    ask_to_stop()
 
 
 def _end_with_the_first(stop: Event) -> None:
@@ -145,8 +137,7 @@ def _end_with_the_first(stop: Event) -> None:
 def _train(run: PlannedRun, folder: Path, forms: Mapping[str, Any] | None) -> None:
     """Train one run in this process, with its lines in a file."""
     assert _session is not None
-    assert _stop is not None
-    if _stop.is_set():
+    if has_to_stop():
         raise Stopped
     log = _log(folder, run)
     log.parent.mkdir(parents=True, exist_ok=True)

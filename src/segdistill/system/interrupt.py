@@ -5,13 +5,28 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Protocol
 
-_asked = threading.Event()
+
+class Flag(Protocol):
+    """An event of this process or, from ``multiprocessing``, of several."""
+
+    def is_set(self) -> bool:
+        """Return whether the work has to stop."""
 
 
-def ask_to_stop() -> None:
-    """Stop the work of this process after its step, as a signal does. Asking again changes nothing."""
-    _asked.set()
+_stop: Flag = threading.Event()
+
+
+def stop_on(event: Flag) -> None:
+    """Let an event of another process stop the work of this process after its step, as a signal does."""
+    global _stop
+    _stop = event
+
+
+def has_to_stop() -> bool:
+    """Return whether the event of :func:`stop_on` was set."""
+    return _stop.is_set()
 
 
 @contextmanager
@@ -21,7 +36,7 @@ def deferred_interrupt() -> Iterator[Callable[[], bool]]:
     If SIGHUP is ignored, as under ``nohup``, it stays ignored.
 
     Yields:
-        A function that returns True once a signal has arrived or :func:`ask_to_stop` was called.
+        A function that returns True once a signal has arrived, or the event of :func:`stop_on` was set.
     """
     caught: list[int] = []
 
@@ -38,7 +53,7 @@ def deferred_interrupt() -> Iterator[Callable[[], bool]]:
     except ValueError:  # only the main thread may set signal handlers
         before = {}
     try:
-        yield lambda: bool(caught) or _asked.is_set()
+        yield lambda: bool(caught) or has_to_stop()
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
