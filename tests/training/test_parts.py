@@ -164,6 +164,25 @@ def test_the_optimiser_has_one_group_with_decay_on_everything() -> None:
     assert len(group["params"]) == 3
 
 
+class OnGpu(nn.Parameter):
+    is_cuda = True
+
+
+@pytest.mark.parametrize(
+    ("train", "fused"),
+    [
+        (Train(), True),
+        (Train(precision="16-mixed"), None),
+        (Train(precision="16-mixed", momentum=0.0), True),
+        (Train(precision="16-mixed", optimizer="adamw"), True),
+        (Train(plain=True), None),
+    ],
+)
+def test_one_kernel_updates_all_unless_a_skipped_step_would_leave_the_momentum_without_a_value(train, fused) -> None:
+    (group,) = build_optimizer([OnGpu(torch.zeros(2))], train).param_groups
+    assert group["fused"] == fused
+
+
 def test_modules_have_factors_of_the_learning_rate() -> None:
     network = nn.Sequential(nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 4)), nn.Linear(4, 5), nn.Linear(5, 6))
     factors = rate_factors(network, {"0.1": 0.5, "0": 0.1, "1": 0.1})

@@ -36,11 +36,21 @@ def build_optimizer(
         groups = [
             {"params": each, "lr": train.learning_rate * factor, _FACTOR: factor} for factor, each in by_factor.items()
         ]
-    fused = True if not train.plain and all(parameter.is_cuda for parameter in trained) else None
+    fused = True if _can_fuse(trained, train) else None
     decay = train.weight_decay
     if train.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=train.learning_rate, weight_decay=decay, fused=fused)
     return torch.optim.SGD(groups, lr=train.learning_rate, momentum=train.momentum, weight_decay=decay, fused=fused)
+
+
+def _can_fuse(parameters: Iterable[nn.Parameter], train: Train) -> bool:
+    """Return whether one kernel may update all parameters.
+
+    Fused SGD allocates its momentum without a value. A first step that the loss scale of float16 skips leaves it so,
+    and the second one adds to whatever the memory held. AdamW's moments start as zeros.
+    """
+    is_skipped = train.precision == "16-mixed" and train.optimizer == "sgd" and train.momentum > 0
+    return not train.plain and not is_skipped and all(parameter.is_cuda for parameter in parameters)
 
 
 def build_optimizers(distiller: Distiller, train: Train) -> list[torch.optim.Optimizer]:

@@ -27,6 +27,7 @@ from segdistill.replay.crops import Crops, ReplayStream
 from segdistill.speed.recompute import recompute
 from segdistill.training.build import build_network, build_teacher, freeze, training_augmentation
 from segdistill.training.engine import has_several_gpus, launch
+from segdistill.training.synchronized import synchronized
 from segdistill.training.teacher import LoadedTeacher
 
 SPLITS = ("train", "val", "test")
@@ -223,9 +224,7 @@ class Session:
 
     def _synchronized(self, module: nn.Module) -> nn.Module:
         """Return the module with the batch normalization of all processes, if there are several, each with a GPU."""
-        if has_several_gpus(self.fabric):
-            module = nn.SyncBatchNorm.convert_sync_batchnorm(module)  # type: ignore[no-untyped-call]
-        return module
+        return synchronized(module) if has_several_gpus(self.fabric) else module
 
     def build_trial(self) -> Distiller:
         """Build a Distiller for a few trial steps. A teacher that is not trained yet has random weights."""
