@@ -11,9 +11,11 @@ class BatchNorm(nn.modules.batchnorm._BatchNorm):
     statistics normalize it, and do not change; without running statistics, the mean is taken as 0 and the variance as
     1. Such maps occur: the last crop of a small image at a large stride, or a batch with one valid position.
 
-    The layer is converted by ``nn.SyncBatchNorm.convert_sync_batchnorm`` like PyTorch's. It must therefore be called in
-    every process, even without rows.
+    On several GPUs ``nn.SyncBatchNorm`` replaces the layer, as it does PyTorch's. It must therefore be called in every
+    process, even without rows.
     """
+
+    can_be_converted = True
 
     def forward(self, input: Tensor) -> Tensor:
         """Return the normalized tensor, of the same shape."""

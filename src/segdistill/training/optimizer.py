@@ -46,8 +46,8 @@ def build_optimizer(
 def _can_fuse(parameters: Iterable[nn.Parameter], train: Train) -> bool:
     """Return whether one kernel may update all parameters.
 
-    Fused SGD allocates its momentum without a value. A first step that the loss scale of float16 skips leaves it so,
-    and the second one adds to whatever the memory held. AdamW's moments start as zeros.
+    Fused SGD allocates its momentum without a value. If the loss scale of float16 skips the first step, the second one
+    adds the gradient to what the memory happened to hold. AdamW's moments start as zeros.
     """
     is_skipped = train.precision == "16-mixed" and train.optimizer == "sgd" and train.momentum > 0
     return not train.plain and not is_skipped and all(parameter.is_cuda for parameter in parameters)
