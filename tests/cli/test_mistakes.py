@@ -243,6 +243,14 @@ def test_debug_shows_the_traceback(monkeypatch) -> None:
         run(monkeypatch, "--debug", "distill", "quikstart")
 
 
+def test_a_gpu_without_memory_is_a_line(fails, monkeypatch) -> None:
+    def without(*args, **kwargs):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 has")
+
+    monkeypatch.setattr("segdistill.cli.commands.taps", without)
+    assert "needs more memory than there is (CUDA out of memory. Tried" in fails("taps", "deeplabv3_mobilenetv2")
+
+
 def test_resume_without_a_run(fails) -> None:
     assert "nothing to resume" in fails("distill", "quickstart", *TINY, "--resume")
 

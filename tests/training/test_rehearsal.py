@@ -1,9 +1,13 @@
 """What the first validation would stumble on is found before anything is trained, by every command that trains."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import torch
 from lightning_fabric import Fabric
 from rich.console import Console
 from torch import Tensor, nn
@@ -18,7 +22,7 @@ from segdistill.data import Scenes
 from segdistill.errors import UserError
 from segdistill.evaluation.scoring import evaluate, try_scoring
 from segdistill.recipes import alone_recipe
-from segdistill.recipes.schema import Data
+from segdistill.recipes.schema import Data, Evaluation
 from segdistill.training.doctor import examine
 from segdistill.training.rehearsal import rehearse
 from segdistill.training.run import distill
@@ -115,6 +119,67 @@ def test_scoring_itself_says_it_in_the_same_words() -> None:
         evaluate(FixedSize(len(scenes.classes)), scenes, fabric, Data(name="scenes"))
     with pytest.raises(UserError, match="the network gives 14 scores"):
         evaluate(sequential(14), scenes, fabric, Data(name="scenes"))
+
+
+class Huge(nn.Module):
+    """A network for whose images, or pairs of them, the memory is too small."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.most = most
+
+    def forward(self, images: Tensor) -> Tensor:
+        if len(images) > self.most:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 has")
+        return torch.zeros(len(images), 10, *images.shape[-2:])
+
+
+@pytest.mark.parametrize(("most", "remedy"), [(1, "batch_size=1"), (0, r"window=\[HEIGHT,WIDTH\]")])
+def test_scoring_without_memory_names_the_key_that_helps(most: int, remedy: str) -> None:
+    scenes, fabric = Scenes("val", length=2, size=(32, 48)), Fabric(accelerator="cpu", devices=1)
+    protocol = Evaluation(batch_size=most + 1)
+    words = rf"scoring the network on {most + 1} image\(s\) of 32x48.*; give evaluation.{remedy}$"
+    with pytest.raises(UserError, match=words):
+        evaluate(Huge(most), scenes, fabric, Data(name="scenes"), protocol=protocol)
+
+
+def test_on_a_gpu_as_many_images_are_tried_as_are_scored_at_once() -> None:
+    """Otherwise the first validation, perhaps hours later, would be the first to need the memory."""
+    scenes = Scenes("val", length=5, size=(32, 48))
+    gpu: Any = SimpleNamespace(device=torch.device("meta"), autocast=nullcontext)
+    seen: list[int] = []
+
+    class Counting(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            seen.append(len(images))
+            return images.new_zeros(len(images), len(scenes.classes), *images.shape[-2:])
+
+    for protocol in (Evaluation(), Evaluation(batch_size=3)):
+        try_scoring(Counting(), scenes, gpu, Data(name="scenes"), "the student", protocol)
+    assert seen == [5, 3]
+
+
+left = 0
+
+
+def scarce(student: Tensor, teacher: Tensor, labels: Tensor | None = None) -> Tensor:
+    """A loss for which the memory ends after some calls."""
+    global left
+    left -= 1
+    if left < 0:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 has")
+    return (student - teacher).square().mean()
+
+
+@pytest.mark.parametrize(("calls", "where"), [(0, r"a step on \d images of .*"), (4, r"step \d")])
+def test_a_step_without_memory_names_the_keys_that_help(
+    calls: int, where: str, tmp_path: Path, console: Console
+) -> None:
+    global left
+    left = calls
+    recipe = tiny("method=none", f"terms.mine.loss={__name__}:scarce", "train.iterations=9")
+    with pytest.raises(UserError, match=rf"^{where} needs more memory .*2.50 GiB\); raise train.accumulate.*recompute"):
+        distill(recipe, tmp_path / "run", console=console)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")

@@ -299,7 +299,7 @@ def test_a_run_is_saved_as_often_as_it_says(tmp_path: Path, console: Console, mo
 def test_how_images_are_read_is_no_part_of_a_run(tmp_path: Path, console: Console) -> None:
     train(alone("data.cache=false"), tmp_path, console)
     (tmp_path / "result.json").unlink()
-    train(alone("data.cache=true", "data.workers=1"), tmp_path, console)
+    train(alone("data.cache=true", "data.workers=1", "evaluation.batch_size=2"), tmp_path, console)
     (tmp_path / "result.json").unlink()
     with pytest.raises(UserError, match=r"data\.cache: False there, device now"):  # it rounds differently on a GPU
         train(alone("data.cache=device"), tmp_path, console)

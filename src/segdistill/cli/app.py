@@ -8,6 +8,7 @@ import typer
 
 from segdistill.errors import Stopped, UserError
 from segdistill.system import threads
+from segdistill.system.memory import lacks_memory, short_of_memory
 from segdistill.system.working_folder import search_last
 from segdistill.version import __version__
 
@@ -539,6 +540,11 @@ def main() -> None:
         if debug:
             raise
         _fail(f"{error.strerror or error}: {error.filename or ''}".rstrip(": "))
+    except RuntimeError as error:
+        if debug or not lacks_memory(error):
+            raise
+        remedy = "close other programs that use the GPU (nvidia-smi), or lower train.batch_size or data.scale"
+        _fail(str(short_of_memory("the command", error, remedy)))
     except Stopped:
         print("stopped; run the same command to resume", file=sys.stderr)
         sys.exit(130)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from segdistill.distillation.running import version
 from segdistill.errors import UserError, first_line
+from segdistill.system.memory import lacks_memory
 
 
 @contextmanager
@@ -16,9 +17,9 @@ def named(term: str) -> Iterator[None]:
     """Turn an error of a loss into a UserError that names the term, except a lack of memory."""
     try:
         yield
-    except torch.OutOfMemoryError:
-        raise  # callers catch it and lower the batch size
     except (TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
+        if lacks_memory(error):
+            raise  # callers catch it and lower the batch size
         raise UserError(f"term '{term}': {first_line(error)}") from error
 
 

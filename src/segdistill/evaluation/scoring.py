@@ -28,6 +28,7 @@ from segdistill.evaluation.image_counter import ImageCounter
 from segdistill.recipes.schema import Data, Evaluation
 from segdistill.runs.metric import METRICS, Metric
 from segdistill.statistics.image_counts import ImageCounts
+from segdistill.system.memory import lacks_memory, short_of_memory
 from segdistill.system.progress import tracked
 
 ImageSet = SegmentationDataset | ClassificationDataset
@@ -140,6 +141,8 @@ def try_scoring(
 ) -> None:
     """Score the first image of a data set, so that an error of validation appears before training.
 
+    On a GPU it is repeated as often as :func:`evaluate` scores images at once, so that a lack of memory appears too.
+
     Args:
         network, dataset, fabric, data, protocol: As for :func:`evaluate`.
         who: The name of the network in errors.
@@ -148,8 +151,13 @@ def try_scoring(
         UserError: As for :func:`evaluate`.
     """
     image, labels = scoring_transform(data, dataset.task, protocol)(*dataset[0])
+    count = 1
+    if fabric.device.type != "cpu":
+        most = _batches(dataset.task == "classification", protocol, fabric.device)
+        count = min(most["batch_size"], max(1, most.get("pixels", 2**62) // image[0].numel()), len(dataset))
     with evaluating(network):
-        _predict(network, image[None], labels[None], dataset, fabric, who, protocol)
+        images, all_labels = image.expand(count, *image.shape), labels.expand(count, *labels.shape)
+        _predict(network, images, all_labels, dataset, fabric, who, protocol)
 
 
 def _predict(
@@ -179,6 +187,10 @@ def _predict(
         raise
     except FOREIGN as error:
         height, width = images.shape[-2:]
+        if lacks_memory(error):
+            remedy = "batch_size=1" if len(images) > 1 else "window=[HEIGHT,WIDTH]"
+            what = f"scoring {who} on {len(images)} image(s) of {height}x{width} at once"
+            raise short_of_memory(what, error, f"give evaluation.{remedy}") from error
         reason = first_line(error).rstrip(".")
         raise UserError(
             f"{who} cannot take an image of {height}x{width}: {reason}; images are scored whole, so it must take any "

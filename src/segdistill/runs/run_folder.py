@@ -21,11 +21,12 @@ from segdistill.system.processes import is_first_process
 UNFINISHED = {"environment.json", "environment.json.tmp", "recipe.yaml.tmp", lock.FILE}
 
 # Keys that do not change the run: description, experiment, the teacher's least score, the folder of its answers, the
-# interval of checkpoints, how images are read. Resizing on a GPU (cache=device) rounds differently.
+# interval of checkpoints, how many images are scored at once, how images are read. Resizing on a GPU (cache=device)
+# rounds differently.
 NO_MATTER = re.compile(
     r"(recipe\.)?(description|experiment|teacher\.(min_miou|replay_folder)"
     r"|(teacher\.(members\..+\.)?)?train\.save_every"
-    r"|data\.(workers|cache_folder)|data\.cache(?!.*device)): "
+    r"|evaluation\.batch_size|data\.(workers|cache_folder)|data\.cache(?!.*device)): "
 )
 
 # Keys that may change when a run is resumed with --resume: those that can keep a loss finite.

@@ -18,6 +18,7 @@ from segdistill.runs import checkpoint
 from segdistill.runs.inputs import Inputs
 from segdistill.runs.records import Metrics
 from segdistill.system.interrupt import deferred_interrupt
+from segdistill.system.memory import enough_memory
 from segdistill.training.blame import gradients
 from segdistill.training.console import Narrator
 from segdistill.training.interrupt import on_any
@@ -89,7 +90,8 @@ class FirstStageTraining:
                         if step > start:
                             self._save(optimizers, step)
                         raise parts
-                    objective = self._take_step(optimizers, parts, step)
+                    with enough_memory(f"step {step + 1} of the first stage", "raise train.accumulate"):
+                        objective = self._take_step(optimizers, parts, step)
                     last, stops = step + 1 == self.steps, on_any(self.fabric, interrupted())
                     tells = step == start or (step + 1) % self.log_every == 0 or last or stops
                     saves = (step + 1) % self.save_every == 0 or last or stops

@@ -28,6 +28,7 @@ from segdistill.runs import checkpoint
 from segdistill.runs.inputs import Inputs
 from segdistill.runs.records import Metrics
 from segdistill.system.interrupt import deferred_interrupt
+from segdistill.system.memory import enough_memory
 from segdistill.training.blame import blame
 from segdistill.training.checkpoints import Checkpoints, Progress
 from segdistill.training.console import Narrator
@@ -49,6 +50,8 @@ PATIENCE = 5
 
 # Number of steps in a row that float16 may skip. The loss scale has then fallen from 2^16 to 2^-14.
 SKIPS = 30
+
+TAKES_LESS_MEMORY = "raise train.accumulate, so that it takes its images in more parts, or give train.recompute=true"
 
 
 @dataclass(frozen=True)
@@ -139,7 +142,8 @@ class Training:
                         if progress.step > first:
                             self._save(optimizers, progress)
                         raise parts
-                    out = self.take_step(module, optimizers, iter(parts), progress)
+                    with enough_memory(f"step {progress.step + 1}", TAKES_LESS_MEMORY):
+                        out = self.take_step(module, optimizers, iter(parts), progress)
                     progress.seconds = time.monotonic() - began
                     if out.gradients:
                         self._check_gradients(out, progress, metrics)

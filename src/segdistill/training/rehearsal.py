@@ -9,8 +9,10 @@ from rich.console import Console
 from segdistill.distillation.distiller import Distiller
 from segdistill.errors import FOREIGN, UserError, first_line
 from segdistill.evaluation.scoring import try_scoring
+from segdistill.system.memory import enough_memory
 from segdistill.training.console import quiet
 from segdistill.training.look import look_at_data
+from segdistill.training.loop import TAKES_LESS_MEMORY
 from segdistill.training.optimizer import build_optimizers
 from segdistill.training.session import Session
 
@@ -99,12 +101,14 @@ def try_networks(session: Session, distiller: Distiller) -> None:
 @contextmanager
 def step_in_a_line(session: Session, images: int) -> Iterator[None]:
     """Turn any failure of a network or loss in a step into a UserError of one line."""
-    failure = f"a step on {images} images of {session.recipe.data.crop} fails"
+    step = f"a step on {images} images of {session.recipe.data.crop}"
+    failure = f"{step} fails"
     try:
-        yield
+        with enough_memory(step, TAKES_LESS_MEMORY):
+            yield
     except UserError:
         raise
     except ValueError as error:  # batch norm rejects a batch of one image
         raise UserError(f"{failure}: {error}; raise train.batch_size") from None
-    except FOREIGN as error:  # shapes that do not match, out of memory
+    except FOREIGN as error:  # shapes that do not match
         raise UserError(f"{failure}: {first_line(error)}") from error
