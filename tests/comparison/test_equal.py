@@ -3,6 +3,7 @@
 import io
 import json
 from collections.abc import Sequence
+from contextlib import nullcontext
 from itertools import cycle, repeat
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,7 +25,7 @@ from segdistill.recipes import load
 from segdistill.training import trial
 from segdistill.training.run import distill
 from segdistill.training.session import Session
-from segdistill.training.trial import Choice, Trial, flops
+from segdistill.training.trial import Choice, Trial, flops, recording_seconds, teacher_seconds
 from tests.tiny import TINY, said, tiny
 
 FLOPS = Equal("flops")
@@ -259,6 +260,41 @@ def test_a_replayed_teacher_is_paid_before_the_first_step() -> None:
 
 
 # The comparison.
+
+
+def test_several_processes_share_the_recording(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each process answers its share of the crops, so the recording takes half the time with two."""
+    session = Session(tiny("method=kd", "teacher.replay=3", "train.batch_size=4"))
+    distiller = session.build_trial()
+    answered = 0
+
+    def prepare(images: torch.Tensor, labels: torch.Tensor) -> None:
+        nonlocal answered
+        answered += len(images)
+
+    monkeypatch.setattr(distiller, "prepare", prepare)
+    monkeypatch.setattr(trial, "_work", lambda fabric: float(answered))  # one second for each image
+    crops = 3 * len(session.dataset("train"))
+    assert recording_seconds(session, distiller) == pytest.approx(crops)
+    assert teacher_seconds(session, distiller, nullcontext) == 4
+    monkeypatch.setattr(type(session.fabric), "world_size", 2)
+    assert recording_seconds(session, distiller) == pytest.approx(crops / 2)
+    assert teacher_seconds(session, distiller, nullcontext) == 2  # the share of this process in a step
+
+
+def test_the_recording_is_timed_in_the_precision_in_which_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    session = Session(tiny("method=kd", "teacher.replay=3", "train.precision=bf16-mixed"))
+    distiller = session.build_trial()
+    seen = []
+    monkeypatch.setattr(distiller, "prepare", lambda *_: seen.append(torch.is_autocast_enabled("cpu")))
+    recording_seconds(session, distiller)
+    teacher_seconds(session, distiller, session.fabric.autocast)
+    assert seen == [False] * trial.ASKED + [True] * trial.ASKED
+
+
+def test_a_trial_may_be_longer_than_the_run() -> None:
+    """``compare --equal time`` takes more trial steps than a recipe with a small budget has."""
+    assert Trial(Session(tiny("train.iterations=1")), Console(file=io.StringIO())).seconds(3) > 0
 
 
 def test_steps_are_decided_once(tmp_path: Path) -> None:

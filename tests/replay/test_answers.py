@@ -4,6 +4,7 @@ import pickle
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from segdistill.errors import UserError
 from segdistill.replay.answers import TOLERANCE, Answers, mark
@@ -18,6 +19,12 @@ def test_each_crop_has_its_answers(folder: RecordFolder, features: dict[str, tor
     for name, feature in features.items():
         expected = feature.flatten(0, 1)[[5, 0, 3]]
         torch.testing.assert_close(decoded[name], expected, rtol=0, atol=0.02)
+
+
+def test_a_crop_on_a_gpu_is_marked_on_the_cpu() -> None:
+    """With ``data.cache=device`` the crops are cut on the GPU; the marks are in a file."""
+    with FakeTensorMode():
+        assert mark(torch.empty(3, 32, 48, device="cuda")).device == torch.device("cpu")
 
 
 def test_one_feature_can_be_read_without_the_others(folder: RecordFolder) -> None:

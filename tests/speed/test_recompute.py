@@ -45,5 +45,15 @@ def test_a_step_is_the_same_to_the_bit_and_holds_less(name: str, rng: torch.Gene
         assert (one.grad is None and two.grad is None) or one.grad.equal(two.grad)
 
 
+def test_normalization_over_several_gpus_is_recomputed(rng: torch.Generator) -> None:
+    """``nn.SyncBatchNorm`` insists on its counter, which must count each step once."""
+    network = models.build("deeplabv3_resnet18", 5)
+    assert recompute(network)
+    network = nn.SyncBatchNorm.convert_sync_batchnorm(network).train()
+    step(network, torch.randn(2, 3, 64, 64, generator=rng))
+    counts = {m.num_batches_tracked.item() for m in network.modules() if isinstance(m, nn.SyncBatchNorm)}
+    assert counts == {1}
+
+
 def test_a_network_without_blocks_has_none() -> None:
     assert recompute(nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), nn.Conv2d(4, 2, 1))) == 0

@@ -26,7 +26,7 @@ from segdistill.training.rehearsal import rehearse
 from segdistill.training.replayed import ALREADY, size_line
 from segdistill.training.session import Session
 from segdistill.training.teacher_runs import check_teacher, teacher_runs
-from segdistill.training.trial import first_stage_seconds, now
+from segdistill.training.trial import first_stage_seconds, now, recording_seconds
 
 STEPS, IMAGES = 6, 5
 
@@ -140,17 +140,16 @@ def measure(session: Session) -> Cost:
     parts = recipe.train.accumulate
     batch = recipe.train.batch_size // parts // fabric.world_size
     loader = training_loader(session.stream(), batch, steps=STEPS * parts, workers=recipe.data.loaders)
-    crops, answers = session.crops(), []
+    is_replayed = session.crops() is not None
     seconds, began = [], now(fabric)
     for number, (images, labels) in enumerate(loader, start=1):
         images, labels = images.to(fabric.device), labels.to(fabric.device)
         with fabric.autocast():
             part = None
-            if crops is not None:  # the answers are recorded before the first step
+            if is_replayed:  # the answers are recorded before the first step
                 asked = now(fabric)
                 part = distiller.prepare(images, labels)
-                answers.append(now(fabric) - asked)
-                began += answers[-1]
+                began += now(fabric) - asked
             out = distiller(images, labels, part)
         out.total.backward()
         if number % parts == 0:
@@ -164,7 +163,7 @@ def measure(session: Session) -> Cost:
         if teacher is None
         else _image_seconds(teacher, val_set, fabric, recipe.data, recipe.evaluation),
         first_stage=first_stage_seconds(session, distiller) * recipe.train.iterations,
-        recording=0.0 if crops is None else median(answers[1:]) / batch * len(crops) * crops.count,
+        recording=recording_seconds(session, distiller),
         replay=size_line(session, distiller),
     )
 

@@ -34,13 +34,16 @@ def record_key(section: Teacher, weights: str, data: Data, images: SegmentationD
     """
     teachers = {name: each.model_dump(mode="json", exclude=_NOT_OF_NETWORK) for name, each in section.each.items()}
     unused = _NOT_OF_CROPS | (_OF_GENERATED if _files(images) else set())
+    augmentation = {"task": images.task, **data.model_dump(mode="json", exclude=unused)}
+    if data.cache == "device":  # resizing on a GPU rounds differently
+        augmentation["cache"] = "device"
     return {
         "format": FORMAT,
         "teacher": teachers,
         "weights": weights,
         "crops": section.replay,
         "type": section.replay_type,
-        "augmentation": {"task": images.task, **data.model_dump(mode="json", exclude=unused)},
+        "augmentation": augmentation,
         "data": data.name,
         "images": images_digest(images, data.root),
     }

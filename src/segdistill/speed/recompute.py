@@ -64,8 +64,9 @@ class _KeptStatistics:
 
     def __enter__(self) -> None:
         self.before = [(norm.momentum, norm.num_batches_tracked) for norm in self.norms]
-        for norm in self.norms:
-            norm.momentum, norm.num_batches_tracked = 0.0, None
+        for norm in self.norms:  # a copy counts on, because nn.SyncBatchNorm demands a counter
+            count = norm.num_batches_tracked
+            norm.momentum, norm.num_batches_tracked = 0.0, None if count is None else count.clone()
 
     def __exit__(self, *_: object) -> None:
         for norm, (momentum, count) in zip(self.norms, self.before, strict=True):

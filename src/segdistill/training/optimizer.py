@@ -88,11 +88,12 @@ def learning_rate(train: Train, step: int) -> float:
 
     After the linear warm-up it is :math:`floor + (learning\_rate - floor)\,share`. With t = step / iterations,
     ``share`` is :math:`(1 - t)^{power}` (poly), :math:`(1 + \cos \pi t) / 2` (cosine), or :math:`decay^k` (step), where
-    k is the number of points in ``decay_at`` that t has reached.
+    k is the number of points in ``decay_at`` that t has reached. A trial may take more steps than a short run; it keeps
+    the last rate.
     """
     if step < train.warmup:
         return train.learning_rate * (step + 1) / train.warmup
-    t = step / train.iterations
+    t = min(1.0, step / train.iterations)
     if train.schedule == "poly":
         share = (1 - t) ** train.power
     elif train.schedule == "cosine":

@@ -1,7 +1,8 @@
 """Steps of a run taken in memory, to measure what they cost."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -70,9 +71,8 @@ class Trial:
         self.once: float = self._fabric.broadcast(recording_seconds(session, distiller))
         self.share: float = self._fabric.broadcast(first_stage_seconds(session, distiller))
         answers = replay_teacher(session, distiller, console) if records else None
-        crops = session.crops()
-        runs = crops is not None and answers is None
-        self._asked = train.batch_size * self.once / (len(crops) * crops.count) if crops is not None and runs else 0.0
+        runs = session.crops() is not None and answers is None
+        self._asked = train.accumulate * teacher_seconds(session, distiller, session.fabric.autocast) if runs else 0.0
         forms: dict[str, Any] = self._fabric.broadcast(self._choose(distiller, console, before))
         self.choice = Choice(train, distiller.teacher_features, forms)
         self._workers = use_forms(session, distiller, forms)
@@ -149,16 +149,25 @@ def flops(session: Session) -> tuple[float, float]:
 
 
 def recording_seconds(session: Session, distiller: Distiller) -> float:
-    """Return the seconds in which the teacher answers all crops; 0 if it is not replayed."""
+    """Return the seconds in which the teacher answers all crops, in all processes; 0 if it is not replayed."""
     if (crops := session.crops()) is None:
         return 0.0
-    batch, seconds = session.recipe.train.batch_size // session.recipe.train.accumulate, []
-    for images, labels in islice(_batches(session, batch), ASKED):
+    # Answers are recorded without autocast.
+    one = teacher_seconds(session, distiller, nullcontext) / _part(session)
+    return one * len(crops) * crops.count / session.fabric.world_size
+
+
+def teacher_seconds(
+    session: Session, distiller: Distiller, precision: Callable[[], AbstractContextManager[Any]]
+) -> float:
+    """Return the seconds in which the teacher answers the images that this process has in one pass of a step."""
+    seconds = []
+    for images, labels in islice(_batches(session, _part(session)), ASKED):
         began = _work(session.fabric)
-        with session.fabric.autocast():
+        with precision():
             distiller.prepare(images.to(session.fabric.device), labels.to(session.fabric.device))
         seconds.append(_work(session.fabric) - began)
-    return median(seconds[1:]) / batch * len(crops) * crops.count
+    return median(seconds[1:])
 
 
 def first_stage_seconds(session: Session, distiller: Distiller) -> float:
@@ -166,8 +175,8 @@ def first_stage_seconds(session: Session, distiller: Distiller) -> float:
     stage, train = distiller.first_stage, session.recipe.train
     if stage is None:
         return 0.0
-    batch, seconds = train.batch_size // train.accumulate // session.fabric.world_size, []
-    for images, labels in islice(_batches(session, batch), ASKED):
+    seconds = []
+    for images, labels in islice(_batches(session, _part(session)), ASKED):
         began = _work(session.fabric)
         with session.fabric.autocast():
             loss = stage.objective(images.to(session.fabric.device), labels.to(session.fabric.device))
@@ -188,6 +197,12 @@ def _work(fabric: Fabric) -> float:
     if fabric.device.type == "cpu" and torch.get_num_threads() == 1:
         return time.process_time()
     return now(fabric)
+
+
+def _part(session: Session) -> int:
+    """Return the number of images that one process has in one pass of a step."""
+    train = session.recipe.train
+    return train.batch_size // train.accumulate // session.fabric.world_size
 
 
 def _batches(session: Session, batch: int) -> Any:
