@@ -7,7 +7,7 @@ from torch import nn
 from segdistill import Distiller, models
 from segdistill.distillation.features import FeatureReader
 from segdistill.errors import UserError
-from segdistill.outputs import aligns_corners
+from segdistill.outputs import aligns_corners, read_output
 
 
 @pytest.fixture
@@ -51,3 +51,9 @@ def test_a_transformer_teaches_a_convolutional_student(network: nn.Module) -> No
 def test_a_network_that_is_no_transformer() -> None:
     with pytest.raises(UserError, match="the encoder must be a vision transformer of timm, as in linear/tu-vit"):
         models.build("linear/tu-test_resnet", 5)
+
+
+def test_each_parameter_that_learns_is_used(network: nn.Module) -> None:
+    """Several processes would wait for the gradient of the others."""
+    read_output(network(torch.randn(1, 3, 32, 32))).logits.sum().backward()
+    assert [name for name, each in network.named_parameters() if each.requires_grad and each.grad is None] == []

@@ -1,5 +1,6 @@
 """What the first validation would stumble on is found before anything is trained, by every command that trains."""
 
+import re
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -157,6 +158,32 @@ def test_on_a_gpu_as_many_images_are_tried_as_are_scored_at_once() -> None:
     for protocol in (Evaluation(), Evaluation(batch_size=3)):
         try_scoring(Counting(), scenes, gpu, Data(name="scenes"), "the student", protocol)
     assert seen == [5, 3]
+
+
+class PartlyUsed(nn.Module):
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.network, self.spare = sequential(classes), nn.ModuleDict({"head": nn.Linear(3, 3)})
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.network(images)
+
+
+def partly_used(num_classes: int) -> nn.Module:
+    return PartlyUsed(num_classes)
+
+
+def test_several_processes_need_a_gradient_of_each_parameter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise the second step fails inside PyTorch, after the data have been prepared."""
+    words = (f"student.model={__name__}:partly_used", "student.options={}")
+    rehearse(Session(tiny(*words)))
+    monkeypatch.setattr(Fabric, "world_size", 2)
+    words_of_error = r"does not use .*spare\.head\.weight, .*; give (student\.freeze=\[\S*spare\.head\])$"
+    with pytest.raises(UserError, match=words_of_error) as caught:
+        rehearse(Session(tiny(*words)))
+    advice = re.search(words_of_error, str(caught.value))
+    assert advice is not None
+    rehearse(Session(tiny(*words, advice[1])))
 
 
 left = 0

@@ -45,6 +45,9 @@ def build_linear(encoder: str, num_classes: int, options: dict[str, object]) -> 
             f"cannot build linear/{encoder} with {arguments}: {error}; the encoder must be a vision transformer of "
             "timm, as in linear/tu-vit_small_patch14_dinov2"
         ) from error
+    for unused in ("norm", "fc_norm", "head"):  # of the classifier; several processes would wait for their gradients
+        if isinstance(layer := getattr(built.model, unused, None), nn.Module):
+            layer.requires_grad_(False)
     channels = int(built.out_channels[-1])
     head = nn.Sequential(nn.Conv2d(channels, num_classes, 1))
     network = Segmenter(built, LastMap(channels), head, multiple=int(built.output_stride))

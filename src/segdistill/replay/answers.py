@@ -91,7 +91,7 @@ class Answers:
 
 
 def mark(image: Tensor) -> Tensor:
-    """Return the pixels of a grid of 4x4 in a crop, float16 (3, 4, 4) on the CPU: they tell crops apart, mirrored too."""
+    """Return the pixels of a 4x4 grid in a crop, float16 (3, 4, 4), on the CPU: they tell crops apart, mirrored too."""
     rows, columns = ((2 * torch.arange(GRID) + 1) * side // (2 * GRID + 1) for side in image.shape[-2:])
     return image[:, rows[:, None], columns[None]].to("cpu", torch.float16)
 

@@ -5,8 +5,10 @@ from contextlib import contextmanager
 
 import torch
 from rich.console import Console
+from torch import nn
 
 from segdistill.distillation.distiller import Distiller
+from segdistill.distillation.features import unwrap
 from segdistill.errors import FOREIGN, UserError, first_line
 from segdistill.evaluation.scoring import try_scoring
 from segdistill.system.memory import enough_memory
@@ -42,8 +44,9 @@ class Rehearsal:
         """Score one image of each scored split, then run one forward and backward pass on at most two images.
 
         Raises:
-            UserError: If the first step would fail (a loss rejects its features, a batch of one image with batch norm),
-                or the first validation (see :func:`try_networks`).
+            UserError: If the first step would fail (a loss rejects its features, a batch of one image with batch norm,
+                a parameter without a gradient in one of several processes), or the first validation (see
+                :func:`try_networks`).
         """
         session, distiller = self.session, self.distiller
         try_networks(session, distiller)
@@ -54,6 +57,8 @@ class Rehearsal:
             if distiller.first_stage is not None:
                 distiller.first_stage.objective(images, labels)
             distiller(images, labels).total.backward()
+        if session.fabric.world_size > 1:
+            _check_all_learn(distiller.student)
 
 
 def rehearse_first(session: Session, console: Console) -> None:
@@ -96,6 +101,17 @@ def try_networks(session: Session, distiller: Distiller) -> None:
         try_scoring(distiller.student, dataset, fabric, data, "the student", protocol)
         if distiller.teacher is not None and not (is_trained and split == "val"):
             try_scoring(distiller.teacher, dataset, fabric, data, "the teacher", protocol)
+
+
+def _check_all_learn(student: nn.Module) -> None:
+    """Raise if a step does not use a parameter: several processes would wait for its gradient."""
+    unused = [name for name, each in unwrap(student).named_parameters() if each.requires_grad and each.grad is None]
+    if unused:
+        modules = sorted({name.rpartition(".")[0] or name for name in unused})
+        raise UserError(
+            f"the student does not use {', '.join(unused[:3])}{', ...' if len(unused) > 3 else ''} in a step, and "
+            f"several processes need a gradient of each parameter; give student.freeze=[{','.join(modules)}]"
+        )
 
 
 @contextmanager
