@@ -4,6 +4,9 @@ The first thirteen are those that the living tools answer with silence, a wrong 
 """
 
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +15,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from segdistill.system import processes
 from tests.cli.test_commands import run
 from tests.networks import large, sequential
 from tests.tiny import TINY
@@ -249,6 +253,14 @@ def test_a_gpu_without_memory_is_a_line(fails, monkeypatch) -> None:
 
     monkeypatch.setattr("segdistill.cli.commands.taps", without)
     assert "needs more memory than there is (CUDA out of memory. Tried" in fails("taps", "deeplabv3_mobilenetv2")
+
+
+def test_an_error_ends_the_processes_that_were_started_for_the_run(fails, monkeypatch) -> None:
+    """They would wait for the first one, up to half an hour, and hold the memory of a GPU each."""
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    processes.note_started([child])
+    fails("distill", "quikstart")
+    assert child.returncode == -signal.SIGTERM
 
 
 def test_resume_without_a_run(fails) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from segdistill.errors import Stopped, UserError
-from segdistill.system import threads
+from segdistill.system import processes, threads
 from segdistill.system.memory import lacks_memory, short_of_memory
 from segdistill.system.working_folder import search_last
 from segdistill.version import __version__
@@ -532,22 +532,27 @@ def main() -> None:
     debug = "--debug" in arguments
     try:
         app([argument for argument in arguments if argument != "--debug"], prog_name="segdistill", standalone_mode=True)
-    except UserError as error:
-        if debug:
-            raise
-        _fail(str(error))
-    except OSError as error:
-        if debug:
-            raise
-        _fail(f"{error.strerror or error}: {error.filename or ''}".rstrip(": "))
-    except RuntimeError as error:
-        if debug or not lacks_memory(error):
-            raise
-        remedy = "close other programs that use the GPU (nvidia-smi), or lower train.batch_size or data.scale"
-        _fail(str(short_of_memory("the command", error, remedy)))
     except Stopped:
         print("stopped; run the same command to resume", file=sys.stderr)
         sys.exit(130)
+    except Exception as error:
+        processes.end_started()
+        line = None if debug else _line_of(error)
+        if line is None:
+            raise
+        _fail(line)
+
+
+def _line_of(error: Exception) -> str | None:
+    """Return the line that tells a user of an error; None if it is a bug, which needs its traceback."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, OSError):
+        return f"{error.strerror or error}: {error.filename or ''}".rstrip(": ")
+    if lacks_memory(error):
+        remedy = "close other programs that use the GPU (nvidia-smi), or lower train.batch_size or data.scale"
+        return str(short_of_memory("the command", error, remedy))
+    return None
 
 
 def _fail(text: str) -> NoReturn:

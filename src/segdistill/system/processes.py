@@ -1,6 +1,10 @@
-"""The rank of this process among several, read from the environment without importing PyTorch."""
+"""The processes that share a run: the rank of this one, and the end of those that it started. Without PyTorch."""
 
 import os
+import subprocess
+from collections.abc import Iterable
+
+_started: list["subprocess.Popen[bytes]"] = []
 
 
 def is_first_process() -> bool:
@@ -14,3 +18,25 @@ def is_first_process() -> bool:
 def are_several() -> bool:
     """Return True if several processes share the run."""
     return int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
+def note_started(children: Iterable["subprocess.Popen[bytes]"]) -> None:
+    """Remember processes that this one has started for the run."""
+    _started.extend(children)
+
+
+def end_started(patience: float = 10.0) -> None:
+    """End the processes that this one has started. After its error they would wait for it, and hold a GPU each.
+
+    Args:
+        patience: The seconds after which a process that does not end is killed.
+    """
+    for child in _started:
+        child.terminate()
+    for child in _started:
+        try:
+            child.wait(patience)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+    _started.clear()

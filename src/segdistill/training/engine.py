@@ -7,7 +7,7 @@ from lightning_fabric import Fabric
 
 from segdistill.errors import UserError
 from segdistill.recipes.schema import Train
-from segdistill.system.processes import are_several
+from segdistill.system.processes import are_several, note_started
 
 
 def launch(train: Train) -> Fabric:
@@ -33,6 +33,7 @@ def launch(train: Train) -> Fabric:
             f"train.accelerator={train.accelerator}, train.devices={train.devices} is not available here: {reason}"
         ) from None
     fabric.launch()
+    note_started(getattr(fabric.strategy.launcher, "procs", ()))
     return fabric
 
 
