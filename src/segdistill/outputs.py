@@ -26,14 +26,17 @@ def read_output(output: object) -> SegOutput:
     The output may be a tensor, a mapping with ``"out"`` (and ``"aux"``), or an object with ``.logits``.
 
     Raises:
-        UserError: The output is anything else.
+        UserError: The output is anything else, or ``"aux"`` is no tensor.
     """
     if isinstance(output, SegOutput):
         return output
     if isinstance(output, Tensor):
         return SegOutput(output)
     if isinstance(output, Mapping) and isinstance(output.get("out"), Tensor):
-        return SegOutput(output["out"], output.get("aux"))
+        aux = output.get("aux")
+        if aux is not None and not isinstance(aux, Tensor):
+            raise UserError(f"the network returned a {type(aux).__name__} as 'aux'; expected the scores of one head")
+        return SegOutput(output["out"], aux)
     logits = getattr(output, "logits", None)
     if isinstance(logits, Tensor):
         return SegOutput(logits)

@@ -346,3 +346,40 @@ def test_a_teacher_s_head_runs_only_if_a_term_needs_it(labels: str | None, is_ca
     other.head.calls = 0
     distiller(torch.randn(2, 3, 8, 8), torch.randint(0, 5, (2, 8, 8)))
     assert other.head.calls == is_called
+
+
+class InTraining(nn.Module):
+    """Its auxiliary head exists in training mode only, as in many segmentation networks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.out, self.aux = nn.Conv2d(3, 4, 1), nn.Conv2d(3, 4, 1)
+
+    def forward(self, images: Tensor) -> Tensor | dict[str, Tensor]:
+        return {"out": self.out(images), "aux": self.aux(images)} if self.training else self.out(images)
+
+
+def test_an_auxiliary_head_that_would_not_learn_is_refused(rng: torch.Generator) -> None:
+    distiller = Distiller(InTraining(), None, {}, probe=PROBE).train()
+    images, labels = torch.randn(2, 3, 32, 32, generator=rng), torch.zeros(2, 32, 32, dtype=torch.long)
+    with pytest.raises(
+        UserError, match="^InTraining has an auxiliary head in training mode only.*return 'aux' in both"
+    ):
+        distiller(images, labels)
+
+
+def test_probabilities_are_no_scores() -> None:
+    scores = sequential(4)
+    assert FeatureReader(scores, [], PROBE).shapes["logits"][:2] == (1, 4)
+    with pytest.raises(UserError, match="^Sequential returns probabilities; return the scores before the softmax$"):
+        FeatureReader(nn.Sequential(scores, nn.Softmax(dim=1)), [], PROBE)
+
+
+class TwoHeads(nn.Module):
+    def forward(self, images: Tensor) -> dict[str, object]:
+        return {"out": images, "aux": [images, images]}
+
+
+def test_several_auxiliary_heads_are_refused() -> None:
+    with pytest.raises(UserError, match="returned a list as 'aux'; expected the scores of one head"):
+        FeatureReader(TwoHeads(), [], PROBE)

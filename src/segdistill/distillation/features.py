@@ -74,6 +74,7 @@ class FeatureReader:
         handles = [_register(network, hook) for hook in hooks.values()]
         # Remove the hooks with the reader, so that a student that outlives its Distiller keeps none.
         weakref.finalize(self, _remove, handles)
+        self.shapes: dict[str, torch.Size] = {}
         self.shapes = self._probe(probe, hooks)
 
     def __call__(self, images: Tensor) -> dict[str, Tensor]:
@@ -88,6 +89,11 @@ class FeatureReader:
             self._pass.features = None
         features["logits"] = output.logits
         if output.aux is not None:
+            if self.shapes and "aux" not in self.shapes:
+                raise UserError(
+                    f"{type(unwrap(self.network)).__name__} has an auxiliary head in training mode only, and the "
+                    "Distiller looks in eval mode; return 'aux' in both modes, or in neither"
+                )
             features["aux"] = output.aux
         return features
 
@@ -111,6 +117,7 @@ class FeatureReader:
                     f"feature '{name}' of {type(self.network).__name__} is not a tensor; "
                     "name an item of it, as in 'encoder[2]', or a module inside it"
                 )
+        _check_scores(features["logits"], type(unwrap(self.network)).__name__)
         for name, feature in features.items():
             _check_layout(name, feature, hooks[name].tap if name in hooks else None, probe)
         # An in-place dropout overwrites its input in training only, so this pass cannot detect it.
@@ -196,6 +203,13 @@ def _item(value: object, item: str) -> object:
     if isinstance(value, list | tuple) and item.lstrip("-").isdigit() and -len(value) <= int(item) < len(value):
         return value[int(item)]
     return None
+
+
+def _check_scores(logits: Tensor, network: str) -> None:
+    """Raise if the scores are probabilities: cross-entropy and every loss on logits would apply softmax again."""
+    scores = logits.float()
+    if logits.shape[1] > 1 and bool((scores >= 0).all() & ((scores.sum(1) - 1).abs() < 1e-3).all()):
+        raise UserError(f"{network} returns probabilities; return the scores before the softmax")
 
 
 def _check_layout(name: str, feature: Tensor, tap: Tap | None, images: Tensor) -> None:
