@@ -235,6 +235,14 @@ def test_loader_processes_follow_from_the_time_of_an_item(
     assert f"{expected} loader processes (data.workers=auto)" in said(console)
 
 
+@pytest.mark.parametrize(("cores", "processes", "expected"), [(64, 1, 63), (64, 8, 7), (4, 8, 1)])
+def test_processes_share_the_cores_for_reading(
+    monkeypatch: pytest.MonkeyPatch, cores: int, processes: int, expected: int
+) -> None:
+    monkeypatch.setattr(tuning, "allowed_cores", lambda: cores)
+    assert tuning.most_workers(processes) == expected
+
+
 def test_a_run_that_recomputes_is_the_same_to_the_bit(tmp_path: Path, console: Console) -> None:
     train(recipe(tmp_path, "method=dist+gskd"), tmp_path / "plain", console)
     train(recipe(tmp_path, "method=dist+gskd", "train.recompute=true"), tmp_path / "recomputed", console)

@@ -179,9 +179,14 @@ def _reading(session: Session, images: int, record: Mapping[str, Any]) -> dict[s
         seconds.append(time.perf_counter() - began)
     step = sum(each["milliseconds"][str(Form(**each["form"]))] for each in record.values() if each is not None)
     share = 1000 * median(seconds) * images / step
-    most = max(1, allowed_cores() - 1)
+    most = most_workers(session.fabric.world_size // session.recipe.train.nodes)
     workers = 0 if share < LEAST_READING else min(most, math.ceil(share) + 1)
     return {"item_milliseconds": round(1000 * median(seconds), 3), "share": round(share, 4), "workers": workers}
+
+
+def most_workers(processes: int) -> int:
+    """Return the most loader processes for one of several processes that train on this machine and share its cores."""
+    return max(1, allowed_cores() // processes - 1)
 
 
 def _told_of_reading(reading: Mapping[str, Any]) -> str:
