@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -21,7 +20,7 @@ from segdistill.training import loop
 from segdistill.training.run import alone_recipe, distill
 from segdistill.training.session import Session
 from segdistill.training.train import train_network
-from tests.tiny import said, tiny
+from tests.tiny import image_folder, said, tiny
 
 ALONE = ("baseline=false", "method=none")
 
@@ -321,16 +320,7 @@ def test_a_hangup_that_is_ignored_stays_ignored() -> None:
 @pytest.fixture
 def images(tmp_path: Path) -> Path:
     """A data set of two classes with an image for each of the first twelve positions, and four to validate on."""
-    rng = np.random.default_rng(0)
-    root = tmp_path / "data"
-    for split, count in (("train", 12), ("val", 4)):
-        for kind in ("images", "labels"):
-            (root / kind / split).mkdir(parents=True)
-        for index in range(count):
-            Image.fromarray(rng.integers(0, 255, (32, 32, 3), np.uint8)).save(root / f"images/{split}/{index}.png")
-            Image.fromarray(rng.integers(0, 2, (32, 32), np.uint8)).save(root / f"labels/{split}/{index}.png")
-    (root / "classes.json").write_text(json.dumps({"classes": ["a", "b"]}))
-    return root
+    return image_folder(tmp_path / "data")
 
 
 def of(images: Path, *changes: str) -> Recipe:

@@ -54,17 +54,19 @@ def compare(
         The tables.
 
     Raises:
-        UserError: Before the first run, if the first step of any run would fail; after the last run, if runs failed.
+        UserError: Before the first run, if the data are not those of the runs in the folder, or the first step of any
+            run would fail; after the last run, if runs failed.
         Stopped: At Ctrl-C or SIGTERM, after a checkpoint was written.
     """
     lock.check_free(folder)
     board = Scoreboard(folder, plan, against)
     session = open_session(board.shared, layout, folder.parent)
+    board.inputs.check(session, console)
     record, is_prepared = None, False
     if equal is not None:
         plan, record, is_prepared = _equalized(plan, equal, session, board, console)
-        pixels, board = board.pixels, Scoreboard(folder, plan, against)
-        board.pixels = board.pixels or pixels
+        before, board = board, Scoreboard(folder, plan, against)
+        board.pixels, board.inputs = board.pixels or before.pixels, before.inputs
     waiting = unfinished(plan, folder)
     if waiting:
         _print(console, f"{len(waiting)} of {len(plan.runs)} runs to do in {folder}, seed by seed")

@@ -85,6 +85,7 @@ def estimate(
     """
     board = Scoreboard(folder, plan)
     session = open_session(board.shared, layout, folder.parent)
+    board.inputs.check(session, console)
     if equal is not None:
         record = decide(plan, equal, read_record(folder, equal, plan), session, None, console)
         plan = equalized(plan, equal, record.steps)

@@ -6,6 +6,7 @@ from typing import Any
 
 from segdistill.comparison.method_rows import ALONE
 from segdistill.comparison.plan import Plan, PlannedRun
+from segdistill.comparison.shared_inputs import KEY, SharedInputs
 from segdistill.comparison.table_files import write_tables
 from segdistill.errors import UserError
 from segdistill.recipes import Recipe, rows_of, teacher_rows
@@ -42,6 +43,7 @@ class Scoreboard:
         shared: The recipe that all runs share, with the seed of the teacher that is in the folder.
         pixels: Number of pixels of each class in the training labels; empty until they are counted.
         named: For each row with a name, its method and changes.
+        inputs: The data and weights of the runs, as they were at the first.
 
     Raises:
         UserError: If the folder holds the comparison of another recipe, or other files.
@@ -52,6 +54,7 @@ class Scoreboard:
         self.pixels: dict[str, int] = {}
         self.named = dict(plan.named)
         self.against = against
+        self.inputs = SharedInputs(folder / RECORD, {})
         self._before: list[dict[str, Any]] = []
         self._problems: dict[str, str] = {}
         if (folder / RECORD).exists():
@@ -62,13 +65,14 @@ class Scoreboard:
         elif folder.is_dir() and (names := {file.name for file in folder.iterdir()} - {f"{RECORD}.tmp", lock.FILE}):
             self._check_left(names)
 
-    def _resume(self, record: Mapping[str, Any]) -> None:
+    def _resume(self, record: dict[str, Any]) -> None:
         recipe, runs = record["recipe"], record["runs"]
         named = record.get("named", {})  # missing in older records
         if not all(isinstance(each, dict) for each in (recipe, record["pixels"], named)) or not _are_runs(runs):
             raise damaged(self.folder / RECORD)
         self.shared = self.shared.model_copy(update={"seed": recipe.get("seed")})
         refuse_other(self.folder, "comparison", completed(recipe), _plain(self.shared))
+        self.inputs = SharedInputs(self.folder / RECORD, record)
         self.pixels = dict(record["pixels"])
         self.named = {**named, **self.named}
         self._before = [run for run in runs if (self.folder / run["folder"]).is_dir()]
@@ -111,14 +115,16 @@ class Scoreboard:
             published=published,
             named=self.named,
             against=self.against,
+            doubts=self.inputs.doubts,
         )
 
     def write(self, published: Mapping[str, Sequence[PublishedValue]] | None = None) -> Summary:
         """Write the tables of the runs so far, and return them."""
         summary = self.summary(published)
         if is_first_process():
-            record = {"recipe": _plain(self.shared), "pixels": self.pixels, "named": self.named, **summary.record()}
-            write_tables(self.folder / RECORD, record, summary.files())
+            record = {"recipe": _plain(self.shared), "pixels": self.pixels, "named": self.named}
+            content = {**record, KEY: self.inputs.known, **summary.record()}
+            write_tables(self.folder / RECORD, content, summary.files())
         return summary
 
     def _entries(self) -> list[Entry]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from segdistill.data import ClassificationDataset, SegmentationDataset
 from segdistill.data.layouts import Split
+from segdistill.errors import UserError
 from segdistill.recipes import Recipe
 from segdistill.recipes.schema import Teacher
 
@@ -59,6 +60,12 @@ def resized_inputs(there: Mapping[str, Mapping[str, Any]], now: Inputs) -> list[
         for name, old in there.items()
         if "bytes" in old and name in now and old["bytes"] != now[name]["bytes"]
     ]
+
+
+def refuse_changes(folder: Path, changes: Sequence[str], remedy: str) -> None:
+    """Raise a UserError with the changes of the inputs of a folder's runs, if there are any."""
+    if changes:
+        raise UserError(f"{folder} was begun with other inputs ({'; '.join(changes)}); {remedy}")
 
 
 def _of_images(images: ImageSet, root: str | None) -> dict[str, Any]:

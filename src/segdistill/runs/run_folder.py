@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from segdistill.errors import UserError
 from segdistill.recipes import Recipe, load, to_yaml
 from segdistill.runs import checkpoint, lock
-from segdistill.runs.inputs import Inputs, changed_inputs, resized_inputs
+from segdistill.runs.inputs import Inputs, changed_inputs, refuse_changes, resized_inputs
 from segdistill.runs.json_files import read_environment
 from segdistill.runs.metric import read_result
 from segdistill.runs.records import environment, write_json
@@ -99,11 +99,9 @@ class RunFolder:
         """
         before = {} if self._last is None else checkpoint.load(self._last, peek=True).get("inputs", {})
         changes = changed_inputs(before, now)
-        if changes and not self.accepts_changes:
-            raise UserError(
-                f"{self.path} was begun with other inputs ({'; '.join(changes)}); restore them, give another "
-                "--run-dir, or accept the new ones with --resume (of distill and train)"
-            )
+        if not self.accepts_changes:
+            remedy = "restore them, give another --run-dir, or accept the new ones with --resume (of distill and train)"
+            refuse_changes(self.path, changes, remedy)
         self.changes += changes
         return resized_inputs(before, now)
 
