@@ -46,8 +46,8 @@ def test_a_new_seed_is_not_trained_on_more_images(images: Path, tmp_path: Path, 
     shutil.rmtree(folder / "none-s0/checkpoints")  # large, and no longer needed
     before = {file: file.stat().st_mtime_ns for file in folder.rglob("*")}
     add_pairs(images)
-    remedy = r"restore them, give another --run-dir, or delete the folder$"
-    message = rf"{folder} was begun with other inputs \(train: 8 images there, 12 now\); {remedy}"
+    remedy = r"restore them, give another --run-dir, or delete the folder \(if no result changes, delete 'inputs' in "
+    message = rf"{folder} was begun with other inputs \(train: 8 images there, 12 now\); {remedy}comparison.json\)$"
     for command in (compare, estimate):
         with pytest.raises(UserError, match=message):
             command(planned(images, "none", "0,1"), folder, console=console)

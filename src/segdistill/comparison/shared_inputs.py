@@ -1,11 +1,19 @@
-"""Inputs that all runs of a comparison or sweep share: data and weights, as they were at the first run."""
+"""Inputs that all runs of a comparison or sweep share: data, weights and code, as they were at the first run."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from segdistill.runs.inputs import Inputs, changed_inputs, describe_inputs, refuse_changes, resized_inputs
+from segdistill.runs.inputs import (
+    Inputs,
+    changed_inputs,
+    describe_code,
+    describe_inputs,
+    refuse_changes,
+    resized_inputs,
+)
 from segdistill.runs.json_files import damaged
 from segdistill.training.session import Session
 
@@ -31,23 +39,33 @@ class SharedInputs:
     """
 
     def __init__(self, file: Path, content: dict[str, Any]) -> None:
-        self.folder = file.parent
+        self.file = file
         self.known: Inputs = content.get(KEY, {})
         self.doubts: tuple[str, ...] = ()
         if not isinstance(self.known, dict) or not all(isinstance(each, dict) for each in self.known.values()):
             raise damaged(file)
 
-    def check(self, session: Session, console: Console) -> None:
+    def check(self, session: Session, console: Console, code: Sequence[str] = ()) -> None:
         """Compare the inputs of a session's recipe with the known ones. Print a line for files of another size.
 
+        Args:
+            session: The opened recipe that all runs share.
+            console: The console to print on.
+            code: Own code that runs may use and the recipe does not name.
+
         Raises:
-            UserError: Other images, or other weights.
+            UserError: Other images, weights or code.
         """
         recipe = session.recipe
         splits = dict.fromkeys(("train", *session.scored_splits))
         now = describe_inputs(recipe, recipe.teacher, {split: session.dataset(split) for split in splits})
+        now |= describe_code(code)
         changes = changed_inputs(self.known, now)
-        refuse_changes(self.folder, changes, "restore them, give another --run-dir, or delete the folder")
+        remedy = (
+            f"restore them, give another --run-dir, or delete the folder (if no result changes, delete '{KEY}' in "
+            f"{self.file.name})"
+        )
+        refuse_changes(self.file.parent, changes, remedy)
         resized = resized_inputs(self.known, now)
         self.doubts = tuple(f"files have changed in size since the first run; {change}" for change in resized)
         for line in self.doubts:

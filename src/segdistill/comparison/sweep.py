@@ -57,7 +57,7 @@ def sweep(search: Search, folder: Path, *, trials: int, console: Console, layout
     record = _open(search, folder)
     session = open_session(search.base, layout, folder.parent)
     inputs = SharedInputs(folder / RECORD, record)
-    inputs.check(session, console)
+    inputs.check(session, console, search.code)
     check_teacher(search.base)
     rehearse_first(session.variant(search.ends[0]), console)
     look_at_data(session, console)
