@@ -5,11 +5,16 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from torch import Tensor, nn
 
+from segdistill import Distiller
 from segdistill.catalogue.cards import LOSS_CARDS
-from segdistill.distillation.build import check_terms
+from segdistill.distillation.build import build_terms, check_terms
+from segdistill.distillation.facts import NetworkPair
 from segdistill.errors import UserError
 from segdistill.recipes import METHODS
+from tests.networks import sequential
 from tests.tiny import TINY, tiny
 
 
@@ -33,6 +38,76 @@ def test_every_method_passes(method: str) -> None:
 def test_a_wrong_word_is_named(words: str, expected: str) -> None:
     with pytest.raises(UserError, match=expected):
         check_terms(tiny(words).term_settings)
+
+
+def edge(student: Tensor, teacher: Tensor | None, labels: Tensor | None = None) -> Tensor:
+    assert teacher is None
+    return student.diff(dim=-1).abs().mean()
+
+
+edge.needs_teacher = False  # type: ignore[attr-defined]
+
+
+def compares(student: Tensor, teacher: Tensor, labels: Tensor | None = None) -> Tensor:
+    return (student - teacher).abs().mean()
+
+
+class Edge(nn.Module):
+    """A loss that needs no teacher."""
+
+    needs_teacher = False
+
+    def __init__(self, power: float = 1.0) -> None:
+        super().__init__()
+        self.power = power
+
+    def forward(self, student: Tensor, teacher: None, labels: Tensor | None = None) -> Tensor:
+        assert teacher is None
+        return student.diff(dim=-1).abs().pow(self.power).mean()
+
+
+def maker() -> nn.Module:
+    return Edge()
+
+
+GIVE = r"declares needs_teacher = False; give terms.mine.needs_teacher=false too"
+DECLARE = r"terms.mine.needs_teacher is false, and .* does not declare needs_teacher = False; declare it"
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["terms.mine.loss=HERE:edge"], GIVE),
+        (["terms.mine.loss=HERE:edge", "terms.mine.needs_teacher=true"], GIVE),
+        (["terms.mine.loss=HERE:Edge"], GIVE),
+        (["terms.mine.loss=HERE:compares", "terms.mine.needs_teacher=false"], DECLARE),
+        (["terms.mine.loss=HERE:maker"], GIVE),
+    ],
+)
+def test_recipe_and_loss_agree_on_the_teacher(words: list[str], expected: str) -> None:
+    settings = tiny("method=none", *(word.replace("HERE", __name__) for word in words)).term_settings
+    if "maker" not in words[0]:  # which must be called first
+        with pytest.raises(UserError, match=f"term 'mine': .*{expected}"):
+            check_terms(settings)
+    pair = NetworkPair(sequential(4), sequential(4), 4, torch.zeros(1, 3, 32, 32), 255)
+    with pytest.raises(UserError, match=f"term 'mine': .*{expected}"):
+        build_terms(settings, pair)
+
+
+@pytest.mark.parametrize("name", ["edge", "Edge", "maker"])
+def test_a_loss_of_ones_own_without_a_teacher_trains_a_student_alone(name: str) -> None:
+    words = [f"terms.mine.loss={__name__}:{name}", "terms.mine.needs_teacher=false"]
+    settings = tiny("method=none", *words, *(["terms.mine.power=2"] if name == "Edge" else [])).term_settings
+    check_terms(settings)
+    student, images = sequential(4), torch.rand(2, 3, 32, 32)
+    pair = NetworkPair(student, None, 4, torch.zeros(1, 3, 32, 32), 255)
+    out = Distiller(student, None, build_terms(settings, pair))(images, torch.zeros(2, 32, 32, dtype=torch.long))
+    assert out.terms["mine"] > 0
+
+
+def test_the_task_needs_no_teacher_whatever_it_declares() -> None:
+    for name in ("edge", "compares"):
+        check_terms(tiny("method=kd", f"terms.task.loss={__name__}:{name}").term_settings)
 
 
 @pytest.mark.parametrize(
