@@ -90,7 +90,7 @@ train.validate_every train.save_every train.log_every train.tensorboard
 """
 
 TERM_KEYS = """
-loss on labels teacher weight resize
+loss on labels teacher weight resize needs_teacher
 """
 """Below ``terms.NAME``, for every loss."""
 

@@ -1,7 +1,11 @@
-"""A tiny run: generated scenes, networks of a few thousand parameters."""
+"""A tiny run: generated scenes or a folder of images, networks of a few thousand parameters."""
 
 import io
+import json
+from pathlib import Path
 
+import numpy as np
+from PIL import Image
 from rich.console import Console
 
 from segdistill.recipes import Recipe, load
@@ -36,3 +40,16 @@ def said(console: Console) -> str:
 def tiny(*changes: str) -> Recipe:
     """Return a recipe that takes a second."""
     return load("quickstart", [*TINY, *changes])
+
+
+def image_folder(root: Path, train: int = 12, val: int = 4) -> Path:
+    """Write a data set of two classes for ``data.name=folder``, and return its folder."""
+    rng = np.random.default_rng(0)
+    for split, count in (("train", train), ("val", val)):
+        for kind in ("images", "labels"):
+            (root / kind / split).mkdir(parents=True)
+        for index in range(count):
+            Image.fromarray(rng.integers(0, 255, (32, 32, 3), np.uint8)).save(root / f"images/{split}/{index}.png")
+            Image.fromarray(rng.integers(0, 2, (32, 32), np.uint8)).save(root / f"labels/{split}/{index}.png")
+    (root / "classes.json").write_text(json.dumps({"classes": ["a", "b"]}))
+    return root

@@ -19,6 +19,7 @@ from segdistill.comparison.method_rows import parse_methods
 from segdistill.comparison.plan import Plan, first_runs, plan
 from segdistill.data import Scenes
 from segdistill.errors import Stopped, UserError
+from segdistill.jobs.compare import compare as job
 from segdistill.recipes import load
 from segdistill.runs.run_folder import RunFolder
 from segdistill.training import loop
@@ -228,6 +229,35 @@ def test_pixels_are_those_of_all_training_labels() -> None:
     dataset = Scenes("train", length=12, size=(32, 48))
     counts = sum(np.bincount(dataset.read(index)[1].ravel(), minlength=256) for index in range(12))
     assert list(Session(tiny()).class_pixels().values()) == list(counts[:10])
+
+
+def edge(student: torch.Tensor, teacher: None, labels: torch.Tensor | None = None) -> torch.Tensor:
+    assert teacher is None
+    return student.diff(dim=-1).abs().mean()
+
+
+edge.needs_teacher = False
+
+
+def test_a_loss_of_ones_own_without_a_teacher_is_part_of_every_row(tmp_path: Path, console: Console) -> None:
+    own = (f"terms.edge.loss={__name__}:edge", "terms.edge.needs_teacher=false")
+    compare(planned("kd", "0", *own), tmp_path / "c", console=console)
+    for name, terms in (("none", {"task", "edge"}), ("kd", {"task", "kd", "edge"})):
+        losses = [json.loads(line) for line in (tmp_path / f"c/{name}-s0/metrics.jsonl").read_text().splitlines()]
+        assert all(entry[term] > 0 for entry in losses if entry["split"] == "train" for term in terms)
+    alone = planned("none", "0", *own)
+    compare(alone, tmp_path / "alone", console=console)
+    assert not (tmp_path / "alone/teacher").exists()
+    rows = planned(f"kd,edge=none:{','.join(own)}").runs
+    assert {run.method: set(run.recipe.terms) for run in rows} == {
+        "none": {"task"}, "kd": {"task", "kd"}, "edge": {"task", "edge"},
+    }  # fmt: skip
+
+
+def test_the_key_is_asked_for_before_the_plan(tmp_path: Path, console: Console) -> None:
+    changes = [*TINY, f"terms.edge.loss={__name__}:edge"]
+    with pytest.raises(UserError, match=r"term 'edge': .*give terms.edge.needs_teacher=false too"):
+        job("quickstart", changes, methods="kd", run_dir=tmp_path / "c", console=console)
 
 
 # How it goes on.

@@ -56,6 +56,21 @@ def test_a_further_term_that_needs_no_teacher_stays() -> None:
     assert not recipe.distils
 
 
+def test_a_loss_of_ones_own_that_needs_no_teacher_stays(tmp_path: Path) -> None:
+    own = ["terms.edge.loss=my_loss:edge", "terms.edge.needs_teacher=false"]
+    recipe = load("quickstart", ["method=kd", *own])
+    assert set(alone_recipe(recipe).terms) == {"task", "edge"}
+    assert (recipe.label, set(recipe.distillation)) == ("kd", {"kd"})
+    alone = load("quickstart", ["method=none", *own])
+    assert (alone.label, alone.distils) == ("none", False)
+    (tmp_path / "written.yaml").write_text(to_yaml(recipe))
+    assert load(tmp_path / "written.yaml") == recipe
+    for words in (own[:1], [own[0], "terms.edge.needs_teacher=true"], [*own, "terms.edge.labels=teacher_correct"]):
+        assert load("quickstart", ["method=none", *words]).distils
+    with pytest.raises(UserError, match=r"terms\.kd\.needs_teacher: a key for losses of your own; leave it out for kd"):
+        load("quickstart", ["method=kd", "terms.kd.needs_teacher=false"])
+
+
 def test_a_task_that_asks_the_teacher_asks_nobody() -> None:
     recipe = load("quickstart", ["method=none", "terms.task.labels=teacher_correct"])
     assert recipe.distils

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from segdistill.comparison.compare import compare
 from segdistill.comparison.estimate import estimate
 from segdistill.comparison.plan import plan
+from segdistill.data import Scenes
 from segdistill.errors import Stopped, UserError
 from segdistill.recipes import Recipe
 from segdistill.recipes.schema import Data, Teacher
@@ -31,6 +32,7 @@ from segdistill.training.replayed import record_folder, replay_teacher
 from segdistill.training.run import distill
 from segdistill.training.session import Session
 from tests.networks import sequential
+from tests.own_code import edit, own_module
 from tests.tiny import TINY, said, tiny
 
 HERE = __name__
@@ -335,6 +337,20 @@ def test_other_weights_are_another_record(teacher: Path, tmp_path: Path) -> None
     assert one is not None
     assert other is not None
     assert one.path != other.path
+
+
+def test_an_edited_teacher_is_another_record_and_other_keys_are_as_before(tmp_path: Path) -> None:
+    images = Scenes("train", length=4, size=(32, 48))
+    with own_module(tmp_path) as module:
+        own, named = Teacher(model="code_of_a_test:large"), Teacher(model="unet/resnet18")
+        several = Teacher(members={"a": own, "b": named})
+        before = [key.record_key(each, "weights", Data(), images) for each in (own, several, named)]
+        edit(module, "nn.ReLU()", "nn.GELU()")
+        after = [key.record_key(each, "weights", Data(), images) for each in (own, several, named)]
+    assert [key.digest(one) == key.digest(other) for one, other in zip(before, after, strict=True)] == [
+        False, False, True,
+    ]  # fmt: skip
+    assert list(before[2]) == ["format", "teacher", "weights", "crops", "type", "augmentation", "data", "images"]
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -21,7 +20,8 @@ from segdistill.training import loop
 from segdistill.training.run import alone_recipe, distill
 from segdistill.training.session import Session
 from segdistill.training.train import train_network
-from tests.tiny import said, tiny
+from tests.own_code import edit, own_module
+from tests.tiny import image_folder, said, tiny
 
 ALONE = ("baseline=false", "method=none")
 
@@ -321,16 +321,7 @@ def test_a_hangup_that_is_ignored_stays_ignored() -> None:
 @pytest.fixture
 def images(tmp_path: Path) -> Path:
     """A data set of two classes with an image for each of the first twelve positions, and four to validate on."""
-    rng = np.random.default_rng(0)
-    root = tmp_path / "data"
-    for split, count in (("train", 12), ("val", 4)):
-        for kind in ("images", "labels"):
-            (root / kind / split).mkdir(parents=True)
-        for index in range(count):
-            Image.fromarray(rng.integers(0, 255, (32, 32, 3), np.uint8)).save(root / f"images/{split}/{index}.png")
-            Image.fromarray(rng.integers(0, 2, (32, 32), np.uint8)).save(root / f"labels/{split}/{index}.png")
-    (root / "classes.json").write_text(json.dumps({"classes": ["a", "b"]}))
-    return root
+    return image_folder(tmp_path / "data")
 
 
 def of(images: Path, *changes: str) -> Recipe:
@@ -383,6 +374,31 @@ def test_another_teacher_is_refused(tmp_path: Path, console: Console, monkeypatc
         distill(recipe, tmp_path / "run", console=console)
     distill(recipe, tmp_path / "run", console=console, must_exist=True)
     assert "teacher's weights" in check_it_belongs_together(tmp_path / "run")["changes"][0]["change"]
+
+
+def test_edited_code_is_refused_and_taken_with_resume(tmp_path: Path, console: Console) -> None:
+    names = ("student.model=code_of_a_test:small", "terms.mine.loss=code_of_a_test:mine")
+    recipe, run = tiny("baseline=false", "method=none", "teacher.train.iterations=1", *names), tmp_path / "run"
+    with own_module(tmp_path) as module:
+        with pytest.MonkeyPatch.context() as patch:
+            stop_after(4, patch)
+            with pytest.raises(Stopped):
+                distill(recipe, run, console=console)
+        edit(module)
+        changes = [f"code_of_a_test:{name}: its source file has changed" for name in ("small", "mine")]
+        remedy = "restore them, give another --run-dir, delete the folder, or accept the new ones with --resume"
+        with pytest.raises(UserError, match=rf"begun with other inputs \({'; '.join(changes)}\); {remedy}"):
+            distill(recipe, run, console=console)
+        edit(module, ".square()", ".abs()")
+        edit(module, "  # the student", "")
+        with pytest.MonkeyPatch.context() as patch:
+            stop_after(5, patch)
+            with pytest.raises(Stopped):
+                distill(recipe, run, console=console)  # a comment is no change
+        edit(module)
+        distill(recipe, run, console=console, must_exist=True)
+        accepted = [{"step": 5, "change": change} for change in changes]
+        assert check_it_belongs_together(run)["changes"] == accepted
 
 
 def test_a_checkpoint_of_before_inputs_were_remembered_goes_on(tmp_path: Path, console: Console) -> None:

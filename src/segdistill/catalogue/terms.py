@@ -5,7 +5,7 @@ from typing import Any
 from segdistill.catalogue.cards import LossCard, loss_card
 from segdistill.errors import UserError, unknown
 
-TERM_KEYS = ("loss", "on", "labels", "teacher", "weight", "resize")
+TERM_KEYS = ("loss", "on", "labels", "teacher", "weight", "resize", "needs_teacher")
 """The keys of a term that are not hyperparameters of its loss."""
 
 
@@ -16,7 +16,8 @@ def complete(name: str, term: Any) -> Any:
     has no card.
 
     Raises:
-        UserError: An unknown loss or key, a hyperparameter of the wrong type, or no labels for a loss that needs them.
+        UserError: An unknown loss or key, ``needs_teacher`` for a loss that has a card, a hyperparameter of the wrong
+            type, or no labels for a loss that needs them.
     """
     if not isinstance(term, dict):
         return term
@@ -31,6 +32,8 @@ def complete(name: str, term: Any) -> Any:
     for key in term:
         if key not in keys:
             raise unknown(f"key of term '{name}' (loss {loss})", str(key), keys)
+    if term.get("needs_teacher") is not None:
+        raise UserError(f"terms.{name}.needs_teacher: a key for losses of your own; leave it out for {loss}")
     _check_types(name, term, card)
     defaults = {key: value for key, value in card.hyperparameters.items() if value is not None}
     labels = {"labels": "valid"} if card.labels == "required" else {}

@@ -8,7 +8,7 @@ from segdistill.comparison.equal_budget import Equal, equalized
 from segdistill.comparison.equal_record import EqualRecord, decide, read_record
 from segdistill.comparison.method_rows import ALONE
 from segdistill.comparison.plan import Plan, first_runs
-from segdistill.comparison.preparation import open_session, prepare, ready_teacher, unfinished
+from segdistill.comparison.preparation import check_inputs, open_session, prepare, ready_teacher, unfinished
 from segdistill.comparison.report import last_lines, write_comparison_report
 from segdistill.comparison.run_loop import train_runs
 from segdistill.comparison.scoreboard import Scoreboard, published_values
@@ -54,17 +54,19 @@ def compare(
         The tables.
 
     Raises:
-        UserError: Before the first run, if the first step of any run would fail; after the last run, if runs failed.
+        UserError: Before the first run, if data, weights or own code are not those of the runs in the folder, or the
+            first step of any run would fail; after the last run, if runs failed.
         Stopped: At Ctrl-C or SIGTERM, after a checkpoint was written.
     """
     lock.check_free(folder)
     board = Scoreboard(folder, plan, against)
     session = open_session(board.shared, layout, folder.parent)
+    check_inputs(session, board, plan, equal, console)
     record, is_prepared = None, False
     if equal is not None:
         plan, record, is_prepared = _equalized(plan, equal, session, board, console)
-        pixels, board = board.pixels, Scoreboard(folder, plan, against)
-        board.pixels = board.pixels or pixels
+        before, board = board, Scoreboard(folder, plan, against)
+        board.pixels, board.inputs, board.code = board.pixels or before.pixels, before.inputs, before.code
     waiting = unfinished(plan, folder)
     if waiting:
         _print(console, f"{len(waiting)} of {len(plan.runs)} runs to do in {folder}, seed by seed")

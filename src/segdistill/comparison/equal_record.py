@@ -15,7 +15,9 @@ from rich.console import Console
 from segdistill.comparison.equal_budget import UNITS, Cost, Equal, steps_within
 from segdistill.comparison.plan import Plan, first_runs
 from segdistill.errors import UserError
+from segdistill.recipes.own_code import named_code
 from segdistill.reports.screen import screen_table
+from segdistill.runs.inputs import Inputs, changed_inputs, describe_code
 from segdistill.runs.json_files import damaged, read_json
 from segdistill.runs.records import environment, write_json
 from segdistill.training.console import quiet
@@ -44,7 +46,8 @@ class EqualRecord:
         budget: The cost of the reference's run, in seconds or operations.
         methods: For each method its ``steps``, the cost of one ``step``, the cost ``once`` before the first, and for
             time the seconds of one step in each round of each build, the reference's in the same rounds, the ratio to
-            it with its standard error, and the ``forms`` in which the networks ran.
+            it with its standard error, and the ``forms`` in which the networks ran. ``code`` has the digests of own
+            networks and losses, if there are any.
     """
 
     equal: Equal
@@ -70,8 +73,10 @@ def file_of(folder: Path, equal: Equal) -> Path:
 def read_record(folder: Path, equal: Equal, plan: Plan) -> EqualRecord | None:
     """Return the record of a comparison; None if there is none yet.
 
+    A method whose own code has changed since it was measured is left out, so that it is measured again.
+
     Raises:
-        UserError: The file is damaged, or was made with another reference or number of steps.
+        UserError: The file is damaged, or was made with another reference, other code of it or another number of steps.
     """
     file = file_of(folder, equal)
     if not file.exists():
@@ -87,7 +92,21 @@ def read_record(folder: Path, equal: Equal, plan: Plan) -> EqualRecord | None:
     methods = record["methods"]
     if not isinstance(methods, dict) or not all(isinstance(each.get("steps"), int) for each in methods.values()):
         raise damaged(file)
-    return EqualRecord(equal, float(record["budget"]), methods)
+    code = code_of_methods(plan)
+    changed = {name: changed_inputs(each.get("code", {}), code.get(name, {})) for name, each in methods.items()}
+    if changes := changed.get(equal.reference):
+        raise UserError(
+            f"{file} has the budget of the reference '{equal.reference}' with other code ({'; '.join(changes)}); undo "
+            "the change, or give another --run-dir"
+        )
+    kept = {name: each for name, each in methods.items() if not changed[name]}
+    return EqualRecord(equal, float(record["budget"]), kept)
+
+
+def code_of_methods(plan: Plan) -> dict[str, Inputs]:
+    """Return the digests of each method's own networks and losses; methods without are left out."""
+    code = {name: describe_code(named_code(run.recipe)) for name, run in first_runs(plan.runs).items()}
+    return {name: each for name, each in code.items() if each}
 
 
 def decide(
@@ -126,6 +145,9 @@ def decide(
     if session.fabric.device.type == "cuda":
         torch.cuda.empty_cache()  # of the networks that were measured; runs of other processes need the memory
     found = session.fabric.broadcast(found)
+    code = code_of_methods(plan)
+    for name in found.keys() & code.keys():
+        found[name]["code"] = code[name]
     steps = plan.shared.train.iterations
     reference = old.get(equal.reference, found[equal.reference])
     budget = Cost(reference["step"], reference["once"]).of(steps)

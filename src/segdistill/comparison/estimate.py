@@ -12,7 +12,7 @@ from torch import nn
 from segdistill.comparison.equal_budget import Equal, equalized
 from segdistill.comparison.equal_record import decide, read_record
 from segdistill.comparison.plan import Plan
-from segdistill.comparison.preparation import open_session, unfinished
+from segdistill.comparison.preparation import check_inputs, open_session, unfinished
 from segdistill.comparison.scoreboard import Scoreboard
 from segdistill.data import ImageDataset, Layout, training_loader
 from segdistill.distillation.features import evaluating
@@ -85,6 +85,7 @@ def estimate(
     """
     board = Scoreboard(folder, plan)
     session = open_session(board.shared, layout, folder.parent)
+    check_inputs(session, board, plan, equal, console)
     if equal is not None:
         record = decide(plan, equal, read_record(folder, equal, plan), session, None, console)
         plan = equalized(plan, equal, record.steps)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from segdistill.comparison.equal_budget import Equal, equalized
 from segdistill.comparison.plan import Plan, PlannedRun, first_runs
 from segdistill.comparison.scoreboard import Scoreboard
 from segdistill.data import Layout
@@ -30,6 +31,24 @@ def open_session(recipe: Recipe, layout: Layout | None = None, runs: Path = Path
     if recipe.teacher is not None:
         session.use_teacher(recipe.teacher)
     return session
+
+
+def check_inputs(session: Session, board: Scoreboard, plan: Plan, equal: Equal | None, console: Console) -> None:
+    """Check that data, weights and own code match the runs in the folder of a comparison.
+
+    Args:
+        session: The session of the recipe that all runs share.
+        board: The record of the comparison.
+        plan: The plan at equal steps.
+        equal: What is equal instead, which changes the names of the rows.
+        console: The console to print on.
+
+    Raises:
+        UserError: Something has changed; the message names it.
+    """
+    board.inputs.check(session, console)
+    named = plan if equal is None else equalized(plan, equal, dict.fromkeys(plan.methods, 1))
+    board.code.check(named.runs, board.begun(named.runs))
 
 
 def unfinished(plan: Plan, folder: Path) -> list[PlannedRun]:

@@ -1,18 +1,22 @@
 """Record of a comparison: the recipe that all runs share, the runs that failed, the tables so far."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from segdistill.comparison.method_rows import ALONE
 from segdistill.comparison.plan import Plan, PlannedRun
+from segdistill.comparison.row_code import KEY as CODE
+from segdistill.comparison.row_code import RowCode
+from segdistill.comparison.shared_inputs import KEY as INPUTS
+from segdistill.comparison.shared_inputs import SharedInputs
 from segdistill.comparison.table_files import write_tables
 from segdistill.errors import UserError
 from segdistill.recipes import Recipe, rows_of, teacher_rows
 from segdistill.reports.summary import Entry, PublishedValue, Summary, summarize
 from segdistill.runs import lock
 from segdistill.runs.json_files import damaged, read_json
-from segdistill.runs.run_folder import completed, refuse_other
+from segdistill.runs.run_folder import completed, has_begun, refuse_other
 from segdistill.system.processes import is_first_process
 
 RECORD = "comparison.json"
@@ -42,6 +46,8 @@ class Scoreboard:
         shared: The recipe that all runs share, with the seed of the teacher that is in the folder.
         pixels: Number of pixels of each class in the training labels; empty until they are counted.
         named: For each row with a name, its method and changes.
+        inputs: The inputs that all runs share, as they were at the first.
+        code: The own losses of the rows, as they were at the first run of each row.
 
     Raises:
         UserError: If the folder holds the comparison of another recipe, or other files.
@@ -52,6 +58,7 @@ class Scoreboard:
         self.pixels: dict[str, int] = {}
         self.named = dict(plan.named)
         self.against = against
+        self.inputs, self.code = SharedInputs(folder / RECORD, {}), RowCode(folder / RECORD, {})
         self._before: list[dict[str, Any]] = []
         self._problems: dict[str, str] = {}
         if (folder / RECORD).exists():
@@ -62,13 +69,14 @@ class Scoreboard:
         elif folder.is_dir() and (names := {file.name for file in folder.iterdir()} - {f"{RECORD}.tmp", lock.FILE}):
             self._check_left(names)
 
-    def _resume(self, record: Mapping[str, Any]) -> None:
+    def _resume(self, record: dict[str, Any]) -> None:
         recipe, runs = record["recipe"], record["runs"]
         named = record.get("named", {})  # missing in older records
         if not all(isinstance(each, dict) for each in (recipe, record["pixels"], named)) or not _are_runs(runs):
             raise damaged(self.folder / RECORD)
         self.shared = self.shared.model_copy(update={"seed": recipe.get("seed")})
         refuse_other(self.folder, "comparison", completed(recipe), _plain(self.shared))
+        self.inputs, self.code = SharedInputs(self.folder / RECORD, record), RowCode(self.folder / RECORD, record)
         self.pixels = dict(record["pixels"])
         self.named = {**named, **self.named}
         self._before = [run for run in runs if (self.folder / run["folder"]).is_dir()]
@@ -111,15 +119,27 @@ class Scoreboard:
             published=published,
             named=self.named,
             against=self.against,
+            doubts=self.inputs.doubts,
         )
 
     def write(self, published: Mapping[str, Sequence[PublishedValue]] | None = None) -> Summary:
         """Write the tables of the runs so far, and return them."""
         summary = self.summary(published)
         if is_first_process():
-            record = {"recipe": _plain(self.shared), "pixels": self.pixels, "named": self.named, **summary.record()}
-            write_tables(self.folder / RECORD, record, summary.files())
+            record = {"recipe": _plain(self.shared), "pixels": self.pixels, "named": self.named}
+            content = {**record, INPUTS: self.inputs.known, CODE: self.code.known, **summary.record()}
+            write_tables(self.folder / RECORD, content, summary.files())
         return summary
+
+    def begun(self, runs: Iterable[PlannedRun]) -> dict[str, list[str]]:
+        """Return, for each row, the folders of its runs that have begun: of these runs and of those in the record."""
+        rows = {run["folder"]: str(run["method"]) for run in self._before}
+        rows.update({run.folder: run.method for run in runs})
+        folders: dict[str, list[str]] = {}
+        for folder, row in rows.items():
+            if has_begun(self.folder / folder):
+                folders.setdefault(row, []).append(folder)
+        return folders
 
     def _entries(self) -> list[Entry]:
         """Return an entry for each folder, sorted by method, in order of first appearance, and seed."""

@@ -65,6 +65,12 @@ class Search:
         first, last = (self.recipe({each.key: each.ends[end] for each in self.dimensions}) for end in (0, 1))
         return first, last
 
+    @property
+    def code(self) -> list[str]:
+        """Own networks and losses among the choices."""
+        of_code = [each for each in self.dimensions if each.key.endswith((".loss", ".model"))]
+        return [choice for each in of_code for choice in each.choices if ":" in choice]
+
     def recipe(self, values: Mapping[str, Value]) -> Recipe:
         """Return the recipe of a trial with these values.
 

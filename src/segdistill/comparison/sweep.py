@@ -11,6 +11,7 @@ from rich.console import Console
 from segdistill.comparison.preparation import check_score, open_session, ready_teacher
 from segdistill.comparison.run_loop import MENDABLE, why
 from segdistill.comparison.search import Dimension, Search, Value
+from segdistill.comparison.shared_inputs import KEY, SharedInputs
 from segdistill.comparison.table_files import write_tables
 from segdistill.data import Layout
 from segdistill.errors import UserError
@@ -53,14 +54,16 @@ def sweep(search: Search, folder: Path, *, trials: int, console: Console, layout
     """
     optuna = _optuna()
     lock.check_free(folder)
-    problems = _open(search, folder)
+    record = _open(search, folder)
     session = open_session(search.base, layout, folder.parent)
+    inputs = SharedInputs(folder / RECORD, record)
+    inputs.check(session, console, search.code)
     check_teacher(search.base)
     rehearse_first(session.variant(search.ends[0]), console)
     look_at_data(session, console)
     check_score(session)
     with lock.held(folder):
-        tables = _trials(optuna, search, session, folder, trials, problems, console)
+        tables = _trials(optuna, search, session, folder, trials, _problems(record), inputs, console)
     console.print()
     console.print(on_screen(tables.trials))
     console.print(f"{tables.best}; sweep.* and, with the student alone, comparison.* in {folder}", soft_wrap=True)
@@ -73,12 +76,13 @@ def _trials(
     folder: Path,
     trials: int,
     problems: dict[str, str],
+    inputs: SharedInputs,
     console: Console,
 ) -> SweepTables:
     """Train the student alone and the trials that remain. Update the tables after each trial."""
     base = search.base
     if not (folder / RECORD).exists():
-        _write(search, folder, [], problems)
+        _write(search, folder, [], problems, inputs)
     study = _study(optuna, folder)
     if base.distils:
         ready_teacher(session, base, folder, console)
@@ -96,9 +100,9 @@ def _trials(
             problems[name] = why(error)
             console.print(f"{name} failed: {problems[name]}", soft_wrap=True)
             study.tell(number, state=optuna.trial.TrialState.FAIL)
-        _write(search, folder, study.trials, problems)
-    tables = _write(search, folder, study.trials, problems)
-    for warning in _write_comparison(search, session, folder, study.trials, problems).warnings:
+        _write(search, folder, study.trials, problems, inputs)
+    tables = _write(search, folder, study.trials, problems, inputs)
+    for warning in _write_comparison(search, session, folder, study.trials, problems, inputs).warnings:
         console.print(warning, soft_wrap=True)
     return tables
 
@@ -108,20 +112,25 @@ def trial_name(number: int) -> str:
     return f"trial-{number:03d}"
 
 
-def _open(search: Search, folder: Path) -> dict[str, str]:
-    """Return the problems of earlier trials by name. Raise a UserError for the folder of another sweep."""
+def _open(search: Search, folder: Path) -> dict[str, Any]:
+    """Return the record of the earlier trials; empty if there is none. Raise a UserError for the folder of another."""
     if search.base.train.devices != 1 or search.base.train.nodes != 1:
         raise UserError("a sweep trains on one device; give train.devices=1")
     if (folder / RECORD).exists():
         record = _read(folder / RECORD)
         now = _identity(search)
         refuse_other(folder, "sweep", {"recipe": completed(record["recipe"]), "space": record["space"]}, now)
-        return {trial["trial"]: trial["problem"] for trial in record["trials"] if trial["problem"] is not None}
+        return record
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file; give a folder with --run-dir")
     if folder.is_dir() and any(file.name not in (f"{RECORD}.tmp", lock.FILE) for file in folder.iterdir()):
         raise UserError(f"{folder} is not empty and holds no sweep; give another --run-dir")
     return {}
+
+
+def _problems(record: dict[str, Any]) -> dict[str, str]:
+    """Return the problems of earlier trials by name."""
+    return {each["trial"]: each["problem"] for each in record.get("trials", ()) if each["problem"] is not None}
 
 
 def _read(record: Path) -> dict[str, Any]:
@@ -192,19 +201,26 @@ def _distribution(optuna: ModuleType, dimension: Dimension) -> Any:
     return optuna.distributions.FloatDistribution(dimension.low, dimension.high, log=dimension.log)
 
 
-def _write(search: Search, folder: Path, trials: Sequence[Any], problems: dict[str, str]) -> SweepTables:
+def _write(
+    search: Search, folder: Path, trials: Sequence[Any], problems: dict[str, str], inputs: SharedInputs
+) -> SweepTables:
     entries = [
         Trial(folder / trial_name(trial.number), dict(trial.params), problems.get(trial_name(trial.number)))
         for trial in trials
     ]
     recipe = search.base.model_dump(mode="json")
     tables = sweep_tables(entries, recipe, [dimension.key for dimension in search.dimensions])
-    write_tables(folder / RECORD, {**_identity(search), **tables.record()}, tables.files())
+    write_tables(folder / RECORD, {**_identity(search), KEY: inputs.known, **tables.record()}, tables.files())
     return tables
 
 
 def _write_comparison(
-    search: Search, session: Session, folder: Path, trials: Sequence[Any], problems: dict[str, str]
+    search: Search,
+    session: Session,
+    folder: Path,
+    trials: Sequence[Any],
+    problems: dict[str, str],
+    inputs: SharedInputs,
 ) -> Summary:
     """Write the tables of a comparison: the student alone, then every trial as a method with changes."""
     base = search.base
@@ -214,6 +230,7 @@ def _write_comparison(
         values = ",".join(f"{key}={value}" for key, value in trial.params.items())
         entries.append(Entry(f"{base.label}:{values}", base.seed, folder / name, problems.get(name)))
     pixels = session.class_pixels()
-    summary = summarize(entries, base.model_dump(mode="json"), pixels, teacher=folder / "teacher")
+    recipe = base.model_dump(mode="json")
+    summary = summarize(entries, recipe, pixels, teacher=folder / "teacher", doubts=inputs.doubts)
     write_tables(folder / "comparison.json", {"pixels": pixels, **summary.record()}, summary.files())
     return summary

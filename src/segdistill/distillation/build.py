@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from inspect import signature
+from inspect import isfunction, signature
 from typing import Any
 
 from torch import nn
@@ -15,8 +15,9 @@ from segdistill.distillation.facts import FACTS, Asked, NetworkPair
 from segdistill.distillation.feature_names import Feature, FeatureNames
 from segdistill.distillation.guards import named
 from segdistill.distillation.term import Term
-from segdistill.errors import UserError
+from segdistill.errors import UserError, first_line
 from segdistill.losses._checks import check_all, checks_of
+from segdistill.losses.loss import declared
 from segdistill.schedules import Schedule
 from segdistill.system.importing import import_callable
 
@@ -34,6 +35,8 @@ def check_terms(terms: Mapping[str, Settings]) -> None:
         with named(name):
             draft = _Draft.of(term)
             draft.term(nn.Identity())
+            draft.check_call(dict.fromkeys(draft.asked.facts))
+            draft.check_teacher(name, draft.maker)
             if ":" not in term["loss"]:
                 check_all(checks_of(draft.maker), draft.arguments)
 
@@ -55,7 +58,9 @@ def build_terms(terms: Mapping[str, Settings], pair: NetworkPair) -> dict[str, T
     built = {}
     for name, draft in drafts.items():
         with named(name):
-            built[name] = draft.term(draft.loss(facts[name]))
+            loss = draft.loss(facts[name])
+            draft.check_teacher(name, loss)
+            built[name] = draft.term(loss)
     return built
 
 
@@ -96,11 +101,67 @@ class _Draft:
             takes = "one feature; give each its own term" if one else "a list of features, as in on=[A, B]"
             raise UserError(f"{loss} takes {takes}; got on={', '.join(self.features.student)}")
 
+    def check_call(self, facts: Mapping[str, Any]) -> None:
+        """Check that the user's own class or maker of a loss takes the hyperparameters and these facts."""
+        if ":" not in self.settings["loss"] or self.is_loss:
+            return
+        try:
+            signature(self.maker).bind(**self.arguments, **facts)
+        except TypeError as error:
+            raise self._no_loss(error) from error
+
+    def _no_loss(self, error: TypeError) -> UserError:
+        """Return the error for a call of the user's own class or function that failed."""
+        own = self.settings["loss"]
+        remedy = "give the term's keys the names of its arguments"
+        if isfunction(self.maker):
+            remedy = (
+                "if the function is the loss itself, name its first parameter 'student'; otherwise let it return a "
+                "torch.nn.Module, and give the term the keys that it takes"
+            )
+        given = ", ".join(self.arguments) or "no hyperparameters"
+        return UserError(f"loss '{own}' was called with {given}, which fails: {first_line(error)}; {remedy}")
+
+    def check_teacher(self, name: str, loss: Any) -> None:
+        """Compare ``needs_teacher`` of the settings, which a recipe goes by, with what the user's own loss declares.
+
+        Args:
+            name: The name of the term. The task never has a teacher.
+            loss: The loss. If it is not built yet: its class or function, which may declare nothing.
+        """
+        own, says = self.settings["loss"], declared(loss, "needs_teacher")
+        is_built = self.is_loss or loss is not self.maker
+        if ":" not in own or name == "task" or not (is_built or isinstance(says, bool)):
+            return
+        given = self.settings.get("needs_teacher") is not False
+        if given == (says is None or bool(says)):
+            return
+        if given:
+            raise UserError(
+                f"{own} declares needs_teacher = False; give terms.{name}.needs_teacher=false too, so that the student "
+                "alone has the term as well"
+            )
+        raise UserError(
+            f"terms.{name}.needs_teacher is false, and {own} does not declare needs_teacher = False; declare it, and "
+            "the loss is called with None in place of the teacher; or leave the key out"
+        )
+
+    @property
+    def is_loss(self) -> bool:
+        """True if the user's own function is the loss itself, and not a maker of it."""
+        return next(iter(signature(self.maker).parameters), None) == "student"
+
     def loss(self, facts: Mapping[str, Any]) -> Any:
         arguments = {**self.arguments, **facts}
-        if next(iter(signature(self.maker).parameters), None) == "student":  # the function is the loss itself
+        if self.is_loss:
             return partial(self.maker, **arguments) if arguments else self.maker
-        made = self.maker(**arguments)
+        self.check_call(facts)
+        try:
+            made = self.maker(**arguments)
+        except TypeError as error:
+            if ":" not in self.settings["loss"]:
+                raise
+            raise self._no_loss(error) from error
         if not isinstance(made, nn.Module):
             raise UserError(
                 f"loss '{self.settings['loss']}' returned {type(made).__name__}; expected a torch.nn.Module, or a "

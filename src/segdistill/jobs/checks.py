@@ -11,6 +11,7 @@ from segdistill.data import Layout, open_layout
 from segdistill.errors import UserError
 from segdistill.models.names import check_name
 from segdistill.recipes import Recipe, files_of, load
+from segdistill.recipes.own_code import named_code
 
 Changes = Sequence[str] | Mapping[str, Any]
 """Changes to a recipe: ``["train.iterations=500"]`` or ``{"train.iterations": 500}``."""
@@ -123,10 +124,3 @@ def _check_code(source: str | Path, recipe: Recipe, changes: Sequence[str]) -> N
             f"{of_runs[0]} is in a run's folder and names code to import, '{', '.join(code)}'; if you trust it, give "
             "--trust"
         )
-
-
-def named_code(recipe: Recipe) -> list[str]:
-    """Return the code that a recipe names to import, as ``package.module:callable``: networks and losses."""
-    teachers = recipe.teacher.each.values() if recipe.teacher is not None else ()
-    named = [recipe.student.model, *(each.model for each in teachers), *(term.loss for term in recipe.terms.values())]
-    return [name for name in dict.fromkeys(named) if ":" in name]

@@ -12,6 +12,7 @@ from segdistill.comparison.search import search
 from segdistill.errors import UserError, nearest
 from segdistill.jobs.checks import Changes, as_arguments, check_recipe, check_terms, in_runs
 from segdistill.jobs.threads import idle_threads
+from segdistill.recipes.own_code import code_of_terms
 from segdistill.system.terminal import open_console
 
 
@@ -67,6 +68,8 @@ def compare(
     checked = check_recipe(recipe, arguments, trust=trust)
     if jobs > 1 and checked.recipe.train.devices != 1:
         raise UserError(f"--jobs {jobs} runs several processes of one device each; give train.devices=1, or --jobs 1")
+    if code_of_terms(checked.recipe):  # the plan depends on which of them need a teacher
+        check_terms(checked.recipe)
     typed = methods if methods is None or isinstance(methods, str) else ",".join(methods)
     numbers = seeds if isinstance(seeds, str) else ",".join(map(str, seeds))
     planned = plan(recipe, arguments, typed, numbers)

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from segdistill.errors import UserError
-from segdistill.jobs.checks import check_layout, check_run_folder, named_code
+from segdistill.jobs.checks import check_layout, check_run_folder
 from segdistill.jobs.threads import idle_threads
 from segdistill.recipes import Recipe, load
+from segdistill.recipes.own_code import named_code
 from segdistill.system.terminal import open_console
 
 if TYPE_CHECKING:

@@ -259,7 +259,7 @@ class Teacher(Network):
 
 
 class TermRecipe(BaseModel):
-    """Term of a recipe. Every key other than these six is a hyperparameter of the loss."""
+    """Term of a recipe. Every key other than these seven is a hyperparameter of the loss."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
@@ -281,14 +281,21 @@ class TermRecipe(BaseModel):
         description="height and width to which both networks' maps are resized before the loss; null: the teacher's",
     )
 
-    def needs_teacher(self, name: str) -> bool:
+    needs_teacher: bool | None = Field(
+        None,
+        description="for a loss of your own, false if it declares needs_teacher = False: the term is then part of "
+        "every row of a comparison, and of the student alone; null: as on the loss's card, and true for your own",
+    )
+
+    def distils(self, name: str) -> bool:
         """Return True if the term, under this name, needs a teacher for its loss or its labels.
 
         The loss of the term ``task`` never needs a teacher.
         """
         if self.labels == "teacher_correct":
             return True
-        return name != "task" and (":" in self.loss or loss_card(self.loss).teacher)
+        own = self.needs_teacher is not False
+        return name != "task" and (own if ":" in self.loss else loss_card(self.loss).teacher)
 
     def of_teacher(self) -> "TermRecipe":
         """Return the term for the training of the teacher: on the teacher's features instead of the student's."""
@@ -375,8 +382,8 @@ class Recipe(_Strict):
 
     @property
     def distillation(self) -> dict[str, TermRecipe]:
-        """The terms that need a teacher, by name; see :meth:`TermRecipe.needs_teacher`."""
-        return {name: term for name, term in self.terms.items() if term.needs_teacher(name)}
+        """The terms that need a teacher, by name; see :meth:`TermRecipe.distils`."""
+        return {name: term for name, term in self.terms.items() if term.distils(name)}
 
     @property
     def term_settings(self) -> dict[str, dict[str, Any]]:

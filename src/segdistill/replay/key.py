@@ -11,7 +11,9 @@ from torch import nn
 
 from segdistill.data import ClassificationDataset, SegmentationDataset
 from segdistill.data.layouts import Split
+from segdistill.recipes.own_code import code_of_networks
 from segdistill.recipes.schema import Data, Teacher
+from segdistill.system.own_code import source_digest
 
 FORMAT = 1
 
@@ -33,6 +35,7 @@ def record_key(section: Teacher, weights: str, data: Data, images: SegmentationD
         images: The training images.
     """
     teachers = {name: each.model_dump(mode="json", exclude=_NOT_OF_NETWORK) for name, each in section.each.items()}
+    code = {name: source_digest(name) for name in code_of_networks(section.each.values())}
     unused = _NOT_OF_CROPS | (_OF_GENERATED if _files(images) else set())
     augmentation = {"task": images.task, **data.model_dump(mode="json", exclude=unused)}
     if data.cache == "device":  # resizing on a GPU rounds differently
@@ -46,6 +49,7 @@ def record_key(section: Teacher, weights: str, data: Data, images: SegmentationD
         "augmentation": augmentation,
         "data": data.name,
         "images": images_digest(images, data.root),
+        **({"code": code} if code else {}),  # keys of other teachers stay those of earlier versions
     }
 
 

@@ -122,6 +122,7 @@ def summarize(
     published: Mapping[str, Sequence[PublishedValue]] | None = None,
     named: Mapping[str, str] | None = None,
     against: str = "none",
+    doubts: Sequence[str] = (),
     is_complete: bool = True,
 ) -> Summary:
     """Return the tables that compare the finished runs.
@@ -137,6 +138,7 @@ def summarize(
         published: Published results by method; the teacher's under "teacher".
         named: The methods that the user named, by name.
         against: The method to which the differences with intervals refer.
+        doubts: Further reasons to doubt the numbers, for the warnings.
         is_complete: Whether a record must have all values that the tables show. If not, a value that an earlier version
             did not record is left out.
 
@@ -171,7 +173,7 @@ def summarize(
     compared = differences(results, folders, frequent if any(pixels.values()) else None, metric, against)
     alone = _mean([run[metric.key] for run in results.get(ALONE, {}).values()])
     weak = weak_teacher(trained[metric.key] if trained else None, alone, metric)
-    warnings = (weak,) if weak else ()
+    warnings = (*([weak] if weak else []), *doubts)
     finished = [entry.folder for entry in entries if entry.is_finished]
     splits = sorted({run["split"] for runs in results.values() for run in runs.values() if "split" in run})
     seeds = tuple(dict.fromkeys(entry.seed for entry in entries))

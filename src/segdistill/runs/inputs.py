@@ -1,14 +1,17 @@
-"""Inputs of a run other than its recipe: digests of its data and weights, so that a change is noticed."""
+"""Inputs of a run other than its recipe: digests of its data, weights and own code, so that a change is noticed."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from segdistill.data import ClassificationDataset, SegmentationDataset
 from segdistill.data.layouts import Split
+from segdistill.errors import UserError
 from segdistill.recipes import Recipe
+from segdistill.recipes.own_code import code_of_networks, code_of_terms
 from segdistill.recipes.schema import Teacher
+from segdistill.system.own_code import source_digest
 
 ImageSet = SegmentationDataset | ClassificationDataset
 Inputs = dict[str, dict[str, Any]]
@@ -27,7 +30,8 @@ def describe_inputs(recipe: Recipe, teacher: Teacher | None, sets: Mapping[str, 
 
     Returns:
         For each split, the number of images, a digest of their paths relative to the data set's folder, and the size of
-        their files; for each weights file, a digest of its content.
+        their files; for each weights file, a digest of its content; for each network and loss of the user's own, a
+        digest of its source.
     """
     inputs: Inputs = {split: _of_images(images, recipe.data.root) for split, images in sets.items()}
     networks = dict(teacher.each) if teacher is not None else {}
@@ -35,11 +39,21 @@ def describe_inputs(recipe: Recipe, teacher: Teacher | None, sets: Mapping[str, 
     for name, weights in {**files, "student": recipe.student.weights}.items():
         if weights is not None:
             inputs[f"{name}'s weights"] = {"sha256": _digest_of(Path(weights).expanduser())}
-    return inputs
+    code = [*code_of_networks([recipe.student, *networks.values()]), *code_of_terms(recipe)]
+    return inputs | describe_code(code)
+
+
+def describe_code(names: Iterable[str]) -> Inputs:
+    """Return a digest of the source of each ``package.module:callable``. Code without a file is left out."""
+    digests = {name: source_digest(name) for name in names}
+    return {name: {"code": digest} for name, digest in digests.items() if digest is not None}
 
 
 def changed_inputs(there: Mapping[str, Mapping[str, Any]], now: Inputs) -> list[str]:
-    """Return one line for each input that changed: other images, or other weights."""
+    """Return one line for each input that changed: other images, weights or code.
+
+    Code that is not there now is no change: a recipe that names it fails when it is imported.
+    """
     changes = []
     for name, old in there.items():
         new = now.get(name, {})
@@ -49,6 +63,8 @@ def changed_inputs(there: Mapping[str, Mapping[str, Any]], now: Inputs) -> list[
             changes.append(f"{name}: other names among its {old['images']} images")
         elif old.get("sha256") != new.get("sha256"):
             changes.append(f"{name}: the content of the file has changed")
+        elif "code" in old and old["code"] != new.get("code", old["code"]):
+            changes.append(f"{name}: its source file has changed")
     return changes
 
 
@@ -59,6 +75,12 @@ def resized_inputs(there: Mapping[str, Mapping[str, Any]], now: Inputs) -> list[
         for name, old in there.items()
         if "bytes" in old and name in now and old["bytes"] != now[name]["bytes"]
     ]
+
+
+def refuse_changes(folder: Path, changes: Sequence[str], remedy: str) -> None:
+    """Raise a UserError with the changes of the inputs of a folder's runs, if there are any."""
+    if changes:
+        raise UserError(f"{folder} was begun with other inputs ({'; '.join(changes)}); {remedy}")
 
 
 def _of_images(images: ImageSet, root: str | None) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from segdistill.errors import UserError
 from segdistill.recipes import Recipe, load, to_yaml
 from segdistill.runs import checkpoint, lock
-from segdistill.runs.inputs import Inputs, changed_inputs, resized_inputs
+from segdistill.runs.inputs import Inputs, changed_inputs, refuse_changes, resized_inputs
 from segdistill.runs.json_files import read_environment
 from segdistill.runs.metric import read_result
 from segdistill.runs.records import environment, write_json
@@ -76,7 +76,7 @@ class RunFolder:
     @property
     def has_begun(self) -> bool:
         """True once there is a checkpoint of the student or of the first stage, or a result."""
-        return self._last is not None or (self.path / "result.json").exists()
+        return has_begun(self.path)
 
     @property
     def result(self) -> dict[str, Any] | None:
@@ -90,7 +90,7 @@ class RunFolder:
         return list(read_environment(self.path).get("changes", []))
 
     def check_inputs(self, now: Inputs) -> list[str]:
-        """Raise if the data or weights differ from the checkpoint's, unless changes are accepted.
+        """Raise if data, weights or own code differ from the checkpoint's, unless changes are accepted.
 
         Returns:
             Changes that need only a warning: files of another size.
@@ -100,11 +100,9 @@ class RunFolder:
         """
         before = {} if self._last is None else checkpoint.load(self._last, peek=True).get("inputs", {})
         changes = changed_inputs(before, now)
-        if changes and not self.accepts_changes:
-            raise UserError(
-                f"{self.path} was begun with other inputs ({'; '.join(changes)}); restore them, give another "
-                "--run-dir, or accept the new ones with --resume (of distill and train)"
-            )
+        if not self.accepts_changes:
+            others = "give another --run-dir, delete the folder, or accept the new ones with --resume"
+            refuse_changes(self.path, changes, f"restore them, {others} (of distill and train)")
         self.changes += changes
         return resized_inputs(before, now)
 
@@ -131,8 +129,7 @@ class RunFolder:
     @property
     def _last(self) -> Path | None:
         """The checkpoint to resume from; None if there is none."""
-        files = (self.path / "checkpoints" / name for name in ("last.pt", "first_stage.pt"))
-        return next((file for file in files if file.exists()), None)
+        return _last_checkpoint(self.path)
 
     def _check_same_recipe(self) -> None:
         record = self.path / "recipe.yaml"
@@ -148,6 +145,16 @@ class RunFolder:
             self.changes += changes
         elif changes:
             raise _other(self.path, "run", changes, "; or accept the change with --resume" if mending else "")
+
+
+def has_begun(folder: Path) -> bool:
+    """Return True if a run's folder has a checkpoint of the student or of the first stage, or a result."""
+    return _last_checkpoint(folder) is not None or (folder / "result.json").exists()
+
+
+def _last_checkpoint(folder: Path) -> Path | None:
+    files = (folder / "checkpoints" / name for name in ("last.pt", "first_stage.pt"))
+    return next((file for file in files if file.exists()), None)
 
 
 def completed(record: dict[str, Any]) -> dict[str, Any]:

@@ -46,7 +46,7 @@ class Checkpoints:
         folder: The run's folder.
         distiller: The Distiller that is trained.
         fabric: The engine.
-        inputs: The record of data and weights that a checkpoint stores.
+        inputs: The record of data, weights and own code that a checkpoint stores.
         save_student: Writes the student alone.
     """
 
