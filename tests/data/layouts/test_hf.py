@@ -69,6 +69,23 @@ def animals(library: Any) -> Any:
     )
 
 
+def test_masks_with_a_palette_each(masks: Any, tmp_path: Path) -> None:
+    """An optimizer stored the labels 0, 1 and 2 as index 0 of three palettes."""
+
+    def optimized(row: dict[str, Any]) -> dict[str, Any]:
+        picture = Image.new("P", (6, 4), 0)
+        picture.putpalette([int(np.max(row["annotation"]))] * 3)
+        return {"annotation": picture}
+
+    masks.map(optimized).save_to_disk(str(tmp_path))
+    with pytest.raises(UserError, match="'row 1, column annotation of split train .* show index 0 in two colors"):
+        open_dataset("hf", tmp_path)
+    (tmp_path / "classes.json").write_text(json.dumps({"classes": ["a", "b", "c"]}))
+    report = scan_labels(open_dataset("hf", tmp_path))
+    assert len(report.problems) == 2
+    assert "row 2, column annotation" in report.problems[1]
+
+
 def test_masks_that_were_saved(masks: Any, tmp_path: Path) -> None:
     masks.save_to_disk(str(tmp_path))
     (tmp_path / "classes.json").write_text(json.dumps({"classes": ["a", "b", "c"], "ignore_index": 1}))

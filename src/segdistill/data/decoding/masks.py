@@ -7,10 +7,11 @@ from numpy.typing import NDArray
 from PIL.ImageFile import ImageFile
 
 from segdistill.data.classes import VOID, Color
-from segdistill.data.decoding.colors import classes_of_colors, first_of, moved_color
+from segdistill.data.decoding.colors import classes_of_colors, first_of, positions_of
 from segdistill.data.decoding.depth import bits_per_channel, is_inverted, is_signed_byte
 from segdistill.data.decoding.images import Array, Source, opened
 from segdistill.data.decoding.notes import Note, ignore_note
+from segdistill.data.decoding.palettes import Palette, check_grays, check_same_colors, palette_of
 from segdistill.data.layouts import Layout
 from segdistill.errors import UserError
 
@@ -25,8 +26,13 @@ def read_values(path: Source, *, note: Note = ignore_note) -> NDArray[np.integer
     Raises:
         UserError: If the file is damaged or holds colors.
     """
+    return read_stored(path, note=note)[0]
+
+
+def read_stored(path: Source, *, note: Note = ignore_note) -> tuple[NDArray[np.integer], Palette | None]:
+    """Return what :func:`read_values` returns, and the palette of an indexed mask."""
     with opened(path) as picture:
-        return _values(picture, path, note)
+        return _values(picture, path, note), palette_of(picture)
 
 
 def read_mask(
@@ -36,14 +42,14 @@ def read_mask(
     void: int = VOID,
     values: tuple[int, ...] | None = None,
     colors: tuple[Color, ...] | None = None,
-    has_own_palette: bool = False,
     gray_is_color: bool = False,
+    place: str = "",
     note: Note = ignore_note,
 ) -> Array:
     """Return the class index of each pixel, shape (H, W); 255 = void.
 
-    RGB masks are read by ``colors``, if given. Indexed masks are read by their indices; the colors of their palette
-    have no effect.
+    RGB masks are read by ``colors``, if given. Indexed masks are read by their indices, unless their palette shows that
+    the indices are not the labels.
 
     Args:
         path: The mask: values of 1 to 32 bits, whole floats, a palette, or colors if ``colors`` is given.
@@ -51,53 +57,59 @@ def read_mask(
         void: Another value that means void. For masks in colors, the index of the class that means void.
         values: The class of each stored value, 255 = void; None if the stored values are class indices.
         colors: One color per class; optionally one more, for void.
-        has_own_palette: The data set's indexed masks use these colors as palette. A mask with the same colors at other
-            indices was converted and is refused.
         gray_is_color: Read gray values as colors, too.
+        place: The data set of the mask; its indexed masks must show the same colors. Empty: they are not compared.
         note: Called with remarks about how the mask was read.
 
     Raises:
-        UserError: If the file is damaged or holds a value or color that is no class. The message names the values and
-            the number of pixels.
+        UserError: If the file is damaged, holds a value or color that is no class, or has a palette in which the
+            indices may not be the labels: with the colors of classes at other indices, with gray values that are
+            labels at other indices, or with other colors than an earlier mask. The message names the values.
     """
-    moved = None
     with opened(path) as picture:
         if colors and picture.mode in ("RGB", "RGBA"):
             _check_storage(picture, path)
             labels = classes_of_colors(np.array(picture.convert("RGB")), path, num_classes, colors)
             return _without(void, labels)
         stored = _values(picture, path, note)
-        if colors and picture.mode == "P":
-            moved = moved_color(picture, stored, colors, (VOID, void))
+        palette = palette_of(picture)
+    limit = num_classes if values is None else len(values)
+    if palette is not None:
+        colors_of_palette = None if gray_is_color else colors
+        _check_palette(palette, path, num_classes, limit, void, colors_of_palette)
     if colors and gray_is_color:
         return _without(void, classes_of_colors(np.stack([stored] * 3, axis=-1), path, num_classes, colors))
-    if moved:
-        index, color, position = moved
-        named_color = f"{list(color)}, the color of {f'class {position}' if position < num_classes else 'void'}"
-        if has_own_palette:
-            raise UserError(
-                f"mask '{path}' has index {index} for {named_color}; a picture program has renumbered its palette: "
-                "save it in RGB, or with the data set's palette"
-            )
-    limit = num_classes if values is None else len(values)
     wrong = ((stored >= limit) | (stored < 0)) & (stored != VOID) & (stored != void)
     if wrong.any():
-        hint = "; an indexed mask is read by its indices: save it in RGB to use its colors" if moved else ""
         raise UserError(
             f"mask '{path}' has {first_of(np.unique(stored[wrong]).tolist())} in {wrong.sum()} pixels; "
-            f"expected 0..{limit - 1}, or {VOID}{f' or {void}' if void != VOID else ''} for void{hint}"
+            f"expected 0..{limit - 1}, or {VOID}{f' or {void}' if void != VOID else ''} for void"
         )
-    if moved:
-        note(
-            f"are indexed and read by their indices, although a palette gives {index} the color {named_color}; if the "
-            "colors are right, save masks in RGB"
-        )
+    if palette is not None and place:
+        check_same_colors(place, path, palette)
     labels = stored.astype(np.uint8)
     if values is not None:
         labels = np.array(values + (VOID,) * (VOID + 1 - limit), dtype=np.uint8)[labels]
     if void != VOID:
         labels[stored == void] = VOID
     return labels
+
+
+def _check_palette(
+    palette: Palette, path: Source, num_classes: int, limit: int, void: int, colors: tuple[Color, ...] | None
+) -> None:
+    """Raise if a palette shows that its indices may not be the labels. A palette of the classes' colors settles it."""
+    used = palette.used[palette.used != void]
+    positions = positions_of(palette.entries[used], colors) if colors else None
+    if positions is None:
+        check_grays(palette, path, lambda value: value < limit or value in (VOID, void))
+    elif (moved := np.flatnonzero(positions != used)).size:
+        index, position = int(used[moved[0]]), int(positions[moved[0]])
+        raise UserError(
+            f"mask '{path}' has index {index} for {list(palette.color(index))}, the color of "
+            f"{f'class {position}' if position < num_classes else 'void'}; a picture program or PNG optimizer has "
+            "renumbered its palette: save it in RGB, or without palette if its indices are the classes"
+        )
 
 
 def _without(void: int, labels: Array) -> Array:
@@ -114,8 +126,8 @@ def read_labels(path: Source, num_classes: int, layout: Layout, note: Note = ign
         void=layout.void,
         values=layout.values,
         colors=layout.colors,
-        has_own_palette=layout.has_own_palette,
         gray_is_color=layout.gray_is_color,
+        place=layout.place,
         note=note,
     )
 
