@@ -49,6 +49,32 @@ def test_a_flat_folder_without_a_share_says_what_to_give(flat: Path) -> None:
     assert len(names(flat, 0.9)["train"]) == 9
 
 
+def test_subfolders_may_be_links(folder: Path, tmp_path: Path, write) -> None:
+    """A town on another disk, and all test images."""
+    for kind, values in (("images", np.zeros((6, 8, 3), np.uint8)), ("labels", 1)):
+        for name in ("far/x", "tests/y"):
+            write(tmp_path / name.replace("/", f"/{kind}/") / "1.png", values)
+        (folder / kind / "train/far").symlink_to(tmp_path / "far" / kind)
+        (folder / kind / "test").mkdir()
+        (folder / kind / "test/all").symlink_to(tmp_path / "tests" / kind)
+        (folder / kind / "train/all").symlink_to("..")  # leads back: val is not part of train
+    layout = open_layout("folder", folder)
+    train, _, test = layout.splits
+    assert [path.relative_to(folder / "images/train").as_posix() for path in train.images] == [
+        "far/x/1.png",
+        *(f"town/train{i}.png" for i in range(3)),
+    ]
+    assert [path.relative_to(folder).as_posix() for path in test.labels] == ["labels/test/all/y/1.png"]
+    assert open_dataset("folder", folder)[0][1].unique().tolist() == [1]
+
+
+def test_a_pair_of_links_to_missing_files_is_not_left_out(folder: Path) -> None:
+    for kind in ("images", "labels"):
+        (folder / kind / "train/lost.png").symlink_to("nowhere.png")
+    with pytest.raises(UserError, match=r"cannot read '.*lost\.png'"):
+        open_dataset("folder", folder)
+
+
 def test_a_share_where_there_are_splits_is_an_error(folder: Path, camvid: Path) -> None:
     with pytest.raises(
         UserError, match=r"data\.split=0\.9 splits a flat folder, and '.*images' has splits; leave data"

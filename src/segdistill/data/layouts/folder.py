@@ -12,6 +12,7 @@ from segdistill.data.layouts.foreign import refuse_foreign
 from segdistill.data.layouts.layout import SPLITS, DatasetCard, Layout, Split
 from segdistill.data.layouts.pairing import LABEL_SUFFIXES, expect, pair, present
 from segdistill.errors import UserError, nearest, unknown
+from segdistill.system.walk import files_below
 
 KEYS = ("classes", "ignore_index", "palette")
 
@@ -43,7 +44,7 @@ def open_folder(root: Path, share: float | None = None) -> Layout:
 
 
 def _has_masks(folder: Path) -> bool:
-    return any(file.suffix.lower() in LABEL_SUFFIXES for file in folder.rglob("*"))
+    return any(file.suffix.lower() in LABEL_SUFFIXES for file in files_below(folder))
 
 
 def _split(pairs: Split, share: float | None, root: Path) -> tuple[Split, ...]:

@@ -11,6 +11,7 @@ from segdistill.data.layouts.folder import read_classes
 from segdistill.data.layouts.layout import SPLITS, DatasetCard, Layout, Split, Task
 from segdistill.data.layouts.pairing import shown
 from segdistill.errors import UserError
+from segdistill.system.walk import files_below
 
 INSTALL = 'needs the package datasets: pip install "segdistill[all]"'
 
@@ -97,7 +98,7 @@ def _saved(root: Path) -> dict[str, list[Path]]:
 def _parquet(root: Path) -> dict[str, list[Path]]:
     """Return the files of each split, which are named as in train-00000-of-00002.parquet or train/0000.parquet."""
     tables: dict[str, list[Path]] = {}
-    for path in sorted(root.rglob("*.parquet")):
+    for path in sorted(file for file in files_below(root) if file.suffix == ".parquet"):
         for name in (path.stem.split("-")[0], path.parent.name):
             if name in _NAMES:
                 tables.setdefault(_NAMES[name], []).append(path)
