@@ -9,7 +9,7 @@ from PIL.ImageFile import ImageFile
 from segdistill.data.classes import VOID, Color
 from segdistill.data.decoding.colors import classes_of_colors, first_of, positions_of
 from segdistill.data.decoding.depth import bits_per_channel, is_inverted, is_signed_byte
-from segdistill.data.decoding.images import Array, Source, opened
+from segdistill.data.decoding.images import UPRIGHT, Array, Source, opened, orientation
 from segdistill.data.decoding.notes import Note, ignore_note
 from segdistill.data.decoding.palettes import Palette, check_grays, check_same_colors, palette_of
 from segdistill.data.layouts import Layout
@@ -69,6 +69,7 @@ def read_mask(
     with opened(path) as picture:
         if colors and picture.mode in ("RGB", "RGBA"):
             _check_storage(picture, path)
+            _check_upright(picture, path)
             labels = classes_of_colors(np.array(picture.convert("RGB")), path, num_classes, colors)
             return _without(void, labels)
         stored = _values(picture, path, note)
@@ -149,6 +150,7 @@ def check_size(labels: Array, size: tuple[int, ...], mask: Source, image: Source
 def _values(picture: ImageFile, path: Source, note: Note) -> NDArray[np.integer]:
     _check_storage(picture, path)
     bits, signed = bits_per_channel(picture), is_signed_byte(picture)
+    _check_upright(picture, path)
     values: NDArray[Any] = np.array(picture)
     if values.ndim == 3:
         return _one_channel(values, picture.mode, path, note)
@@ -172,6 +174,15 @@ def _check_storage(picture: ImageFile, path: Source) -> None:
         raise UserError(
             f"mask '{path}' is a TIFF in which 0 is white: programs disagree whether to invert its values; "
             "save its class indices as PNG"
+        )
+
+
+def _check_upright(picture: ImageFile, path: Source) -> None:
+    """Raise if a mask has an EXIF orientation. It may be left over from its image. Call it last: it decodes a PNG."""
+    if (found := orientation(picture)) != UPRIGHT:
+        raise UserError(
+            f"mask '{path}' has EXIF orientation {found}, and programs disagree whether to turn its labels; save it "
+            "upright and without EXIF data"
         )
 
 
