@@ -15,6 +15,18 @@ Task = Literal["segmentation", "classification"]
 
 SPLITS = ("train", "val", "test")
 
+SPLIT_OF = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "test": "test",
+    "testing": "test",
+}
+"""The split that a name means, in lower case."""
+
 
 @dataclass(frozen=True)
 class Split:

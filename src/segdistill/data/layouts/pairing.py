@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
-from segdistill.data.layouts.layout import SPLITS, Split
+from segdistill.data.layouts.layout import SPLIT_OF, SPLITS, Split
 from segdistill.errors import UserError
 from segdistill.system.walk import files_below
 
@@ -83,6 +83,20 @@ def present(folder: Path, names: Sequence[str] = SPLITS) -> list[str]:
         held = shown(entry.name for entry in folder.iterdir())
         raise UserError(f"'{folder}' holds none of {listed(names)}; it holds {held}")
     return existing
+
+
+def split_folders(folder: Path) -> dict[str, str]:
+    """Return the names of the subfolders that are splits, by split: for example ``{"train": "Training"}``.
+
+    Raises:
+        UserError: If two subfolders are the same split.
+    """
+    found: dict[str, str] = {}
+    for name in sorted(entry.name for entry in folder.iterdir() if entry.is_dir()) if folder.is_dir() else ():
+        split = SPLIT_OF.get(name.lower())
+        if split is not None and found.setdefault(split, name) != name:
+            raise UserError(f"'{folder}' holds {found[split]}/ and {name}/, both for {split}; rename or merge them")
+    return {split: found[split] for split in SPLITS if split in found}
 
 
 def pair(
