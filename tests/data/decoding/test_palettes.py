@@ -147,14 +147,16 @@ def test_unused_entries_void_and_palettes_of_labels_may_differ(folder: Path) -> 
 def test_a_mask_that_was_corrected_is_not_held_against_others(folder: Path) -> None:
     name_classes(folder, 3)
     first = indexed(folder / "labels/train/town/train0.png", [0, 1], [RED, GREEN])
-    second = indexed(folder / "labels/train/town/train1.png", [0, 1], [GREEN, RED])
+    indexed(folder / "labels/train/town/train1.png", [0, 1], [GREEN, RED])
     data = open_dataset("folder", folder)
     data.read_labels(0)
     with pytest.raises(UserError, match="in two colors"):
         data.read_labels(1)
-    indexed(first, [0, 1], [GREEN, RED])
-    data.read_labels(1)
-    indexed(second, [0, 1], [RED, GREEN])
+    indexed(first, [1, 0], [GREEN, RED])
+    for index in (0, 1):
+        data.read_labels(index)
+    indexed(first, [0, 1], [BLUE, GREEN])
+    data.read_labels(0)
     with pytest.raises(UserError, match="in two colors"):
         data.read_labels(1)
     first.unlink()

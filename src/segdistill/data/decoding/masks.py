@@ -1,5 +1,6 @@
 """Decoding of mask files into class indices. Every problem is a UserError that names the file."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,10 @@ from PIL.ImageFile import ImageFile
 from segdistill.data.classes import VOID, Color
 from segdistill.data.decoding.colors import classes_of_colors, first_of, positions_of
 from segdistill.data.decoding.depth import bits_per_channel, is_inverted, is_signed_byte
+from segdistill.data.decoding.gray_depth import check_same_depth, gray_factor
 from segdistill.data.decoding.images import UPRIGHT, Array, Source, opened, orientation
 from segdistill.data.decoding.notes import Note, ignore_note
-from segdistill.data.decoding.palettes import Palette, check_grays, check_same_colors, palette_of
+from segdistill.data.decoding.palettes import Palette, check_grays, check_same_colors, gray_of_one, palette_of
 from segdistill.data.layouts import Layout
 from segdistill.errors import UserError
 
@@ -72,22 +74,24 @@ def read_mask(
             _check_upright(picture, path)
             labels = classes_of_colors(np.array(picture.convert("RGB")), path, num_classes, colors)
             return _without(void, labels)
+        factor = gray_factor(picture)
         stored = _values(picture, path, note)
         palette = palette_of(picture)
     limit = num_classes if values is None else len(values)
+
+    def is_label(value: int) -> bool:
+        return value < limit or value in (VOID, void)
+
     if palette is not None:
-        colors_of_palette = None if gray_is_color else colors
-        _check_palette(palette, path, num_classes, limit, void, colors_of_palette)
+        _check_palette(palette, path, num_classes, is_label, void, None if gray_is_color else colors)
     if colors and gray_is_color:
         return _without(void, classes_of_colors(np.stack([stored] * 3, axis=-1), path, num_classes, colors))
-    wrong = ((stored >= limit) | (stored < 0)) & (stored != VOID) & (stored != void)
-    if wrong.any():
-        raise UserError(
-            f"mask '{path}' has {first_of(np.unique(stored[wrong]).tolist())} in {wrong.sum()} pixels; "
-            f"expected 0..{limit - 1}, or {VOID}{f' or {void}' if void != VOID else ''} for void"
-        )
-    if palette is not None and place:
-        check_same_colors(place, path, palette)
+    if palette is None or not all(map(is_label, palette.used.tolist())):
+        _check_values(stored, path, limit, void)
+    if place:
+        if palette is not None:
+            check_same_colors(place, path, palette)
+        check_same_depth(place, path, stored, gray_of_one(palette) if palette else factor, is_label)
     labels = stored.astype(np.uint8)
     if values is not None:
         labels = np.array(values + (VOID,) * (VOID + 1 - limit), dtype=np.uint8)[labels]
@@ -96,14 +100,29 @@ def read_mask(
     return labels
 
 
+def _check_values(stored: NDArray[np.integer], path: Source, limit: int, void: int) -> None:
+    """Raise if stored values are neither below ``limit`` nor void."""
+    wrong = ((stored >= limit) | (stored < 0)) & (stored != VOID) & (stored != void)
+    if wrong.any():
+        raise UserError(
+            f"mask '{path}' has {first_of(np.unique(stored[wrong]).tolist())} in {wrong.sum()} pixels; "
+            f"expected 0..{limit - 1}, or {VOID}{f' or {void}' if void != VOID else ''} for void"
+        )
+
+
 def _check_palette(
-    palette: Palette, path: Source, num_classes: int, limit: int, void: int, colors: tuple[Color, ...] | None
+    palette: Palette,
+    path: Source,
+    num_classes: int,
+    is_label: Callable[[int], bool],
+    void: int,
+    colors: tuple[Color, ...] | None,
 ) -> None:
     """Raise if a palette shows that its indices may not be the labels. A palette of the classes' colors settles it."""
     used = palette.used[palette.used != void]
     positions = positions_of(palette.entries[used], colors) if colors else None
     if positions is None:
-        check_grays(palette, path, lambda value: value < limit or value in (VOID, void))
+        check_grays(palette, path, is_label)
     elif (moved := np.flatnonzero(positions != used)).size:
         index, position = int(used[moved[0]]), int(positions[moved[0]])
         raise UserError(

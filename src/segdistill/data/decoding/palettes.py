@@ -6,19 +6,17 @@ longer are the labels.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL.ImageFile import ImageFile
 
 from segdistill.data.classes import VOID, Color
-from segdistill.data.decoding.images import Array, Source, opened
+from segdistill.data.decoding.examples import first_mask
+from segdistill.data.decoding.sources import Array, Source
 from segdistill.errors import UserError
 
 _BLACK_AND_WHITE = {0: 0, 1: 255}
-
-_first_shown: dict[str, dict[int, tuple[Color, Source | str]]] = {}  # by the place of a data set, then by index
 
 
 @dataclass(frozen=True)
@@ -67,6 +65,12 @@ def moved_gray(palette: Palette) -> tuple[int, int] | None:
     return next(((index, gray) for index, gray in grays.items() if gray != index), None)
 
 
+def gray_of_one(palette: Palette) -> int:
+    """Return 255 if a palette shows 0 and 1 in black and white, as one bit does, else 1."""
+    grays = palette.grays or {}
+    return 255 if 1 in grays and grays.items() <= _BLACK_AND_WHITE.items() else 1
+
+
 def check_grays(palette: Palette, path: Source, is_label: Callable[[int], bool]) -> None:
     """Check that a palette of grays cannot be meant as labels.
 
@@ -103,28 +107,12 @@ def check_same_colors(place: str, path: Source, palette: Palette) -> None:
     grays = palette.grays or {}
     if any(grays) and all(index == gray for index, gray in grays.items()):
         return
-    known = _first_shown.setdefault(place, {})
     for index in palette.used.tolist():
-        color = palette.color(index)
-        first, where = known.setdefault(index, (color, path if isinstance(path, Path) else str(path)))
-        if first == color:
-            continue
-        if isinstance(where, Path) and _color_in(where, index) != first:  # it has been corrected since
-            known[index] = color, where
-            continue
-        raise UserError(
-            f"masks '{where}' and '{path}' show index {index} in two colors, {list(first)} and {list(color)}: each "
-            'was given its own palette; save the masks in RGB, with "palette" in classes.json, or without palette if '
-            "the indices are the labels"
-        )
-
-
-def _color_in(path: Path, index: int) -> Color | None:
-    """Return what an index shows in a file; None if it shows nothing."""
-    try:
-        with opened(path) as picture:
-            picture.load()
-            palette = palette_of(picture)
-    except UserError:
-        return None
-    return palette.color(index) if palette is not None and index in palette.used else None
+        color = list(palette.color(index))
+        first = first_mask(place, index, path, color)
+        if first.value != color:
+            raise UserError(
+                f"masks '{first.name}' and '{path}' show index {index} in two colors, {first.value} and {color}: each "
+                'was given its own palette; save the masks in RGB, with "palette" in classes.json, or without palette '
+                "if the indices are the labels"
+            )
