@@ -62,6 +62,7 @@ def test_gray_labels_in_a_palette_are_refused(
         [0, 1, 1, 2],  # two labels would become one
         [255, 170, 85, 0],
         [(0, 0, 0), (128, 128, 128), (192, 192, 192), (1, 1, 1), (200, 0, 0)],  # a palette of colors, as VOC's
+        [0, 11, 7, 5, (3, 0, 9)],  # one color among grays that are labels
         list(range(0, 256, 5)),  # up to 255, of which 5, 10 and 15 are labels
     ],
 )
@@ -88,6 +89,18 @@ def test_void_among_the_stored_values_is_a_label(tmp_path: Path) -> None:
     assert read_mask(path, 20).ravel()[:2].tolist() == [0, 1]
     with pytest.raises(UserError, match=BOTH.format(0, 3)):
         read_mask(path, 20, void=99)
+
+
+def test_the_void_index_may_show_any_color(tmp_path: Path) -> None:
+    path = indexed(tmp_path / "m.png", [0, 1, 2], [(0, 0, 0), RED, (0, 0, 0)])
+    labels = read_mask(path, 2, colors=((0, 0, 0), RED), void=2)
+    assert labels.ravel()[:3].tolist() == [0, 1, 255]
+
+
+def test_an_index_that_is_no_label(tmp_path: Path) -> None:
+    path = indexed(tmp_path / "m.png", [0, 3], [RED, GREEN, BLUE, (1, 2, 3)])
+    with pytest.raises(UserError, match=r"has label 3 in 24 pixels; expected 0\.\.1, or 255 for void"):
+        read_mask(path, 2)
 
 
 def test_label_ids_of_a_release_are_labels(tmp_path: Path) -> None:
