@@ -28,6 +28,25 @@ def test_pictures_of_folders_and_named_files(folder: Path) -> None:
     )
 
 
+def test_linked_folders_are_read_and_results_in_them_left_out(folder: Path) -> None:
+    Path("far").mkdir()
+    Path("far/d.png").touch()
+    Path("in/more").symlink_to("../far")
+    Path("in/back").symlink_to("..")
+    out = Path("out")
+    pictures = {
+        out / "a": Path("in/a.png"),
+        out / "deep/b": Path("in/deep/b.JPG"),
+        out / "more/d": Path("in/more/d.png"),
+    }
+    assert inputs_in(["in"], out).pictures == pictures
+    out.mkdir()
+    for kind in ("labels", "overlay"):
+        (out / f"a_{kind}.png").touch()
+    Path("in/results").symlink_to("../out")
+    assert inputs_in(["in"], out).pictures == pictures
+
+
 def test_the_names_of_results() -> None:
     assert [str(file) for file in results_of(Path("out/a"))] == ["out/a_labels.png", "out/a_overlay.png"]
     assert [str(file) for file in results_of(Path("out/a"), video=True)] == ["out/a_labels", "out/a_overlay.mp4"]

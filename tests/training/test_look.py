@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 from rich.console import Console
 
 from segdistill.errors import UserError
@@ -107,3 +107,15 @@ def test_a_run_keeps_how_its_folder_was_split(images: Path, tmp_path: Path, cons
     split = json.loads((tmp_path / "run/split.json").read_text())
     assert {name: len(stems) for name, stems in split.items()} == {"train": 7, "val": 2}
     assert not set(split["train"]) & set(split["val"])
+
+
+@pytest.mark.parametrize("thoroughly", [False, True])
+def test_turned_images_are_counted_in_one_line(images: Path, thoroughly: bool) -> None:
+    """Upside down, an image has the size of its mask all the same."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 3
+    for name in ("train/0.png", "train/2.png", "val/1.png"):
+        with Image.open(images / "images" / name) as picture:
+            picture.save(images / "images" / name, exif=exif)
+    lines = [line for line in seen(images, thoroughly=thoroughly) if "upright" in line]
+    assert lines == ["3 of 9 images are turned upright by their EXIF orientation; their masks must be upright too"]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from segdistill.errors import UserError
+from segdistill.system.walk import files_below
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
@@ -103,7 +104,7 @@ def _files_of(names: Sequence[str | Path], out: Path) -> list[tuple[Path, Path]]
         if path.is_dir():
             if path.resolve() == out.resolve():
                 raise UserError(f"--out is the folder of the pictures, {path}; give another folder")
-            found = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
+            found = sorted(file for file in files_below(path) if file.suffix.lower() in SUFFIXES)
             inside = [file for file in found if not _is_result(file, out)]
             if not inside:
                 raise UserError(_no_pictures(path))
@@ -117,7 +118,7 @@ def _files_of(names: Sequence[str | Path], out: Path) -> list[tuple[Path, Path]]
 
 
 def _no_pictures(folder: Path) -> str:
-    video = next((file for file in sorted(folder.rglob("*")) if is_video(file)), None)
+    video = next((file for file in sorted(files_below(folder)) if is_video(file)), None)
     if video is not None:
         return f"no pictures in {folder}, but videos; name each, as in {video}"
     return f"no pictures in {folder}; looked for {', '.join(SUFFIXES)}"

@@ -34,6 +34,7 @@ def look(session: Session, emit: Callable[[str], None], *, thoroughly: bool = Fa
         UserError: If labels or images cannot be used, a class has no pixel in the training labels, or a split has no
             labeled pixel.
     """
+    turned = read = 0
     sets = {split: session.dataset(split) for split in ("train", *session.scored_splits)}
     for split, dataset in sets.items():
         is_certain = isinstance(dataset, Generated)
@@ -44,7 +45,8 @@ def look(session: Session, emit: Callable[[str], None], *, thoroughly: bool = Fa
         if isinstance(dataset, SegmentationDataset):
             report = scan_labels(dataset, chosen)
             report.check()
-        check_images(dataset, chosen, decodes=thoroughly)
+        of_split = check_images(dataset, chosen, decodes=thoroughly)
+        turned, read = turned + of_split, read + len(chosen)
         if thoroughly:
             emit(_described(split, dataset, report))
         if is_certain:
@@ -55,6 +57,8 @@ def look(session: Session, emit: Callable[[str], None], *, thoroughly: bool = Fa
             check_classes(dataset, absent_classes(dataset, report, chosen))
         if split != "train":
             _emit_repeats(sets["train"], dataset, split, chosen, emit)
+    if turned and sets["train"].task == "segmentation":
+        emit(f"{turned} of {read} images are turned upright by their EXIF orientation; their masks must be upright too")
 
 
 def _check_labeled(dataset: SegmentationDataset, split: str, sample: LabelReport) -> None:

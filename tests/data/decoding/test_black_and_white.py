@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from segdistill.data import Scenes, open_dataset, scan_labels
 from segdistill.data.statistics.scan import absent_classes, check_classes
@@ -50,6 +51,22 @@ def test_0_and_255_are_two_classes_and_that_is_said_once(
 def test_a_black_and_white_palette_says_which_is_which(binary: Path, palette: list[list[int]], white: int) -> None:
     describe(binary, classes=["ground", "building"], palette=palette)
     assert open_dataset("folder", binary)[0][1].tolist() == (OBJECT if white else 1 - OBJECT).tolist()
+
+
+def test_an_index_is_a_gray_value_in_black_and_white(binary: Path) -> None:
+    """White is class 0. Index 0 is black, so it is class 1, unless its palette shows white."""
+    describe(binary, classes=["building", "ground"], palette=[[255] * 3, [0, 0, 0]])
+    picture = Image.new("P", (8, 6), 0)
+    path = binary / "labels/train/town/train0.png"
+    for gray in (0, 255):
+        picture.putpalette([gray] * 3)
+        picture.save(path)
+        data = open_dataset("folder", binary)
+        if gray == 0:
+            assert data[0][1].unique().tolist() == [1]
+        else:
+            with pytest.raises(UserError, match="in which index 0 is gray 255: either can be the label"):
+                data[0]
 
 
 def test_another_void_value_stays_void(binary: Path, write) -> None:

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from segdistill.data.decoding.depth import bits_per_channel
-from segdistill.data.decoding.images import image_size, opened, read_image
-from segdistill.data.decoding.masks import read_values
+from segdistill.data.decoding.images import image_size, opened, read_image, read_upright, upright_size
+from segdistill.data.decoding.masks import read_mask, read_values
 from segdistill.errors import UserError
 from tests.raw_pictures import GRAY, GRAY_ALPHA, INDEXED, RGB, RGBA, bmp_of_8_bits, png, tiff
 
@@ -152,3 +152,39 @@ def test_the_limit_is_pillows_and_stays_as_it_is(path: Path, monkeypatch: pytest
     assert read_image(path).shape == (30, 40, 3)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
     assert read_image(path).shape == (30, 40, 3)
+
+
+PIXELS = RAMP[:4].astype(np.uint8)
+TURNED = {1: PIXELS, 2: PIXELS[:, ::-1], 3: PIXELS[::-1, ::-1], 6: PIXELS[::-1].T, 8: PIXELS.T[::-1]}
+"""The pixels as each EXIF orientation shows them, by the definition of the standard."""
+
+
+def turned(path: Path, kind: str, orientation: int, picture: Image.Image) -> Path:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    picture.save(path, kind, exif=exif, **({"lossless": True} if kind == "WEBP" else {}))
+    return path
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("orientation", TURNED)
+def test_images_are_turned_upright(path: Path, kind: str, orientation: int) -> None:
+    turned(path, kind, orientation, Image.fromarray(PIXELS).convert("RGB"))
+    shown = TURNED[orientation]
+    assert read_image(path)[..., 0].tolist() == shown.tolist()
+    assert image_size(path) == shown.shape
+    assert read_upright(path)[1] == upright_size(path)[1] == (orientation != 1)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("mode", ["L", "RGB", "P"])
+@pytest.mark.parametrize("orientation", [2, 3, 6])
+def test_a_mask_with_an_orientation_is_refused(path: Path, kind: str, mode: str, orientation: int) -> None:
+    """It may be left over from the image, or be meant."""
+    picture = Image.fromarray(np.zeros((4, 6), np.uint8)).convert(mode)
+    for colors in (None, ((0, 0, 0), (1, 1, 1))):
+        turned(path, kind, orientation, picture)
+        with pytest.raises(UserError, match=rf"mask '.*' has EXIF orientation {orientation}, .*; save it upright and"):
+            read_mask(path, 2, colors=colors)
+        turned(path, kind, 1, picture)
+        assert read_mask(path, 2, colors=colors).tolist() == np.zeros((4, 6)).tolist()

@@ -38,6 +38,62 @@ def test_a_flat_folder_is_split_alike_each_time(flat: Path) -> None:
         assert labels.unique().tolist() == [int(image[0, 0, 0]) % 2]  # its own mask
 
 
+@pytest.mark.parametrize(
+    ("train", "val", "test"),
+    [
+        ("training", "validation", "testing"),
+        ("Train", "Val", "Test"),
+        ("train", "valid", "test"),
+        ("TRAIN", "dev", "test"),
+    ],
+)
+def test_splits_may_have_their_usual_names(folder: Path, train: str, val: str, test: str) -> None:
+    shutil.copytree(folder / "images/val", folder / "images" / test)
+    shutil.copytree(folder / "labels/val", folder / "labels" / test.lower())
+    (folder / "images/train").rename(folder / "images" / train)
+    (folder / "labels/train").rename(folder / "labels" / train.lower())  # labels may spell it in another way
+    for kind in ("images", "labels"):
+        (folder / kind / "val").rename(folder / kind / val)
+    layout = open_layout("folder", folder)
+    assert [(split.name, len(split.images)) for split in layout.splits] == [("train", 3), ("val", 2), ("test", 2)]
+    assert all(path.is_relative_to(folder / "images" / val) for path in layout.split("val").images)
+    assert all(path.exists() for split in layout.splits for path in split.labels)
+    assert layout.split("train").source == ("" if train == "train" else f"the images in {train}/")
+    with pytest.raises(
+        UserError, match=r"data\.split=0\.9 splits a flat folder, and '.*images' has splits; leave data"
+    ):
+        open_layout("folder", folder, 0.9)
+
+
+def test_two_folders_for_one_split(folder: Path) -> None:
+    (folder / "images/validation").mkdir()
+    with pytest.raises(UserError, match=r"images' holds val/ and validation/, both for val; rename or merge them"):
+        open_layout("folder", folder)
+
+
+def test_a_split_that_is_missing_beside_one_of_another_name(folder: Path) -> None:
+    for kind in ("images", "labels"):
+        (folder / kind / "train").rename(folder / kind / "Training")
+        shutil.rmtree(folder / kind / "val")
+    with pytest.raises(UserError, match=r"lacks images/val/, labels/val/; dataset 'folder' needs images/Training/"):
+        open_layout("folder", folder)
+
+
+def test_folders_that_look_like_splits_are_to_be_renamed(folder: Path) -> None:
+    """data.split would train on images of val."""
+    for kind in ("images", "labels"):
+        (folder / kind / "train").rename(folder / kind / "train2017")
+        (folder / kind / "val").rename(folder / kind / "my-Val")
+    with pytest.raises(UserError, match=r"holds my-Val/, train2017/, which look like splits; rename them") as raised:
+        open_layout("folder", folder)
+    assert "data.split" not in str(raised.value)
+    for kind in ("images", "labels"):
+        (folder / kind / "train2017").rename(folder / kind / "trainstation")
+        (folder / kind / "my-Val").rename(folder / kind / "Valencia")
+    with pytest.raises(UserError, match=r"give data\.split=0\.9"):
+        open_layout("folder", folder)
+
+
 def test_each_split_has_an_image(flat: Path) -> None:
     assert len(names(flat, 0.01)["train"]) == 1
     assert len(names(flat, 0.99)["val"]) == 1
@@ -47,6 +103,32 @@ def test_a_flat_folder_without_a_share_says_what_to_give(flat: Path) -> None:
     with pytest.raises(UserError, match=r"holds images/ and labels/ without train/ and val/; give data\.split=0\.9"):
         open_layout("folder", flat)
     assert len(names(flat, 0.9)["train"]) == 9
+
+
+def test_subfolders_may_be_links(folder: Path, tmp_path: Path, write) -> None:
+    """A town on another disk, and all test images."""
+    for kind, values in (("images", np.zeros((6, 8, 3), np.uint8)), ("labels", 1)):
+        for name in ("far/x", "tests/y"):
+            write(tmp_path / name.replace("/", f"/{kind}/") / "1.png", values)
+        (folder / kind / "train/far").symlink_to(tmp_path / "far" / kind)
+        (folder / kind / "test").mkdir()
+        (folder / kind / "test/all").symlink_to(tmp_path / "tests" / kind)
+        (folder / kind / "train/all").symlink_to("..")  # leads back: val is not part of train
+    layout = open_layout("folder", folder)
+    train, _, test = layout.splits
+    assert [path.relative_to(folder / "images/train").as_posix() for path in train.images] == [
+        "far/x/1.png",
+        *(f"town/train{i}.png" for i in range(3)),
+    ]
+    assert [path.relative_to(folder).as_posix() for path in test.labels] == ["labels/test/all/y/1.png"]
+    assert open_dataset("folder", folder)[0][1].unique().tolist() == [1]
+
+
+def test_a_pair_of_links_to_missing_files_is_not_left_out(folder: Path) -> None:
+    for kind in ("images", "labels"):
+        (folder / kind / "train/lost.png").symlink_to("nowhere.png")
+    with pytest.raises(UserError, match=r"cannot read '.*lost\.png'"):
+        open_dataset("folder", folder)
 
 
 def test_a_share_where_there_are_splits_is_an_error(folder: Path, camvid: Path) -> None:

@@ -1,3 +1,4 @@
+import io
 import json
 import logging
 import subprocess
@@ -8,10 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import ExifTags, Image
 
 from segdistill.data import class_frequencies, open_dataset, open_layout, scan_labels
 from segdistill.data.layouts.hf import find_columns
+from segdistill.data.statistics.scan import check_images
 from segdistill.errors import UserError
 
 IMAGE, CLASS = {"_type": "Image"}, {"_type": "ClassLabel", "names": ["cat", "dog"]}
@@ -67,6 +69,38 @@ def animals(library: Any) -> Any:
             for split, length in LENGTHS.items()
         }
     )
+
+
+def test_masks_with_a_palette_each(masks: Any, tmp_path: Path) -> None:
+    """An optimizer stored the labels 0, 1 and 2 as index 0 of three palettes."""
+
+    def optimized(row: dict[str, Any]) -> dict[str, Any]:
+        picture = Image.new("P", (6, 4), 0)
+        picture.putpalette([int(np.max(row["annotation"]))] * 3)
+        return {"annotation": picture}
+
+    masks.map(optimized).save_to_disk(str(tmp_path))
+    with pytest.raises(UserError, match="'row 1, column annotation of split train .* show index 0 in two colors"):
+        open_dataset("hf", tmp_path)
+    (tmp_path / "classes.json").write_text(json.dumps({"classes": ["a", "b", "c"]}))
+    report = scan_labels(open_dataset("hf", tmp_path))
+    assert len(report.problems) == 2
+    assert "row 2, column annotation" in report.problems[1]
+
+
+def test_images_in_tables_are_checked(masks: Any, tmp_path: Path) -> None:
+    def turned(row: dict[str, Any]) -> dict[str, Any]:
+        exif = Image.Exif()
+        exif[ExifTags.Base.Orientation] = 3
+        content = io.BytesIO()
+        row["photo"].save(content, "PNG", exif=exif)
+        is_damaged = row["id"] == "validation1"
+        return {"photo": {"bytes": content.getvalue()[: 40 if is_damaged else None], "path": None}}
+
+    masks.map(turned).save_to_disk(str(tmp_path))
+    assert check_images(open_dataset("hf", tmp_path), range(3), decodes=False) == 3
+    with pytest.raises(UserError, match="1 of 2 images cannot be used: cannot read 'row 1, column photo of split val"):
+        check_images(open_dataset("hf", tmp_path, "val"), range(2), decodes=True)
 
 
 def test_masks_that_were_saved(masks: Any, tmp_path: Path) -> None:

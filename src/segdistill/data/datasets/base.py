@@ -15,7 +15,7 @@ from torchvision.transforms.v2 import functional as F
 from segdistill.data.caches import Cache
 from segdistill.data.classes import VOID, Classes
 from segdistill.data.decoded.file import DecodedFile, Origin, Sample
-from segdistill.data.decoding.images import Array
+from segdistill.data.decoding.images import Array, Source
 from segdistill.data.decoding.resizing import resized_labels
 from segdistill.data.layouts import Task
 from segdistill.errors import UserError
@@ -66,6 +66,10 @@ class ImageDataset(Dataset[Sample], ABC):
     @abstractmethod
     def path(self, index: int) -> Path | None:
         """Return the image's file, or None for items without files."""
+
+    def source(self, index: int) -> Source | None:
+        """Return what the image is decoded from: its file, or its bytes in a table; None for generated items."""
+        return self.path(index)
 
     @abstractmethod
     def _sample(self, index: int) -> Sample:

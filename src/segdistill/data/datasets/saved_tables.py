@@ -120,6 +120,10 @@ class _Rows:
         """Return None, because the image is not a separate file."""
         return None
 
+    def source(self, index: int) -> Source:
+        """Return the encoded image."""
+        return self.table.image(index)
+
     def image_size(self, index: int) -> tuple[int, int]:
         """Return the height and width of an image before scaling, from its header."""
         return image_size(self.table.image(index))

@@ -28,6 +28,5 @@ def meaning_of_masks(layout: Layout) -> dict[str, Any]:
         "void": layout.void,
         "values": None if layout.values is None else list(layout.values),
         "colors": None if layout.colors is None else [list(color) for color in layout.colors],
-        "has_own_palette": layout.has_own_palette,
         "gray_is_color": layout.gray_is_color,
     }

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL.ImageFile import ImageFile
 
 from segdistill.data.classes import VOID, Color
 from segdistill.data.decoding.images import Array, Source
@@ -33,25 +32,10 @@ def classes_of_colors(pixels: Array, path: Source, num_classes: int, colors: tup
     return np.where(positions < num_classes, positions, VOID).astype(np.uint8)
 
 
-def moved_color(
-    picture: ImageFile, values: NDArray[np.integer], colors: tuple[Color, ...], void: tuple[int, int]
-) -> tuple[int, Color, int] | None:
-    """Find an index in use whose palette entry is the color of another class.
-
-    Return the index, the color and the position of that color among ``colors``. Return None if there is no such index,
-    or if the palette has a color that is not among ``colors``: it then is not a palette of classes.
-    """
-    entries = np.array(picture.getpalette("RGB"), dtype=np.uint8).reshape(-1, 3)
-    used = np.unique(values)
-    used = used[~np.isin(used, void)]
-    if not used.size or used[-1] >= len(entries):
-        return None
-    positions, known = _positions(entries[used], colors)
-    moved = np.flatnonzero(positions != used)
-    if not known.all() or not moved.size:
-        return None
-    index, position = int(used[moved[0]]), int(positions[moved[0]])
-    return index, colors[position], position
+def positions_of(entries: Array, colors: tuple[Color, ...]) -> NDArray[np.intp] | None:
+    """Return the position of each color (N, 3) among ``colors``; None if one of them is not there."""
+    positions, known = _positions(entries, colors)
+    return positions if known.all() else None
 
 
 def _remedy(rest: Sequence[list[int]], num_classes: int, colors: tuple[Color, ...]) -> str:

@@ -8,6 +8,7 @@ from threading import Lock
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
+from PIL.TiffImagePlugin import IMAGELENGTH, IMAGEWIDTH, TiffImageFile
 
 from segdistill.data.decoding.depth import bits_per_channel, is_misread, is_stack
 from segdistill.data.decoding.fast_png import decoded_png
@@ -15,9 +16,25 @@ from segdistill.data.decoding.sources import Array, InMemory, Source
 from segdistill.errors import UserError
 from segdistill.system.threads import allowed_cores
 
-__all__ = ["FORMATS", "Array", "InMemory", "Source", "image_size", "opened", "read_image", "reading_threads"]
+__all__ = [
+    "FORMATS",
+    "UPRIGHT",
+    "Array",
+    "InMemory",
+    "Source",
+    "image_size",
+    "opened",
+    "orientation",
+    "read_image",
+    "read_upright",
+    "reading_threads",
+    "upright_size",
+]
 
-_TURNED = (5, 6, 7, 8)  # EXIF orientations that swap width and height
+UPRIGHT = 1
+"""The EXIF orientation of a picture that is stored as it is shown."""
+
+_EXCHANGES_SIDES = (5, 6, 7, 8)  # EXIF orientations
 _limit_lifted = Lock()
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
@@ -71,19 +88,25 @@ def _header(path: Source) -> ImageFile:
 
 
 def read_image(path: Source) -> Array:
-    """Return an image as RGB, shape (H, W, 3), rotated by its EXIF orientation; alpha is dropped.
+    """Return an image as RGB, shape (H, W, 3), turned upright by its EXIF orientation; alpha is dropped.
 
     Raises:
         UserError: If the file is damaged or has more than 8 bits per channel.
     """
+    return read_upright(path)[0]
+
+
+def read_upright(path: Source) -> tuple[Array, bool]:
+    """Return what :func:`read_image` returns, and whether the image was turned or mirrored."""
     if (pixels := decoded_png(path)) is not None:
-        return pixels
+        return pixels, False
     with opened(path) as picture:
         _check_depth(picture, path)
+        turned = orientation(picture) != UPRIGHT
         upright = ImageOps.exif_transpose(picture)
         if upright.mode == "P":  # converting a palette with transparency directly to RGB gives a warning
             upright = upright.convert("RGBA")
-        return np.array(upright.convert("RGB"))
+        return np.array(upright.convert("RGB")), turned
 
 
 def image_size(path: Source) -> tuple[int, int]:
@@ -92,10 +115,24 @@ def image_size(path: Source) -> tuple[int, int]:
     Raises:
         UserError: If the file is not an image, or has more than 8 bits per channel.
     """
+    return upright_size(path)[0]
+
+
+def upright_size(path: Source) -> tuple[tuple[int, int], bool]:
+    """Return what :func:`image_size` returns, and whether the image is turned or mirrored on reading."""
     with opened(path) as picture:
         _check_depth(picture, path)
-        turned = picture.getexif().get(ExifTags.Base.Orientation) in _TURNED
-        return picture.size if turned else (picture.height, picture.width)
+        width, height = picture.size
+        if isinstance(picture, TiffImageFile):  # Pillow may have exchanged the sides already
+            width, height = picture.tag_v2[IMAGEWIDTH], picture.tag_v2[IMAGELENGTH]
+        found = orientation(picture)
+        return ((width, height) if found in _EXCHANGES_SIDES else (height, width)), found != UPRIGHT
+
+
+def orientation(picture: ImageFile) -> int:
+    """Return the EXIF orientation, 1 to 8. Call it before a TIFF is decoded, which turns it upright."""
+    found = picture.getexif().get(ExifTags.Base.Orientation)
+    return found if isinstance(found, int) and 1 <= found <= 8 else UPRIGHT
 
 
 def _check_depth(picture: ImageFile, path: Source) -> None:

@@ -3,17 +3,23 @@
 import json
 import logging
 import random
+import re
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache as remember
 from pathlib import Path
 
 from segdistill.data.classes import VOID, Classes
 from segdistill.data.layouts.foreign import refuse_foreign
-from segdistill.data.layouts.layout import SPLITS, DatasetCard, Layout, Split
-from segdistill.data.layouts.pairing import LABEL_SUFFIXES, expect, pair, present
+from segdistill.data.layouts.layout import SPLIT_OF, DatasetCard, Layout, Split
+from segdistill.data.layouts.pairing import LABEL_SUFFIXES, expect, pair, shown, split_folders
 from segdistill.errors import UserError, nearest, unknown
+from segdistill.system.walk import files_below
 
 KEYS = ("classes", "ignore_index", "palette")
+
+# A word for a split, not inside another word.
+_WORD = re.compile(rf"(?<![a-z])({'|'.join(SPLIT_OF)})(?![a-z])", re.IGNORECASE)
 
 _BYTE_ORDER_MARK = "\ufeff"
 _log = logging.getLogger(__name__)
@@ -29,26 +35,37 @@ def open_folder(root: Path, share: float | None = None) -> Layout:
     if not _has_masks(root / "labels"):
         refuse_foreign(root)
     images, labels = root / "images", root / "labels"
-    is_flat = images.is_dir() and labels.is_dir() and not any((images / split).is_dir() for split in SPLITS)
-    if is_flat:
+    of_images, of_labels = split_folders(images), split_folders(labels)
+    if images.is_dir() and labels.is_dir() and not of_images:
         splits = _split(pair("train", images, labels, deep=True), share, root)
     elif share is not None:
         raise UserError(f"data.split={share} splits a flat folder, and '{images}' has splits; leave data.split out")
     else:
-        expect(root, "folder", ["images/train", "images/val", "labels/train", "labels/val"])
-        names = [split for split in present(images) if split != "test" or _is_labeled(labels / "test", images / "test")]
-        splits = tuple(pair(split, images / split, labels / split, deep=True) for split in names)
+        parts = (("images", of_images), ("labels", of_labels)) if labels.is_dir() else (("images", {}), ("labels", {}))
+        expect(root, "folder", [f"{kind}/{of.get(split, split)}" for kind, of in parts for split in ("train", "val")])
+        masks = {split: labels / of_labels.get(split, split) for split in of_images}
+        splits = tuple(
+            replace(pair(split, images / name, masks[split], deep=True), source=_source(split, name))
+            for split, name in of_images.items()
+            if split != "test" or _is_labeled(masks[split], images / name)
+        )
     description = root / "classes.json"
     return read_classes(description, splits) if description.exists() else Layout("folder", None, splits)
 
 
+def _source(split: str, name: str) -> str:
+    """Return what is logged of a split: its folder, if that has another name."""
+    return "" if name == split else f"the images in {name}/"
+
+
 def _has_masks(folder: Path) -> bool:
-    return any(file.suffix.lower() in LABEL_SUFFIXES for file in folder.rglob("*"))
+    return any(file.suffix.lower() in LABEL_SUFFIXES for file in files_below(folder))
 
 
 def _split(pairs: Split, share: float | None, root: Path) -> tuple[Split, ...]:
     """Split the pairs of a flat folder. The split depends on the share only, not on a recipe's seed."""
     if share is None:
+        _refuse_other_names(root / "images")
         raise UserError(
             f"'{root}' holds images/ and labels/ without train/ and val/; give data.split=0.9 to train on nine tenths "
             "and validate on the others, or sort them into images/train, images/val, labels/train, labels/val"
@@ -68,6 +85,16 @@ def _split(pairs: Split, share: float | None, root: Path) -> tuple[Split, ...]:
         )
         for name, chosen in (("train", sorted(order[:first])), ("val", sorted(order[first:])))
     )
+
+
+def _refuse_other_names(images: Path) -> None:
+    """Raise if subfolders look like splits, as train2017/ does. To split them by a share would mix train and val."""
+    names = sorted(entry.name for entry in images.iterdir() if entry.is_dir() and _WORD.search(entry.name))
+    if names:
+        raise UserError(
+            f"'{images}' holds {shown(f'{name}/' for name in names)}, which look like splits; rename them to train/ "
+            "and val/ (test/ is optional), and those in labels/ too"
+        )
 
 
 @remember

@@ -8,13 +8,13 @@ from typing import Any
 
 from segdistill.data.classes import Classes
 from segdistill.data.layouts.folder import read_classes
-from segdistill.data.layouts.layout import SPLITS, DatasetCard, Layout, Split, Task
+from segdistill.data.layouts.layout import SPLIT_OF, SPLITS, DatasetCard, Layout, Split, Task
 from segdistill.data.layouts.pairing import shown
 from segdistill.errors import UserError
+from segdistill.system.walk import files_below
 
 INSTALL = 'needs the package datasets: pip install "segdistill[all]"'
 
-_NAMES = {"train": "train", "validation": "val", "val": "val", "valid": "val", "dev": "val", "test": "test"}
 _LABEL_WORDS = ("label", "mask", "annotation", "segmentation")
 
 
@@ -91,16 +91,16 @@ def _saved(root: Path) -> dict[str, list[Path]]:
     folders = (
         path.parent for path in sorted(root.glob("*/dataset_info.json")) if (path.parent / "state.json").exists()
     )
-    return {_NAMES[folder.name]: [folder] for folder in folders if folder.name in _NAMES}
+    return {SPLIT_OF[folder.name]: [folder] for folder in folders if folder.name in SPLIT_OF}
 
 
 def _parquet(root: Path) -> dict[str, list[Path]]:
     """Return the files of each split, which are named as in train-00000-of-00002.parquet or train/0000.parquet."""
     tables: dict[str, list[Path]] = {}
-    for path in sorted(root.rglob("*.parquet")):
+    for path in sorted(file for file in files_below(root) if file.suffix == ".parquet"):
         for name in (path.stem.split("-")[0], path.parent.name):
-            if name in _NAMES:
-                tables.setdefault(_NAMES[name], []).append(path)
+            if name in SPLIT_OF:
+                tables.setdefault(SPLIT_OF[name], []).append(path)
                 break
     return tables
 

@@ -15,6 +15,18 @@ Task = Literal["segmentation", "classification"]
 
 SPLITS = ("train", "val", "test")
 
+SPLIT_OF = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "test": "test",
+    "testing": "test",
+}
+"""The split that a name means, in lower case."""
+
 
 @dataclass(frozen=True)
 class Split:
@@ -48,8 +60,6 @@ class Layout:
         void: The value in the mask files that means void, in addition to 255.
         values: The class of each value in the mask files, 255 = void; None if the values are class indices.
         colors: The color of each class and optionally one more, of void, if masks may be in colors.
-        has_own_palette: Indexed masks of the release have these colors at the indices of the classes. Masks with the
-            colors at other indices were converted.
         gray_is_color: Gray values are read as colors too, as in masks of 0 and 255.
         has_given_void: The classes.json of the data set gives ``void``.
     """
@@ -61,7 +71,6 @@ class Layout:
     void: int = VOID
     values: tuple[int, ...] | None = None
     colors: tuple[Color, ...] | None = None
-    has_own_palette: bool = False
     gray_is_color: bool = False
     has_given_void: bool = False
 

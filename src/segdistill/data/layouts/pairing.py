@@ -4,8 +4,9 @@ from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
-from segdistill.data.layouts.layout import SPLITS, Split
+from segdistill.data.layouts.layout import SPLIT_OF, SPLITS, Split
 from segdistill.errors import UserError
+from segdistill.system.walk import files_below
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
 LABEL_SUFFIXES = frozenset({".png", ".bmp", ".tif", ".tiff"})  # JPEG and most WebP files alter class indices
@@ -84,6 +85,20 @@ def present(folder: Path, names: Sequence[str] = SPLITS) -> list[str]:
     return existing
 
 
+def split_folders(folder: Path) -> dict[str, str]:
+    """Return the names of the subfolders that are splits, by split: for example ``{"train": "Training"}``.
+
+    Raises:
+        UserError: If two subfolders are the same split.
+    """
+    found: dict[str, str] = {}
+    for name in sorted(entry.name for entry in folder.iterdir() if entry.is_dir()) if folder.is_dir() else ():
+        split = SPLIT_OF.get(name.lower())
+        if split is not None and found.setdefault(split, name) != name:
+            raise UserError(f"'{folder}' holds {found[split]}/ and {name}/, both for {split}; rename or merge them")
+    return {split: found[split] for split in SPLITS if split in found}
+
+
 def pair(
     name: str, image_folder: Path, label_folder: Path, *, deep: bool, image_tail: str = "", label_tail: str = ""
 ) -> Split:
@@ -123,13 +138,15 @@ def pair(
 def files(folder: Path, suffixes: frozenset[str], *, deep: bool, tail: str = "") -> dict[str, Path]:
     """Return the files in ``folder`` by their relative path without tail and suffix. Hidden files are skipped.
 
+    Links to folders are followed; see :func:`~segdistill.system.walk.files_below`.
+
     Raises:
         UserError: If two files differ only in their suffix.
     """
     by_key: dict[str, Path] = {}
-    for path in folder.rglob("*") if deep else folder.glob("*"):
+    for path in files_below(folder) if deep else (path for path in folder.glob("*") if path.is_file()):
         name = path.stem
-        if path.suffix.lower() in suffixes and name.endswith(tail) and name[0] != "." and path.is_file():
+        if path.suffix.lower() in suffixes and name.endswith(tail) and name[0] != ".":
             key = path.relative_to(folder).with_name(name.removesuffix(tail) or name).as_posix()
             if key in by_key:
                 raise UserError(f"'{by_key[key]}' and '{path}' differ only in their suffix; remove one")

@@ -46,7 +46,7 @@ def open_voc(root: Path) -> Layout:
     """
     expect(root, "voc", ["JPEGImages", "SegmentationClass", "ImageSets/Segmentation"], inside=("*", "VOCdevkit/*"))
     splits = [_split(root, name, path) for name, path in _lists(root / "ImageSets/Segmentation")]
-    return Layout("voc", CLASSES, tuple(splits), colors=(*CLASSES.palette, color(VOID)), has_own_palette=True)
+    return Layout("voc", CLASSES, tuple(splits), colors=(*CLASSES.palette, color(VOID)))
 
 
 def _lists(folder: Path) -> list[tuple[str, Path]]:

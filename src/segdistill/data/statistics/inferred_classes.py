@@ -11,8 +11,9 @@ import numpy as np
 from segdistill.data.classes import VOID, Classes
 from segdistill.data.datasets.saved_tables import SavedTable
 from segdistill.data.decoding.images import Source, reading_threads
-from segdistill.data.decoding.masks import read_values
+from segdistill.data.decoding.masks import read_stored
 from segdistill.data.decoding.notes import note
+from segdistill.data.decoding.palettes import check_same_colors, moved_gray, uncertain_grays
 from segdistill.data.layouts import Layout
 from segdistill.errors import UserError
 from segdistill.system.progress import tracked
@@ -45,15 +46,30 @@ def _in_tables(layout: Layout) -> Classes:
 
 
 def _numbered(mask: Callable[[int], Source], count: int, root: str) -> Classes:
-    def values_of(index: int) -> set[int]:
-        return set(np.unique(read_values(mask(index), note=partial(note, root))).tolist())
+    def values_of(index: int) -> tuple[set[int], set[int], UserError | None]:
+        """Return the values, the values that a palette of grays shows instead, and the error if these are labels."""
+        path = mask(index)
+        stored, palette = read_stored(path, note=partial(note, root))
+        values = set(np.unique(stored).tolist())
+        if palette is None:
+            return values, values, None
+        check_same_colors(root, path, palette)
+        if (moved := moved_gray(palette)) is None:
+            return values, values, None
+        return values, set((palette.grays or {}).values()), uncertain_grays(path, moved)
 
+    values: set[int] = set()
+    shown: set[int] = set()
+    uncertain: UserError | None = None
     with ThreadPoolExecutor(reading_threads()) as pool:
-        values: set[int] = set()
-        for values_of_mask in tracked(pool.map(values_of, range(count)), "reading the values of all masks", count):
-            values |= values_of_mask
+        for stored, gray, error in tracked(pool.map(values_of, range(count)), "reading the values of all masks", count):
+            values |= stored
+            shown |= gray
+            uncertain = uncertain or error
+    if uncertain is not None and _are_numbered(shown):
+        raise uncertain
     indices = sorted(values - {VOID})
-    if indices != list(range(max(2, len(indices)))):
+    if not _are_numbered(values):
         first = ", ".join(map(str, indices[:12])) + (", ..." if len(indices) > 12 else "")
         raise UserError(
             f"the masks under '{root}' hold the values {first or 'none'} in addition to {VOID} (void); expected "
@@ -61,3 +77,9 @@ def _numbered(mask: Callable[[int], Source], count: int, root: str) -> Classes:
         )
     _log.warning("no classes.json: %d masks under '%s' hold classes 0..%d", count, root, indices[-1])
     return Classes(tuple(f"class {index}" for index in indices))
+
+
+def _are_numbered(values: set[int]) -> bool:
+    """Return True if the values are 0, 1, ... without a gap, and perhaps 255."""
+    labels = sorted(values - {VOID})
+    return labels == list(range(max(2, len(labels))))

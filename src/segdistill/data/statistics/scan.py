@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from segdistill.data.classes import VOID
 from segdistill.data.datasets.base import ClassificationDataset, SegmentationDataset
-from segdistill.data.decoding.images import image_size, read_image, reading_threads
+from segdistill.data.decoding.images import read_upright, reading_threads, upright_size
 from segdistill.errors import UserError
 from segdistill.system.progress import tracked
 
@@ -49,32 +49,32 @@ def _first(problems: Sequence[str]) -> str:
     return "; ".join(problems[:3]) + (f"; and {more} more" if more > 0 else "")
 
 
-def check_images(
-    dataset: SegmentationDataset | ClassificationDataset, indices: Iterable[int], *, decodes: bool
-) -> None:
+def check_images(dataset: SegmentationDataset | ClassificationDataset, indices: Iterable[int], *, decodes: bool) -> int:
     """Raise one UserError with the first unreadable images and their number, if there are any.
 
     Args:
-        dataset: A data set. Items without files are skipped.
+        dataset: A data set. Items that are generated are skipped.
         indices: Indices of the images to check.
         decodes: Decode the images; False reads only their headers.
+
+    Returns:
+        The number of images that are turned upright by their EXIF orientation.
     """
 
-    def problem(index: int) -> str | None:
-        path = dataset.path(index)
+    def is_turned(index: int) -> bool | str:
+        source = dataset.source(index)
         try:
-            if path is not None:
-                read_image(path) if decodes else image_size(path)
+            return source is not None and (read_upright(source) if decodes else upright_size(source))[1]
         except UserError as error:
             return str(error)
-        return None
 
     chosen = list(indices)
     with ThreadPoolExecutor(reading_threads()) as pool:
-        answers = tracked(pool.map(problem, chosen), "reading images", len(chosen))
-        problems = [each for each in answers if each is not None]
+        answers = list(tracked(pool.map(is_turned, chosen), "reading images", len(chosen)))
+    problems = [each for each in answers if isinstance(each, str)]
     if problems:
         raise UserError(f"{len(problems)} of {len(chosen)} images cannot be used: {_first(problems)}")
+    return answers.count(True)
 
 
 def absent_classes(
