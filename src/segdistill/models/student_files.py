@@ -87,9 +87,11 @@ def load(path: str | Path, *, trust: bool = False) -> nn.Module:
             "trust=True)"
         )
     try:
-        normalization = {"mean": spec.get("network_mean", IMAGENET_MEAN), "std": spec.get("network_std", IMAGENET_STD)}
+        # Missing in files of earlier versions: a callable's network keeps its own values, any other has ImageNet's.
+        imagenet = (None, None) if is_import_path(spec["model"]) else (IMAGENET_MEAN, IMAGENET_STD)
+        mean, std = (spec.get(key, old) for key, old in zip(("network_mean", "network_std"), imagenet, strict=True))
         aligns = spec.get("align_corners")  # missing in files of earlier versions
-        network = build(spec["model"], spec["num_classes"], align_corners=aligns, **normalization, **spec["options"])
+        network = build(spec["model"], spec["num_classes"], mean=mean, std=std, align_corners=aligns, **spec["options"])
     except UserError as error:
         raise UserError(f"{description}: {error}") from error
     except (TypeError, KeyError, AttributeError, ValueError, RuntimeError) as error:  # options of the wrong type
