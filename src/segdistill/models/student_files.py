@@ -135,6 +135,24 @@ def read_description(path: str | Path) -> dict[str, Any]:
     return spec
 
 
+def description_beside(weights: Path) -> dict[str, Any]:
+    """Return the description of the run that a weights file belongs to; empty if it belongs to no run.
+
+    Args:
+        weights: A run's folder, its student's file, or one of its checkpoints.
+
+    Raises:
+        UserError: See :func:`read_description`.
+    """
+    folder = weights if weights.is_dir() else weights.parent
+    if folder.name == "checkpoints":
+        folder = folder.parent
+    elif folder is not weights and weights.name != "student.safetensors":
+        return {}
+    description = folder / "student.json"
+    return read_description(description) if description.is_file() else {}
+
+
 def _description_file(path: str | Path) -> Path:
     path = Path(path)
     return path / "student.json" if path.is_dir() else path.with_suffix(".json")

@@ -22,6 +22,7 @@ from segdistill.system.processes import is_first_process
 from segdistill.training import run_pictures
 from segdistill.training.checkpoints import Progress
 from segdistill.training.console import Narrator, clock
+from segdistill.training.from_run import with_keys_of_run
 from segdistill.training.loop import Training
 from segdistill.training.repeat_threads import repeat_threads
 from segdistill.training.replayed import replay_teacher
@@ -134,7 +135,7 @@ def _training(
 
 
 def _save_to(folder: Path, session: Session) -> Callable[[nn.Module], None]:
-    network, classes = session.recipe.student, session.dataset("train").classes
+    network, classes = with_keys_of_run(session.recipe.student, strict=False), session.dataset("train").classes
 
     def save(student: nn.Module) -> None:
         models.save_student(
