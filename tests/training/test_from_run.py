@@ -146,8 +146,8 @@ def test_a_run_as_the_teacher_scores_as_in_its_run(tmp_path: Path, console: Cons
 def test_a_student_that_starts_from_a_run_is_saved_with_the_keys_of_the_run(
     run: Path, tmp_path: Path, console: Console
 ) -> None:
-    first = models.build(MODEL, 4, mean=MEAN, std=STD, align_corners=True, dilation=3)  # the scenes have 4 classes
-    models.save_student(first, run, name=MODEL, num_classes=4, options={"dilation": 3})
+    first = models.build(MODEL, 10, mean=MEAN, std=STD, align_corners=True, dilation=3)  # the scenes have 10 classes
+    models.save_student(first, run, name=MODEL, num_classes=10, options={"dilation": 3})
     recipe = tiny("method=none", f"student.model={MODEL}", f"student.weights={run}")
     distill(recipe, tmp_path / "next", console=console)
     spec = models.read_description(tmp_path / "next")

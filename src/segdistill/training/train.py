@@ -155,7 +155,7 @@ def _result(session: Session, distiller: Distiller, score: Score, progress: Prog
     recipe, split, key = session.recipe, session.final_split, score.metric.key
     teacher = session.teacher()
     return {
-        **score_record(score, distiller.student, session.dataset(split), recipe.data, split),
+        **score_record(score, distiller.student, session.dataset(split), recipe.data, split, recipe.evaluation),
         "iterations": recipe.train.iterations,
         "seconds": round(progress.seconds, 1),
         "seed": recipe.seed,
