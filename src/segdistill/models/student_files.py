@@ -166,6 +166,10 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
+def _is_length(value: object) -> bool:
+    return type(value) is int and value > 0
+
+
 def _is_color(value: object) -> bool:
     return isinstance(value, list) and len(value) == 3 and all(type(each) is int and 0 <= each < 256 for each in value)
 
@@ -173,7 +177,7 @@ def _is_color(value: object) -> bool:
 # The fields of student.json, each with the expected value in words and a check of it.
 FIELDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "model": ("a name", lambda value: isinstance(value, str)),
-    "num_classes": ("a whole number, 1 or more", lambda value: type(value) is int and value > 0),
+    "num_classes": ("a whole number, 1 or more", _is_length),
     "options": ("keys with values", lambda value: isinstance(value, dict)),
     "classes": ("a list of names", _all(lambda value: isinstance(value, str))),
     "palette": ("a list of [red, green, blue] in 0..255", _all(_is_color)),
@@ -184,4 +188,7 @@ FIELDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "align_corners": ("true or false", lambda value: isinstance(value, bool)),
     "void": ("a list of whole numbers", _all(lambda value: type(value) is int)),
     "scale": ("a number above 0", lambda value: _is_number(value) and value > 0),
+    "short_side": ("a whole number, 1 or more", _is_length),
+    "window": ("a height and a width, 1 or more", lambda value: _all(_is_length)(value) and len(value) == 2),
+    "stride": ("a height and a width, 1 or more", lambda value: _all(_is_length)(value) and len(value) == 2),
 }

@@ -135,7 +135,12 @@ def _training(
 
 
 def _save_to(folder: Path, session: Session) -> Callable[[nn.Module], None]:
-    network, classes = with_keys_of_run(session.recipe.student, strict=False), session.dataset("train").classes
+    network, dataset = with_keys_of_run(session.recipe.student, strict=False), session.dataset("train")
+    classes, protocol = dataset.classes, session.recipe.evaluation
+    sizes: dict[str, object] = {"scale": session.recipe.data.scale}
+    if dataset.task == "segmentation":  # of the whole protocol, what decides which images the network gets
+        sizes |= {key: getattr(protocol, key) for key in ("short_side", "window", "stride")}
+    extra = {"palette": classes.palette, "void": classes.void} | {key: size for key, size in sizes.items() if size}
 
     def save(student: nn.Module) -> None:
         models.save_student(
@@ -145,7 +150,7 @@ def _save_to(folder: Path, session: Session) -> Callable[[nn.Module], None]:
             num_classes=len(classes),
             options=network.options,
             classes=classes.names,
-            extra={"palette": classes.palette, "void": classes.void, "scale": session.recipe.data.scale},
+            extra=extra,
         )
 
     return save
