@@ -72,10 +72,24 @@ def test_a_folder_of_videos_tells_how_to_name_them(folder: Path) -> None:
         inputs_in(["videos"], Path("out"))
 
 
-def test_two_inputs_with_the_same_results(folder: Path) -> None:
+def test_two_inputs_with_the_same_results_and_remedies_that_keep_both(folder: Path) -> None:
     Path("c.mp4").touch()
-    with pytest.raises(UserError, match=r"c\.jpg and c\.mp4 would both be written to out/c_\*; use two commands"):
+    remedy = "segment them in two commands with different --out"
+    with pytest.raises(UserError) as raised:
         inputs_in(["c.jpg", "c.mp4"], Path("out"))
+    assert str(raised.value) == f"c.jpg and c.mp4 would both be written to out/c_*; rename one, or {remedy}"
+    for name in ("p1", "p2"):
+        Path(name).mkdir()
+        Path(name, "a.png").touch()
+    for names in (["p1", "p2"], ["p1/a.png", "p2/a.png"]):
+        with pytest.raises(UserError) as raised:
+            inputs_in(names, Path("out"))
+        assert str(raised.value) == f"p1/a.png and p2/a.png would both be written to out/a_*; {remedy}"
+    targets = [target for name, out in (("p1", "x"), ("p2", "y")) for target in inputs_in([name], Path(out)).pictures]
+    assert targets == [Path("x/a"), Path("y/a")]
+    for names in (["p1/a.png", "p1/a.png"], ["p1", "p1/../p1/a.png"]):
+        with pytest.raises(UserError, match=r"p1/a\.png is given twice; give it once"):
+            inputs_in(names, Path("out"))
 
 
 def test_a_file_that_is_not_there(folder: Path) -> None:

@@ -144,6 +144,15 @@ def test_the_card_tells_how_logits_were_upsampled_and_images_scaled(tmp_path: Pa
     text = card(read_facts(tmp_path), description, "mit")
     assert "upsampled bilinearly with aligned corners" in text
     assert "trained on images scaled by 0.5" in text
+    assert "short side" not in text
+    assert "windows" not in text
+
+
+def test_the_card_tells_the_size_and_the_windows_of_the_scores(tmp_path: Path) -> None:
+    write_run(tmp_path, MODEL)
+    text = card(read_facts(tmp_path), {**read_description(tmp_path), "short_side": 513, "window": [64, 96]}, "mit")
+    assert "Resize images to a short side of 513 first, as for the scores." in text
+    assert "The scores were computed in windows of 64x96, which overlap." in text
 
 
 def test_terms_of_data_and_published_weights_are_named(tmp_path: Path) -> None:

@@ -136,6 +136,11 @@ def test_what_is_missing_or_corrupt(folder: Path) -> None:
         ({"std": [1, 2]}, "'std' must be three numbers"),
         ({"scale": "half"}, "'scale' must be a number above 0"),
         ({"scale": float("nan")}, "'scale' must be a number above 0"),
+        ({"short_side": 0}, "'short_side' must be a whole number, 1 or more, got 0"),
+        ({"short_side": None}, "'short_side' must be a whole number"),
+        ({"window": [8]}, "'window' must be a height and a width, 1 or more"),
+        ({"window": [8, 0]}, "'window' must be a height and a width, 1 or more"),
+        ({"stride": 8}, "'stride' must be a height and a width, 1 or more"),
     ],
 )
 def test_each_field_of_a_wrong_kind_is_named(folder: Path, change: dict[str, object], expected: str) -> None:

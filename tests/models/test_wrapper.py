@@ -126,6 +126,80 @@ def test_import_paths_that_lead_nowhere(name: str, options: dict[str, object], m
         models.build(name, 3, **options)
 
 
+# A callable that wraps its network with values of its own
+
+
+def half_net(num_classes: int) -> nn.Module:
+    return models.wrap(Pixels(num_classes), mean=HALF, std=HALF, roles={"head": "only"})
+
+
+class Pixels(nn.Module):
+    """Scores that are the pixels of the image as the network gets them, times a weight of 1."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.only = nn.Identity()
+        self.weight = nn.Parameter(torch.ones(num_classes, 1, 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.only(images * self.weight)
+
+
+HALF, TENTH = (0.5, 0.5, 0.5), (0.1, 0.2, 0.3)
+HALF_NET = f"{__name__}:half_net"
+
+
+def pixels_of(image: Tensor, network: nn.Module) -> Tensor:
+    return network((image - IMAGENET[0]) / IMAGENET[1]).logits
+
+
+@pytest.mark.parametrize(
+    ("keys", "mean", "std"),
+    [
+        ({}, HALF, HALF),
+        ({"mean": HALF, "std": HALF}, HALF, HALF),
+        ({"mean": TENTH, "std": (0.2, 0.2, 0.2)}, TENTH, (0.2, 0.2, 0.2)),
+        ({"mean": TENTH}, TENTH, HALF),
+        ({"std": TENTH}, HALF, TENTH),
+        ({"mean": IMAGENET_MEAN, "std": IMAGENET_STD}, IMAGENET_MEAN, IMAGENET_STD),
+    ],
+)
+def test_values_that_are_given_replace_those_of_a_callable(keys, mean, std, tmp_path: Path) -> None:
+    image = torch.rand(2, 3, 5, 6)
+    expected = (image - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
+    built = build(HALF_NET, 3, **keys)
+    torch.testing.assert_close(pixels_of(image, built), expected, rtol=1e-5, atol=1e-5)
+    assert built.roles == {"head": "network.only"}
+    save_student(built, tmp_path, name=HALF_NET, num_classes=3)
+    loaded = load(tmp_path, trust=True)
+    assert torch.equal(pixels_of(image, loaded), pixels_of(image, built))
+    assert (loaded.mean, loaded.std) == (tuple(mean), tuple(std))
+
+
+def test_a_file_of_an_earlier_version_keeps_a_callables_values(tmp_path: Path) -> None:
+    built = build(HALF_NET, 3)
+    save_student(built, tmp_path, name=HALF_NET, num_classes=3)
+    spec = json.loads((tmp_path / "student.json").read_text())
+    del spec["network_mean"], spec["network_std"]
+    (tmp_path / "student.json").write_text(json.dumps(spec))
+    image = torch.rand(1, 3, 4, 4)
+    assert torch.equal(pixels_of(image, load(tmp_path, trust=True)), pixels_of(image, built))
+
+
+def test_values_of_a_callable_are_logged(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "segdistill")
+    build(HALF_NET, 3)
+    build(f"{__name__}:Net", 3)
+    assert caplog.messages == [
+        f"{HALF_NET}: images are normalized with mean [0.5, 0.5, 0.5] and deviation [0.5, 0.5, 0.5]"
+    ]
+
+
+def test_a_network_of_torchvision_keeps_its_roles() -> None:
+    name = "torchvision/lraspp_mobilenet_v3_large"
+    assert build(name, 3, mean=HALF).roles == build(name, 3).roles != {}
+
+
 # What encoders expect
 
 

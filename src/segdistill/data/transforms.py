@@ -15,6 +15,7 @@ from torchvision.transforms.v2 import functional as F
 
 from segdistill.data.classes import VOID
 from segdistill.data.decoding.resizing import resized_labels
+from segdistill.data.decoding.short_side import at_short_side
 from segdistill.data.normalizing import MEAN, STD, Normalized
 from segdistill.errors import UserError
 
@@ -125,9 +126,7 @@ class ShortSide(v2.Transform):  # type: ignore[misc]
         """Resize one image or mask."""
         if isinstance(inpt, tv_tensors.Mask) and not self.resize_labels:
             return inpt
-        height, width = inpt.shape[-2:]
-        factor = self.size / min(height, width)
-        size = [max(1, round(height * factor)), max(1, round(width * factor))]
+        size = list(at_short_side(inpt.shape[-2], inpt.shape[-1], self.size))
         if isinstance(inpt, tv_tensors.Mask):
             return resized_labels(inpt, size)
         return F.resize(inpt, size, antialias=True)

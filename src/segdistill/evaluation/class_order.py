@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from segdistill.distillation.features import classifier_path, evaluating, probe_for, unwrap
 from segdistill.distillation.running import run
 from segdistill.errors import FOREIGN, UserError
-from segdistill.models.student_files import read_description
+from segdistill.models.student_files import description_beside
 from segdistill.outputs import SegOutput
 
 _log = logging.getLogger(__name__)
@@ -22,13 +22,7 @@ def names_beside(weights: Path) -> tuple[str, ...]:
     Args:
         weights: A run's folder, its student's file, or one of its checkpoints.
     """
-    folder = weights if weights.is_dir() else weights.parent
-    if folder.name == "checkpoints":
-        folder = folder.parent
-    elif folder is not weights and weights.name != "student.safetensors":
-        return ()
-    description = folder / "student.json"
-    return tuple(read_description(description).get("classes") or ()) if description.is_file() else ()
+    return tuple(description_beside(weights).get("classes") or ())
 
 
 def put_in_order(

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from segdistill.data import Layout
 from segdistill.data.decoding.images import Array
-from segdistill.data.transforms import classification_view
+from segdistill.data.decoding.short_side import at_short_side
+from segdistill.data.stream import Transform
+from segdistill.data.transforms import ShortSide, classification_view
 from segdistill.recipes import Recipe
 from segdistill.training.session import Session
 
@@ -19,13 +21,15 @@ from segdistill.training.session import Session
 class LabeledImages:
     """Images of one split, evenly spaced, uint8 (H, W, 3), with their labels.
 
-    The images are not scaled, because an exported program scales them. Images to classify are resized and cropped.
+    The images are not scaled, because an exported program scales them. Images to classify are resized and cropped. With
+    a short side, the images and their labels are resized to it, because an exported program takes them so.
 
     Args:
         recipe: The recipe of the run.
         layout: The files of its data set.
         split: The name of the split.
         count: The largest number of images.
+        short_side: The short side of the student's images, of its ``student.json``; None for the size of the files.
 
     Attributes:
         split: The name of the split.
@@ -34,7 +38,7 @@ class LabeledImages:
         counted: The names of the classes that count as 0 if they are absent.
     """
 
-    def __init__(self, recipe: Recipe, layout: Layout, split: str, count: int) -> None:
+    def __init__(self, recipe: Recipe, layout: Layout, split: str, count: int, short_side: int | None = None) -> None:
         scaled = recipe.data.model_copy(update={"scale": 1.0, "cache": False})
         self._dataset = Session(recipe.model_copy(update={"data": scaled}), layout).dataset(split)
         self.split = split
@@ -45,7 +49,13 @@ class LabeledImages:
         self.classifies = self._dataset.task == "classification"
         named = [name for index, name in enumerate(self.classes.names) if index not in self.classes.void]
         self.counted = named if recipe.evaluation.absent == "zero" else []
-        self._view = classification_view(recipe.data.crop) if self.classifies else None
+        self._short_side = short_side
+        self._view: Transform | None = None
+        if self.classifies:
+            view = classification_view(recipe.data.crop)
+            self._view = lambda image, label: (view(image), label)
+        elif short_side is not None:
+            self._view = ShortSide(short_side, resize_labels=True)
 
     def first(self, count: int) -> "LabeledImages":
         """Return only the first images."""
@@ -56,9 +66,12 @@ class LabeledImages:
     @cached_property
     def largest(self) -> tuple[int, int]:
         """The greatest height and width of an image."""
-        if self._view is not None:
+        if self.classifies:
             return next(iter(self))[0].shape[:2]
-        heights, widths = zip(*map(self._dataset.image_size, self.indices), strict=True)
+        sizes = list(map(self._dataset.image_size, self.indices))
+        if self._short_side is not None:
+            sizes = [at_short_side(*size, self._short_side) for size in sizes]
+        heights, widths = zip(*sizes, strict=True)
         return max(heights), max(widths)
 
     def __len__(self) -> int:
@@ -68,7 +81,7 @@ class LabeledImages:
         for index in self.indices:
             image, labels = self._dataset[index]
             if self._view is not None:
-                image = self._view(image)
+                image, labels = self._view(image, labels)
             pixels = torch.Tensor.as_subclass(image, torch.Tensor).permute(1, 2, 0)
             yield pixels.contiguous().numpy(), np.asarray(labels)
 

@@ -95,10 +95,7 @@ def check(outputs: Outputs, expected: Outputs, images: Sequence[Array]) -> list[
             if classes.shape != labels.shape:
                 raise UserError(f"it returned the shape {classes.shape}, not {labels.shape}")
         except FOREIGN as error:
-            raise UserError(
-                f"the student fails on {count} images of {height}x{width}: {first_line(error)[:200]}; only networks "
-                "that take images of any size can be exported"
-            ) from error
+            raise _failure(batch, error) from error
         finite = np.isfinite(wanted)
         difference = float(np.abs(scores[finite] - wanted[finite]).max(initial=0.0))
         checks.append(Check(count, height, width, difference, float((classes == labels).mean())))
@@ -112,9 +109,27 @@ def predictions(predict: Predict, images: LabeledImages, what: str = "") -> list
         predict: The function that computes them.
         images: The images.
         what: The name of the work, for its progress; empty for a part of other work.
+
+    Raises:
+        UserError: The student cannot take one of the images.
     """
-    work = tracked(images, what, len(images)) if what else images
-    return [predict(image[None])[0] for image, _ in work]
+    predicted = []
+    for image, _ in tracked(images, what, len(images)) if what else images:
+        try:
+            predicted.append(predict(image[None])[0])
+        except UserError:
+            raise
+        except FOREIGN as error:
+            raise _failure(image[None], error) from error
+    return predicted
+
+
+def _failure(images: Array, error: Exception) -> UserError:
+    count, height, width = images.shape[:3]
+    return UserError(
+        f"the student fails on {count} images of {height}x{width}: {first_line(error)[:200]}; only networks that take "
+        "images of any size can be exported"
+    )
 
 
 def score(predicted: Sequence[NDArray[Any]], images: LabeledImages) -> float:

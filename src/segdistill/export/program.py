@@ -15,8 +15,9 @@ from segdistill.outputs import aligns_corners, read_output
 class Program(nn.Module):
     """A network with all that is done to an image before it and to its logits after it.
 
-    The result is the same as that of :meth:`segdistill.Run.predict`. Sizes are computed with whole numbers only, so
-    that the exported program takes any batch, height and width.
+    The result is the same as that of :meth:`segdistill.Run.predict`, which also resizes images to a short side and
+    segments in windows, if the run was scored so. Sizes are computed with whole numbers only, so that the exported
+    program takes any batch, height and width.
 
     Args:
         network: A network that takes images normalized with ``mean`` and ``std``.

@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from segdistill.data.decoding.images import Array, read_image
-from segdistill.errors import UserError
+from segdistill.data.decoding.short_side import at_short_side
+from segdistill.errors import UserError, first_line
 from segdistill.export.formats import require
 
 Run = Callable[[Array], NDArray[Any]]
@@ -22,6 +24,7 @@ class Student:
     Args:
         run: The function that computes the output.
         metadata: Facts of the file: ``classes``, ``palette``, ``output`` and others.
+        short_side: The short side to which :meth:`predict` resizes images for ``run``; None for none.
 
     Attributes:
         classes: The names of the classes, in the order of their indices.
@@ -29,8 +32,8 @@ class Student:
         metadata: All facts.
     """
 
-    def __init__(self, run: Run, metadata: Mapping[str, Any]) -> None:
-        self._run = run
+    def __init__(self, run: Run, metadata: Mapping[str, Any], short_side: int | None = None) -> None:
+        self._run, self._short_side = run, short_side
         self.metadata = dict(metadata)
         self.classes = tuple(metadata.get("classes") or ())
         self.palette = tuple(tuple(color) for color in metadata.get("palette") or ())
@@ -38,20 +41,43 @@ class Student:
     def predict(self, image: str | Path | Array) -> NDArray[Any]:
         """Return the class index of every pixel, uint8 (H, W).
 
+        A file of a student that was scored at a short side takes images of that short side: the image is resized to it,
+        and the classes back, by nearest neighbor.
+
         Args:
             image: An image file, or RGB pixels, uint8, shape (H, W, 3).
 
         Raises:
-            UserError: The file cannot be read, or the pixels have another shape or type.
+            UserError: The file cannot be read, the pixels have another shape or type, or the student cannot take them.
         """
         pixels = image if isinstance(image, np.ndarray) else read_image(Path(image))
         if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
             raise UserError(f"pixels are uint8 (H, W, 3), got {pixels.dtype} {pixels.shape}; convert them to RGB first")
-        classes: NDArray[Any] = self.predict_batch(pixels[None])[0]
+        size = height, width = pixels.shape[0], pixels.shape[1]
+        if self._short_side is not None:
+            height, width = at_short_side(*size, self._short_side)
+            pixels = np.array(Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR))
+        try:
+            classes: NDArray[Any] = self.predict_batch(pixels[None])[0]
+        except UserError:
+            raise
+        except Exception as error:  # ONNX Runtime raises classes of its extension module
+            reason = first_line(error)[:200].rstrip(".")
+            raise UserError(
+                f"the student cannot take an image of {height}x{width}: {reason}; resize the image to a size that it "
+                "was trained on"
+            ) from error
+        if (height, width) == size:
+            return classes
+        rows, columns = (
+            ((np.arange(long) + 0.5) * short / long).astype(int)
+            for long, short in zip(size, (height, width), strict=True)
+        )
+        classes = classes[rows[:, None], columns]
         return classes
 
     def predict_batch(self, images: Array) -> NDArray[Any]:
-        """Return the class indices (N, H, W) of images of one size, uint8 (N, H, W, 3)."""
+        """Return the class indices (N, H, W) of images of one size, as the file takes them, uint8 (N, H, W, 3)."""
         output = self._run(np.ascontiguousarray(images))
         if self.metadata.get("output") != "logits":
             return output
@@ -117,7 +143,7 @@ def _load_onnx(path: Path, threads: int | None) -> Student:
         name, output = session.get_inputs()[0].name, metadata["output"]
     except Exception as error:  # ONNX Runtime raises classes of its extension module
         raise _damaged(path) from error
-    return Student(lambda images: session.run([output], {name: images})[0], metadata)
+    return Student(lambda images: session.run([output], {name: images})[0], metadata, metadata.get("short_side"))
 
 
 def _load_pt2(path: Path) -> Student:
@@ -139,7 +165,7 @@ def _load_pt2(path: Path) -> Student:
             output: NDArray[Any] = module(torch.from_numpy(images)).numpy()
         return output
 
-    return Student(run, metadata)
+    return Student(run, metadata, metadata.get("short_side"))
 
 
 def _load_openvino(path: Path, threads: int | None) -> Student:
@@ -151,7 +177,7 @@ def _load_openvino(path: Path, threads: int | None) -> Student:
         run = compiled(model, threads)
     except Exception as error:  # OpenVINO raises anything for a damaged file
         raise _damaged(path) from error
-    return Student(lambda images: run(images)[0], metadata)
+    return Student(lambda images: run(images)[0], metadata, metadata.get("short_side"))
 
 
 def _load_executorch(path: Path, threads: int | None) -> Student:
@@ -164,7 +190,8 @@ def _load_executorch(path: Path, threads: int | None) -> Student:
         raise
     except Exception as error:  # ExecuTorch raises anything for a damaged file
         raise _damaged(path) from error
-    return Student(lambda images: program(images)[0].numpy(), program.metadata)
+    short_side = program.metadata.get("short_side")
+    return Student(lambda images: program(images)[0].numpy(), program.metadata, short_side)
 
 
 def _load_run(path: Path, trust: bool) -> Student:

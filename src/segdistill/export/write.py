@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 EQUAL = 0.999
 """The least share of pixels that a float file must have in common with PyTorch, at every size."""
 
-_FACTS = ("model", "num_classes", "classes", "palette", "void", "mean", "std", "scale", "align_corners")
+_FACTS = ("model", "num_classes", "classes", "palette", "void", "mean", "std", "scale", "short_side", "align_corners")
 
 
 class Writer:

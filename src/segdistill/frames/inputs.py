@@ -66,7 +66,12 @@ def inputs_in(names: Sequence[str | Path], out: Path) -> Inputs:
     for file, target in _files_of(names, out):
         other = pictures.get(target) or videos.get(target)
         if other is not None:
-            raise UserError(f"{other} and {file} would both be written to {target}_*; use two commands")
+            if other.resolve() == file.resolve():
+                raise UserError(f"{file} is given twice; give it once")
+            remedy = "segment them in two commands with different --out"
+            if other.parent == file.parent:
+                remedy = f"rename one, or {remedy}"
+            raise UserError(f"{other} and {file} would both be written to {target}_*; {remedy}")
         (videos if is_video(file) else pictures)[target] = file
     _check_targets(pictures, videos, out)
     _check_legend([*pictures.values(), *videos.values()], out)

@@ -40,9 +40,12 @@ class Student(NamedTuple):
         """Return the class index of every pixel.
 
         Raises:
-            UserError: The student does not give a class for each pixel.
+            UserError: The student cannot take the picture, or does not give a class for each pixel.
         """
-        labels = self.labels(pixels)
+        try:
+            labels = self.labels(pixels)
+        except UserError as error:
+            raise UserError(f"{name}: {error}") from error
         if labels.shape != pixels.shape[:2]:
             raise UserError(f"{name}: the student gives no class for each pixel; predict needs one that segments")
         return labels

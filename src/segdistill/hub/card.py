@@ -84,6 +84,11 @@ def _input(facts: Facts, description: dict[str, Any]) -> list[str]:
     lines = [f"RGB images in 0..1, normalized with mean {mean} and standard deviation {std}."]
     if description.get("scale", 1.0) != 1.0:
         lines.append(f"The student was trained on images scaled by {description['scale']:g}.")
+    if "short_side" in description:
+        lines.append(f"Resize images to a short side of {description['short_side']} first, as for the scores.")
+    if "window" in description:
+        height, width = description["window"]
+        lines.append(f"The scores were computed in windows of {height}x{width}, which overlap.")
     if facts.metric.key == "miou":
         aligned = "with" if description.get("align_corners", True) else "without"
         lines.append(f"The scores were computed with logits upsampled bilinearly {aligned} aligned corners.")

@@ -63,11 +63,12 @@ def export(
 
         program, description = _program(folder, raw=raw, trust=trust)
         target = Path(out) if out is not None else folder
-        validation = LabeledImages(recipe, layout, "val", images)
+        short_side = description.get("short_side")
+        validation = LabeledImages(recipe, layout, "val", images, short_side)
         _check_classes(folder, description, validation.classes.names)
 
         def training() -> LabeledImages:
-            return LabeledImages(recipe, layout, "train", CALIBRATION_IMAGES)
+            return LabeledImages(recipe, layout, "train", CALIBRATION_IMAGES, short_side)
 
         def note(text: str) -> None:
             console.print(text, soft_wrap=True)
@@ -76,7 +77,8 @@ def export(
         report["machine"] = processor()
         write_json(target / "export.json", report)
         console.print(export_table(report))
-        console.print(_explained(report, target), soft_wrap=True)
+        for line in (_explained(report, target), *_differences(description)):
+            console.print(line, soft_wrap=True)
     return report
 
 
@@ -109,7 +111,7 @@ def bench(
         from segdistill.reports.export_table import bench_table
 
         program, description = _program(folder, raw=False, trust=trust)
-        validation = LabeledImages(recipe, layout, "val", images)
+        validation = LabeledImages(recipe, layout, "val", images, description.get("short_side"))
         _check_classes(folder, description, validation.classes.names)
 
         def note(text: str) -> None:
@@ -117,7 +119,8 @@ def bench(
 
         records = measured(program, folder / "student.safetensors", folder, validation, note)
         console.print(bench_table(records, "top1" if validation.classifies else "miou"))
-        console.print(f"ms: one image, one thread, {processor()}", soft_wrap=True)
+        for line in (f"ms: one image, one thread, {processor()}", *_differences(description)):
+            console.print(line, soft_wrap=True)
         if not there:
             console.print(f"no exported files yet: segdistill export {folder}", soft_wrap=True)
     return records
@@ -139,6 +142,8 @@ def _program(folder: Path, *, raw: bool, trust: bool) -> tuple["Program", dict[s
 
     network, description = models.load(folder, trust=trust), models.read_description(folder)
     check_loaded(network, f"{folder}: the student's")
+    if description.get("short_side") is not None:  # images of this short side are not scaled again
+        description = {**description, "scale": 1.0}
     return Program.of(network, description, raw=raw), description
 
 
@@ -157,3 +162,20 @@ def _explained(report: dict[str, Any], target: Path) -> str:
         f"in {target}; scores on {images['scored']} of {images['all']} images of {images['split']}; "
         f"ms: one image of {timed['height']}x{timed['width']}, one thread, {report['machine']}"
     )
+
+
+def _differences(description: dict[str, Any]) -> list[str]:
+    """Return lines on what the files leave to their user, while the run's own scores and predictions include it."""
+    short_side, window = (description.get(key) for key in ("short_side", "window"))
+    lines = []
+    if short_side is not None:
+        lines.append(
+            f"the files take images resized to a short side of {short_side}, and are measured on images and labels of "
+            "that size; segdistill.load and predict resize them"
+        )
+    if window is not None:
+        lines.append(
+            f"the files segment whole images, while the run was scored in windows of {window[0]}x{window[1]}: its own "
+            "score may differ"
+        )
+    return lines

@@ -36,10 +36,12 @@ def build(
             ``"package.module:callable"``, called with ``num_classes`` and the options.
         num_classes: Number of classes.
         weights: A file for :func:`segdistill.models.load_weights`. Tensors that it does not have keep random values.
-            The report of what was loaded is logged. Nothing is ever downloaded.
+            The report of what was loaded is logged. Nothing is ever downloaded. A run's weights come without its
+            normalization and options; :func:`segdistill.models.load` builds its student with them.
         mean, std: The mean and standard deviation with which the network expects RGB images in 0..1 to be normalized.
-            By default those that timm records for the weights of the encoder, or ImageNet's. The returned network takes
-            images normalized with ImageNet's values and converts them; values other than ImageNet's are logged.
+            By default those that timm records for the weights of the encoder, those of a callable's
+            :func:`~segdistill.models.wrap`, or ImageNet's. The returned network takes images normalized with
+            ImageNet's values and converts them once; values other than ImageNet's are logged.
         align_corners: Whether the logits are upsampled with aligned corners, in the task loss and in every score; by
             default as the network's library does: True for the papers' networks (CIRKD's code) and smp's, False for any
             other network without an attribute ``align_corners``.
@@ -75,17 +77,24 @@ def build(
 
 
 def _normalizing(network: nn.Module, name: str, mean: Sequence[float] | None, std: Sequence[float] | None) -> nn.Module:
-    """Return a network that converts ImageNet-normalized images to the given mean and std; unchanged if they agree."""
+    """Return a network that converts ImageNet-normalized images to the given mean and std; unchanged if it does so.
+
+    The values of a network that a callable has wrapped are replaced, so that images are converted once.
+    """
     if mean is None and std is None and "/" in name and not name.startswith("torchvision/"):
         from segdistill.models.library import normalization
 
         mean, std = normalization(name.partition("/")[2])
-    mean, std = tuple(mean or IMAGENET_MEAN), tuple(std or IMAGENET_STD)
-    if (mean, std) == (IMAGENET_MEAN, IMAGENET_STD):
-        return network
-    log.info("%s: images are normalized with mean %s and deviation %s", name, list(mean), list(std))
-    inner = network.network if isinstance(network, Wrapped) and not network.converts else network
-    return wrap(inner, mean=mean, std=std, align_corners=aligns_corners(network))
+    own = (network.mean, network.std) if isinstance(network, Wrapped) else (IMAGENET_MEAN, IMAGENET_STD)
+    mean, std = expected = tuple(mean or own[0]), tuple(std or own[1])
+    if expected != own:
+        if isinstance(network, Wrapped):
+            network.expect(mean, std)
+        else:
+            network = wrap(network, mean=mean, std=std, align_corners=aligns_corners(network))
+    if expected != own or own != (IMAGENET_MEAN, IMAGENET_STD):
+        log.info("%s: images are normalized with mean %s and deviation %s", name, list(mean), list(std))
+    return network
 
 
 def _build_paper(name: str, num_classes: int, options: dict[str, object]) -> nn.Module:

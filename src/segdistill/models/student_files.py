@@ -87,9 +87,11 @@ def load(path: str | Path, *, trust: bool = False) -> nn.Module:
             "trust=True)"
         )
     try:
-        normalization = {"mean": spec.get("network_mean", IMAGENET_MEAN), "std": spec.get("network_std", IMAGENET_STD)}
+        # Missing in files of earlier versions: a callable's network keeps its own values, any other has ImageNet's.
+        imagenet = (None, None) if is_import_path(spec["model"]) else (IMAGENET_MEAN, IMAGENET_STD)
+        mean, std = (spec.get(key, old) for key, old in zip(("network_mean", "network_std"), imagenet, strict=True))
         aligns = spec.get("align_corners")  # missing in files of earlier versions
-        network = build(spec["model"], spec["num_classes"], align_corners=aligns, **normalization, **spec["options"])
+        network = build(spec["model"], spec["num_classes"], mean=mean, std=std, align_corners=aligns, **spec["options"])
     except UserError as error:
         raise UserError(f"{description}: {error}") from error
     except (TypeError, KeyError, AttributeError, ValueError, RuntimeError) as error:  # options of the wrong type
@@ -133,6 +135,24 @@ def read_description(path: str | Path) -> dict[str, Any]:
     return spec
 
 
+def description_beside(weights: Path) -> dict[str, Any]:
+    """Return the description of the run that a weights file belongs to; empty if it belongs to no run.
+
+    Args:
+        weights: A run's folder, its student's file, or one of its checkpoints.
+
+    Raises:
+        UserError: See :func:`read_description`.
+    """
+    folder = weights if weights.is_dir() else weights.parent
+    if folder.name == "checkpoints":
+        folder = folder.parent
+    elif folder is not weights and weights.name != "student.safetensors":
+        return {}
+    description = folder / "student.json"
+    return read_description(description) if description.is_file() else {}
+
+
 def _description_file(path: str | Path) -> Path:
     path = Path(path)
     return path / "student.json" if path.is_dir() else path.with_suffix(".json")
@@ -146,6 +166,10 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
+def _is_length(value: object) -> bool:
+    return type(value) is int and value > 0
+
+
 def _is_color(value: object) -> bool:
     return isinstance(value, list) and len(value) == 3 and all(type(each) is int and 0 <= each < 256 for each in value)
 
@@ -153,7 +177,7 @@ def _is_color(value: object) -> bool:
 # The fields of student.json, each with the expected value in words and a check of it.
 FIELDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "model": ("a name", lambda value: isinstance(value, str)),
-    "num_classes": ("a whole number, 1 or more", lambda value: type(value) is int and value > 0),
+    "num_classes": ("a whole number, 1 or more", _is_length),
     "options": ("keys with values", lambda value: isinstance(value, dict)),
     "classes": ("a list of names", _all(lambda value: isinstance(value, str))),
     "palette": ("a list of [red, green, blue] in 0..255", _all(_is_color)),
@@ -164,4 +188,7 @@ FIELDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "align_corners": ("true or false", lambda value: isinstance(value, bool)),
     "void": ("a list of whole numbers", _all(lambda value: type(value) is int)),
     "scale": ("a number above 0", lambda value: _is_number(value) and value > 0),
+    "short_side": ("a whole number, 1 or more", _is_length),
+    "window": ("a height and a width, 1 or more", lambda value: _all(_is_length)(value) and len(value) == 2),
+    "stride": ("a height and a width, 1 or more", lambda value: _all(_is_length)(value) and len(value) == 2),
 }

@@ -43,6 +43,8 @@ def wrap(
 class Wrapped(nn.Module):
     """The network that :func:`wrap` returns."""
 
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
     scale: Tensor
     shift: Tensor
     align_corners: bool
@@ -57,20 +59,26 @@ class Wrapped(nn.Module):
         super().__init__()
         self.network = network
         self.roles = {role: f"network.{tap}" for role, tap in roles.items()}
-        self.converts = mean is not None or std is not None
-        self.mean, self.std = tuple(mean or IMAGENET_MEAN), tuple(std or IMAGENET_STD)
-        if self.converts:
-            mean, std = self.mean, self.std
-            if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
-                raise UserError(
-                    f"mean and std must be three numbers each, std positive; got {list(mean)} and {list(std)}"
-                )
-            # The input is x = (image - m0) / s0, with ImageNet's m0 and s0. The module expects
-            # (image - mean) / std = x * s0 / std + (m0 - mean) / std.
-            imagenet, expected = torch.tensor([IMAGENET_MEAN, IMAGENET_STD]), torch.tensor([mean, std])
-            scale, shift = imagenet[1] / expected[1], (imagenet[0] - expected[0]) / expected[1]
-            self.register_buffer("scale", scale[:, None, None], persistent=False)
-            self.register_buffer("shift", shift[:, None, None], persistent=False)
+        self.converts = False
+        self.mean, self.std = IMAGENET_MEAN, IMAGENET_STD
+        if mean is not None or std is not None:
+            self.expect(mean or IMAGENET_MEAN, std or IMAGENET_STD)
+
+    def expect(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        """Convert images to this mean and standard deviation from now on, instead of those given before.
+
+        Raises:
+            UserError: ``mean`` or ``std`` does not have three values, or a deviation is not positive.
+        """
+        if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
+            raise UserError(f"mean and std must be three numbers each, std positive; got {list(mean)} and {list(std)}")
+        self.converts, self.mean, self.std = True, tuple(mean), tuple(std)
+        # The input is x = (image - m0) / s0, with ImageNet's m0 and s0. The module expects
+        # (image - mean) / std = x * s0 / std + (m0 - mean) / std.
+        imagenet, expected = torch.tensor([IMAGENET_MEAN, IMAGENET_STD]), torch.tensor([self.mean, self.std])
+        scale, shift = imagenet[1] / expected[1], (imagenet[0] - expected[0]) / expected[1]
+        self.register_buffer("scale", scale[:, None, None], persistent=False)
+        self.register_buffer("shift", shift[:, None, None], persistent=False)
 
     def forward(self, images: Tensor) -> SegOutput:
         """Return the network's output for images of shape (N, 3, H, W), normalized with ImageNet's values."""

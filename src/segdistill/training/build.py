@@ -19,6 +19,7 @@ from segdistill.errors import unknown
 from segdistill.evaluation.class_order import are_other, names_beside, put_in_order
 from segdistill.models import LoadReport
 from segdistill.recipes.schema import Data, Network, Teacher
+from segdistill.training.from_run import with_keys_of_run
 
 _log = logging.getLogger(__name__)
 
@@ -49,7 +50,8 @@ def build_trained(network: Network, run: Path, classes: Classes) -> nn.Module:
 def build_network(network: Network, classes: Classes, *, strict: bool) -> nn.Module:
     """Build a network by name and load its weights.
 
-    If the weights come from a run with the same classes in another order, the rows of the classifier are reordered.
+    If the weights come from a run, the keys that the section leaves unset are the run's, see :func:`with_keys_of_run`.
+    If the run has the same classes in another order, the rows of the classifier are reordered.
 
     Args:
         network: The section of the recipe.
@@ -58,8 +60,10 @@ def build_network(network: Network, classes: Classes, *, strict: bool) -> nn.Mod
             (a student).
 
     Raises:
-        UserError: See :func:`segdistill.models.build` and :func:`segdistill.models.load_weights`.
+        UserError: See :func:`with_keys_of_run`, :func:`segdistill.models.build` and
+            :func:`segdistill.models.load_weights`.
     """
+    network = with_keys_of_run(network, strict=strict)
     built = models.build(
         network.model,
         len(classes),

@@ -8,6 +8,7 @@ import torch
 
 from segdistill.data import SegmentationDataset, scan_labels
 from segdistill.evaluation.changed_images import KEPT, LOOKED_AT, most_changed
+from segdistill.evaluation.cost import of_image_or_window
 from segdistill.evaluation.latency import REPEATS, latencies
 from segdistill.reports.html.content import ALONE, TEACHER
 from segdistill.reports.html.data import Measured
@@ -41,7 +42,8 @@ def measure(session: Session, students: Mapping[str, Path], folder: Path, *, cou
     missing = (f"The teacher is not in the pictures: {problem}",) if problem else ()
     is_classified = not isinstance(dataset, SegmentationDataset)
     height, width = session.recipe.data.crop if is_classified else dataset[0][0].shape[-2:]
-    times = latencies(networks, (height, width), session.fabric.device)
+    device, protocol = session.fabric.device, session.recipe.evaluation
+    times, timed = of_image_or_window(lambda size: latencies(networks, size, device), (height, width), protocol.window)
     images = max(KEPT, min(LOOKED_AT, int(1000 * SECONDS / max(sum(times.values()), 1.0))))
     scenes: tuple[Scene, ...] = ()
     if isinstance(dataset, SegmentationDataset):
@@ -50,7 +52,7 @@ def measure(session: Session, students: Mapping[str, Path], folder: Path, *, cou
             dataset,
             session.fabric,
             session.recipe.data,
-            session.recipe.evaluation,
+            protocol,
             students=list(students),
             reference=ALONE if ALONE in students else None,
             looked_at=images,
@@ -58,7 +60,7 @@ def measure(session: Session, students: Mapping[str, Path], folder: Path, *, cou
     return Measured(
         pixels=_class_pixels(session) if counts else {},
         milliseconds=times,
-        timed=_timed(session.fabric.device, height, width),
+        timed=_timed(device, *timed),
         classes=None if is_classified else dataset.classes,
         scenes=scenes,
         shown=_shown(images, len(dataset), session.final_split, len(students)),

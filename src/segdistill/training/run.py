@@ -119,7 +119,8 @@ def _draw(session: Session, folder: Path) -> None:
             networks["student alone"] = student(folder / "alone")
         networks["distilled"] = student(folder)
         networks["teacher"] = teacher.network
-    run_pictures.side_by_side(networks, dataset, session.fabric, folder / "figures" / "comparison.png")
+    file = folder / "figures" / "comparison.png"
+    run_pictures.side_by_side(networks, dataset, session.fabric, file, recipe.evaluation)
 
 
 def _print_plan(console: Console, recipe: Recipe, folder: Path) -> None:

@@ -9,7 +9,9 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from segdistill.data import Classes, SegmentationDataset, TrainingStream, denormalize, evaluation_transform
+from segdistill.evaluation.class_scores import ONE_PASS
 from segdistill.evaluation.scoring import predict
+from segdistill.recipes.schema import Evaluation
 from segdistill.reports.drawing import Pixels, colored, grid, overlaid
 
 
@@ -30,20 +32,24 @@ def side_by_side(
     dataset: SegmentationDataset,
     fabric: Fabric,
     file: Path,
+    protocol: Evaluation = ONE_PASS,
     *,
     count: int = 4,
 ) -> None:
-    """Draw images spread over a data set: each image, its labels and the prediction of every network."""
+    """Draw images spread over a data set: each image, its labels and what every network predicts under the protocol."""
+    transform = evaluation_transform(protocol.short_side)  # the labels keep their size
     rows = []
     for index in np.linspace(0, len(dataset) - 1, min(count, len(dataset))).round().astype(int):
         image, labels = evaluation_transform()(*dataset[int(index)])
+        scored, _ = transform(*dataset[int(index)])
         size = (labels.shape[-2], labels.shape[-1])
         resized = torch.nn.functional.interpolate(image[None], size, mode="bilinear")[0]
         row = {"image": _pixels(resized), "truth": colored(labels.cpu().numpy(), dataset.classes)}
         for name, network in networks.items():
             network.to(fabric.device).eval()
             # A copy for each network, because it may change its input in place.
-            predicted = predict(network, image[None].to(fabric.device, copy=True), size, dataset.classes.void)[0]
+            images, void = scored[None].to(fabric.device, copy=True), dataset.classes.void
+            predicted = predict(network, images, size, void, protocol)[0]
             row[name] = colored(predicted.cpu().numpy(), dataset.classes)
         rows.append(row)
     grid(rows, dataset.classes, file)

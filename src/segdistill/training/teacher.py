@@ -100,7 +100,7 @@ class LoadedTeacher:
         """
         if split not in self._records:
             self._records[split] = self._known_record(split) or score_record(
-                self.score(split), self.network, self.dataset(split), self.data, split
+                self.score(split), self.network, self.dataset(split), self.data, split, self.protocol
             )
         return self._records[split]
 

@@ -22,6 +22,7 @@ from segdistill.system.processes import is_first_process
 from segdistill.training import run_pictures
 from segdistill.training.checkpoints import Progress
 from segdistill.training.console import Narrator, clock
+from segdistill.training.from_run import with_keys_of_run
 from segdistill.training.loop import Training
 from segdistill.training.repeat_threads import repeat_threads
 from segdistill.training.replayed import replay_teacher
@@ -134,7 +135,12 @@ def _training(
 
 
 def _save_to(folder: Path, session: Session) -> Callable[[nn.Module], None]:
-    network, classes = session.recipe.student, session.dataset("train").classes
+    network, dataset = with_keys_of_run(session.recipe.student, strict=False), session.dataset("train")
+    classes, protocol = dataset.classes, session.recipe.evaluation
+    sizes: dict[str, object] = {"scale": session.recipe.data.scale}
+    if dataset.task == "segmentation":  # of the whole protocol, what decides which images the network gets
+        sizes |= {key: getattr(protocol, key) for key in ("short_side", "window", "stride")}
+    extra = {"palette": classes.palette, "void": classes.void} | {key: size for key, size in sizes.items() if size}
 
     def save(student: nn.Module) -> None:
         models.save_student(
@@ -144,7 +150,7 @@ def _save_to(folder: Path, session: Session) -> Callable[[nn.Module], None]:
             num_classes=len(classes),
             options=network.options,
             classes=classes.names,
-            extra={"palette": classes.palette, "void": classes.void, "scale": session.recipe.data.scale},
+            extra=extra,
         )
 
     return save
@@ -154,7 +160,7 @@ def _result(session: Session, distiller: Distiller, score: Score, progress: Prog
     recipe, split, key = session.recipe, session.final_split, score.metric.key
     teacher = session.teacher()
     return {
-        **score_record(score, distiller.student, session.dataset(split), recipe.data, split),
+        **score_record(score, distiller.student, session.dataset(split), recipe.data, split, recipe.evaluation),
         "iterations": recipe.train.iterations,
         "seconds": round(progress.seconds, 1),
         "seed": recipe.seed,
