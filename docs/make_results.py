@@ -71,6 +71,21 @@ def short(name: str) -> str:
     return markdown(head, [scored, gained])
 
 
+def series(names: str) -> str:
+    """Return the mIoU of the student alone, and the gains of the others on test and on val, for several budgets."""
+    records = [comparison(name) for name in names.split()]
+    tables = [{row["method"]: row for row in record["table"]} for record in records]
+    rows = [["`none`, mIoU", *(_spread(table["none"]["miou_percent"]) for table in tables)]]
+    methods = [method for method in tables[0] if method not in ("none", "teacher")]
+    for method in methods:
+        rows.append([_named(method), *(_spread(table[method]["gain_points"], signed=True) for table in tables)])
+    for method in methods:
+        gains = (_spread(_gain_on_val(record, method), signed=True) for record in records)
+        rows.append([f"{_named(method)} on val", *gains])
+    heads = [f"{_steps(record)} steps, {len(_on_val(record, 'none'))} seeds" for record in records]
+    return markdown(["", *heads], rows)
+
+
 def differences(name: str) -> str:
     """Return the paired differences of all classes, and of the common and the rare ones, with both intervals."""
     found = comparison(name)["differences"]
@@ -100,7 +115,7 @@ def classes(name: str) -> str:
     return markdown(["class", "% of labels", *map(_named, methods)], rows)
 
 
-TABLES = {"scores": scores, "short": short, "differences": differences, "classes": classes}
+TABLES = {"scores": scores, "short": short, "series": series, "differences": differences, "classes": classes}
 
 
 def _measured(record: Mapping[str, Any]) -> str:

@@ -8,11 +8,11 @@ ROOT = Path(__file__).parents[1]
 
 
 def filled(text: str, kinds: str, table: Callable[[str, str], str]) -> str:
-    """Return the text of a page with ``table(kind, name)`` in each block of one of the kinds.
+    """Return the text of a page with ``table(kind, names)`` in each block of one of the kinds.
 
-    A block is what stands between ``<!-- kind: name -->`` and ``<!-- end -->``.
+    A block is what stands between ``<!-- kind: names -->`` and ``<!-- end -->``.
     """
-    block = re.compile(rf"(<!-- ({kinds}): (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+    block = re.compile(rf"(<!-- ({kinds}): ([\w ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
     return block.sub(lambda match: match[1] + table(match[2], match[3]) + match[4], text)
 
 

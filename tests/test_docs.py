@@ -47,7 +47,8 @@ def test_what_the_results_page_says_is_what_the_comparisons_found() -> None:
     for shown in (file.read_text(encoding="utf-8") for file in made["PAGES"]):
         assert made["page"](shown) == shown, "run: make docs"
     assert all(file.read_text(encoding="utf-8") == drawn for file, drawn in made["figures"](text).items())
-    assert {path.name for path in RESULTS} == set(re.findall(r"<!-- scores: (\w+) -->", text))
+    shown = re.findall(r"<!-- (?:scores|series): ([\w ]+) -->", text)
+    assert {path.name for path in RESULTS} == {name for names in shown for name in names.split()}
 
 
 @pytest.mark.parametrize("folder", RESULTS, ids=lambda folder: folder.name)
