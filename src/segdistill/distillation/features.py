@@ -207,8 +207,10 @@ def _item(value: object, item: str) -> object:
 
 def _check_scores(logits: Tensor, network: str) -> None:
     """Raise if the scores are probabilities: cross-entropy and every loss on logits would apply softmax again."""
+    if logits.shape[1] == 1 or logits.is_meta:
+        return
     scores = logits.float()
-    if logits.shape[1] > 1 and bool((scores >= 0).all() & ((scores.sum(1) - 1).abs() < 1e-3).all()):
+    if bool((scores >= 0).all() & ((scores.sum(1) - 1).abs() < 1e-3).all()):
         raise UserError(f"{network} returns probabilities; return the scores before the softmax")
 
 
