@@ -139,8 +139,9 @@ def measure(session: Session) -> Cost:
     teacher = distiller.teacher
     optimizers = build_optimizers(distiller, recipe.train)
     parts = recipe.train.accumulate
-    batch = recipe.train.batch_size // parts // fabric.world_size
-    loader = training_loader(session.stream(), batch, steps=STEPS * parts, workers=recipe.data.loaders)
+    loader = training_loader(
+        session.stream(), session.images_per_pass, steps=STEPS * parts, workers=recipe.data.loaders
+    )
     is_replayed = session.crops() is not None
     seconds, began = [], now(fabric)
     for number, (images, labels) in enumerate(loader, start=1):

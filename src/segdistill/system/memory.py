@@ -9,15 +9,15 @@ from segdistill.errors import UserError, first_line
 _TRIED = re.compile(r".*?[Tt]ried to allocate [\d.]+ \w+")
 
 
-def lacks_memory(error: BaseException) -> bool:
+def lacks_memory(error: Exception) -> bool:
     """Return whether PyTorch found no memory for a tensor, on a GPU or on the CPU. This module does not import it."""
     names = {kind.__name__ for kind in type(error).__mro__}
     return "OutOfMemoryError" in names or (isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error))
 
 
-def short_of_memory(what: str, error: BaseException, remedy: str) -> UserError:
+def short_of_memory(what: str, error: Exception, remedy: str) -> UserError:
     """Return the error of one line: what needed the memory, how much more it asked for, and the remedy."""
-    line = first_line(error) if isinstance(error, Exception) else str(error)
+    line = first_line(error)
     tried = _TRIED.match(line)
     return UserError(f"{what} needs more memory than there is ({tried[0] if tried else line.rstrip('.')}); {remedy}")
 

@@ -106,8 +106,7 @@ class Recorder:
 
     def _write(self, recording: Recording, image: int, crops: Tensor) -> None:
         """Write the answers to the crops of an image, (K, 3, h, w)."""
-        train = self.session.recipe.train
-        size = max(1, train.batch_size // train.accumulate // self.session.fabric.world_size)
+        size = max(1, self.session.images_per_pass)
         rows: dict[str, list[Bytes]] = {name: [] for name in recording.rows}
         for part in torch.split(crops, size):
             with torch.no_grad():

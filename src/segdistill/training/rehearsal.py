@@ -33,7 +33,7 @@ class Rehearsal:
     def __init__(self, session: Session) -> None:
         self.session = session
         train = session.recipe.train
-        self.part = train.batch_size // train.accumulate // session.fabric.world_size
+        self.part = session.images_per_pass
         session.dataset("train")
         session.teacher()  # not quiet: the run uses this teacher and does not log its weights again
         with quiet(), step_in_a_line(session, self.part):  # quiet: the run logs the student's weights

@@ -40,8 +40,9 @@ def side_by_side(
     transform = evaluation_transform(protocol.short_side)  # the labels keep their size
     rows = []
     for index in np.linspace(0, len(dataset) - 1, min(count, len(dataset))).round().astype(int):
-        image, labels = evaluation_transform()(*dataset[int(index)])
-        scored, _ = transform(*dataset[int(index)])
+        sample = dataset[int(index)]
+        image, labels = evaluation_transform()(*sample)
+        scored, _ = transform(*sample)
         size = (labels.shape[-2], labels.shape[-1])
         resized = torch.nn.functional.interpolate(image[None], size, mode="bilinear")[0]
         row = {"image": _pixels(resized), "truth": colored(labels.cpu().numpy(), dataset.classes)}

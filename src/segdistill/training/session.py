@@ -222,6 +222,12 @@ class Session:
         self._shared.asked.update(distiller.teacher_features)
         return distiller
 
+    @property
+    def images_per_pass(self) -> int:
+        """The number of images that one process has in one forward pass of a step."""
+        train = self.recipe.train
+        return train.batch_size // train.accumulate // self.fabric.world_size
+
     def _synchronized(self, module: nn.Module) -> nn.Module:
         """Return the module with the batch normalization of all processes, if there are several, each with a GPU."""
         return synchronized(module) if has_several_gpus(self.fabric) else module

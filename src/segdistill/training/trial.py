@@ -153,7 +153,7 @@ def recording_seconds(session: Session, distiller: Distiller) -> float:
     if (crops := session.crops()) is None:
         return 0.0
     # Answers are recorded without autocast.
-    one = teacher_seconds(session, distiller, nullcontext) / _part(session)
+    one = teacher_seconds(session, distiller, nullcontext) / session.images_per_pass
     return one * len(crops) * crops.count / session.fabric.world_size
 
 
@@ -161,13 +161,12 @@ def teacher_seconds(
     session: Session, distiller: Distiller, precision: Callable[[], AbstractContextManager[Any]]
 ) -> float:
     """Return the seconds in which the teacher answers the images that this process has in one pass of a step."""
-    seconds = []
-    for images, labels in islice(_batches(session, _part(session)), ASKED):
-        began = _work(session.fabric)
+
+    def answer(images: torch.Tensor, labels: torch.Tensor) -> None:
         with precision():
-            distiller.prepare(images.to(session.fabric.device), labels.to(session.fabric.device))
-        seconds.append(_work(session.fabric) - began)
-    return median(seconds[1:])
+            distiller.prepare(images, labels)
+
+    return _seconds_of_pass(session, answer)
 
 
 def first_stage_seconds(session: Session, distiller: Distiller) -> float:
@@ -175,14 +174,23 @@ def first_stage_seconds(session: Session, distiller: Distiller) -> float:
     stage, train = distiller.first_stage, session.recipe.train
     if stage is None:
         return 0.0
-    seconds = []
-    for images, labels in islice(_batches(session, _part(session)), ASKED):
-        began = _work(session.fabric)
+
+    def learn(images: torch.Tensor, labels: torch.Tensor) -> None:
         with session.fabric.autocast():
-            loss = stage.objective(images.to(session.fabric.device), labels.to(session.fabric.device))
+            loss = stage.objective(images, labels)
         torch.autograd.backward(loss)
+
+    return stage.share * train.accumulate * _seconds_of_pass(session, learn)
+
+
+def _seconds_of_pass(session: Session, work: Callable[[torch.Tensor, torch.Tensor], None]) -> float:
+    """Return the median seconds of work on the images that one process has in a pass. The first pass does not count."""
+    seconds, device = [], session.fabric.device
+    for images, labels in islice(_batches(session, session.images_per_pass), ASKED):
+        began = _work(session.fabric)
+        work(images.to(device), labels.to(device))
         seconds.append(_work(session.fabric) - began)
-    return stage.share * train.accumulate * median(seconds[1:])
+    return median(seconds[1:])
 
 
 def now(fabric: Fabric) -> float:
@@ -197,12 +205,6 @@ def _work(fabric: Fabric) -> float:
     if fabric.device.type == "cpu" and torch.get_num_threads() == 1:
         return time.process_time()
     return now(fabric)
-
-
-def _part(session: Session) -> int:
-    """Return the number of images that one process has in one pass of a step."""
-    train = session.recipe.train
-    return train.batch_size // train.accumulate // session.fabric.world_size
 
 
 def _batches(session: Session, batch: int) -> Any:

@@ -93,7 +93,7 @@ def measure_forms(
     if train.plain or train.iterations < LEAST_STEPS:
         return {}
     # Every process measures, because synchronized batch normalization waits for all of them in each pass.
-    images = _images(session, max(1, train.batch_size // train.accumulate // session.fabric.world_size))
+    images = _images(session, max(1, session.images_per_pass))
     record: dict[str, Any] = {"student": student or _student(distiller, images, session)}
     record["teacher"] = _teacher(distiller, images, session)
     for who, each in record.items():
