@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import typer
 
 from segdistill.catalogue.cards import LOSS_CARDS
 from segdistill.recipes import METHODS, load
@@ -75,7 +76,7 @@ def test_the_comparisons_can_be_planned(tmp_path: Path, monkeypatch: pytest.Monk
 def test_every_command_exists() -> None:
     from segdistill.cli.app import app
 
-    known = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
+    known = typer.main.get_command(app).commands.keys()  # type: ignore[attr-defined]
     shown = {words[0] for words in commands()}
     assert {"doctor", "distill", "predict", "compare", "sweep", "evaluate", "recipes", "data"} <= shown <= known
 

@@ -17,6 +17,7 @@ from segdistill.comparison.compare import compare
 from segdistill.comparison.estimate import Cost, steps_done
 from segdistill.comparison.method_rows import parse_methods
 from segdistill.comparison.plan import Plan, first_runs, plan
+from segdistill.comparison.scoreboard import LOGS
 from segdistill.data import Scenes
 from segdistill.errors import Stopped, UserError
 from segdistill.jobs.compare import compare as job
@@ -487,6 +488,7 @@ def test_a_lost_record_is_made_again_as_it_says(tmp_path: Path, console: Console
         with pytest.raises(UserError, match=r"comparison.json .*delete it and run the same command again"):
             compare(planned("kd"), folder, console=console)
     tables.unlink()
+    (folder / LOGS).mkdir()  # as --jobs 2 leaves it
     with pytest.raises(UserError, match=r"holds no comparison of these --methods and --seeds \(but kd-s0\)"):
         compare(planned("at"), folder, console=console)
     for name in ("comparison.md", "comparison.tex"):  # tables are written again too

@@ -18,6 +18,7 @@ import torch
 from rich.console import Console
 
 from segdistill.comparison.plan import PlannedRun
+from segdistill.comparison.scoreboard import LOGS
 from segdistill.errors import Stopped
 from segdistill.recipes import Recipe
 from segdistill.recipes.schema import Teacher
@@ -25,7 +26,6 @@ from segdistill.system.interrupt import deferred_interrupt, has_to_stop, stop_on
 from segdistill.training.session import Session
 from segdistill.training.train import train_network
 
-LOGS = "logs"
 INTERVAL = 30.0
 """Seconds between two lines of progress of a run."""
 POLL = 0.5

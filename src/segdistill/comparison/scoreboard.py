@@ -20,7 +20,9 @@ from segdistill.runs.run_folder import completed, has_begun, refuse_other
 from segdistill.system.processes import is_first_process
 
 RECORD = "comparison.json"
-TABLES = {
+LOGS = "logs"
+BESIDE_RUNS = {
+    LOGS,
     "comparison.md",
     "comparison.tex",
     "comparison.csv",
@@ -30,7 +32,10 @@ TABLES = {
     "equal_flops.json",
     "equal_time.json",
     "report.html",
+    "teacher",
+    "teachers",
 }
+"""The names in the folder of a comparison that are neither a run nor the record."""
 
 
 class Scoreboard:
@@ -85,7 +90,7 @@ class Scoreboard:
     def _check_left(self, names: set[str]) -> None:
         """Raise a UserError unless the folder is a comparison that lost its record: runs of this plan and no others."""
         planned = {run.folder for run in self.plan.runs}
-        others = sorted(names - planned - TABLES - {"teacher", "teachers"})
+        others = sorted(names - planned - BESIDE_RUNS)
         if others or not any((self.folder / name / "recipe.yaml").is_file() for name in names & planned):
             raise UserError(
                 f"{self.folder} is not empty and holds no comparison of these --methods and --seeds"
