@@ -107,14 +107,16 @@ def test_a_student_resizes_images_to_its_short_side_and_classes_back() -> None:
         return np.arange(4 * 6, dtype=np.uint8).reshape(1, 4, 6)
 
     pixels = image(8, 12)
-    classes = Student(run, {}, 4).predict(pixels)
+    classes = Student(run, {"short_side": 4}).predict(pixels)
     expected = torch.nn.functional.interpolate(
         torch.from_numpy(pixels).permute(2, 0, 1)[None].float(), (4, 6), mode="bilinear", antialias=True
     )
     assert np.abs(taken[0][0] - expected[0].permute(1, 2, 0).numpy()).max() <= 1
     assert np.array_equal(classes, np.arange(24).reshape(4, 6).repeat(2, 0).repeat(2, 1))
-    smaller = Student(run, {}, 4).predict(image(2, 3))
+    smaller = Student(run, {"short_side": 4}).predict(image(2, 3))
     assert np.array_equal(smaller, np.arange(24).reshape(4, 6)[1::2, 1::2])
+    Student(run, {"short_side": 4}, run_resizes=True).predict(pixels)
+    assert np.array_equal(taken[-1][0], pixels)
 
 
 @pytest.mark.parametrize("error", [RuntimeError, type("OfARuntime", (Exception,), {})])

@@ -24,7 +24,7 @@ class Student:
     Args:
         run: The function that computes the output.
         metadata: Facts of the file: ``classes``, ``palette``, ``output`` and others.
-        short_side: The short side to which :meth:`predict` resizes images for ``run``; None for none.
+        run_resizes: Whether ``run`` itself resizes images to the student's short side; otherwise :meth:`predict` does.
 
     Attributes:
         classes: The names of the classes, in the order of their indices.
@@ -32,8 +32,9 @@ class Student:
         metadata: All facts.
     """
 
-    def __init__(self, run: Run, metadata: Mapping[str, Any], short_side: int | None = None) -> None:
-        self._run, self._short_side = run, short_side
+    def __init__(self, run: Run, metadata: Mapping[str, Any], *, run_resizes: bool = False) -> None:
+        self._run = run
+        self._short_side = None if run_resizes else metadata.get("short_side")
         self.metadata = dict(metadata)
         self.classes = tuple(metadata.get("classes") or ())
         self.palette = tuple(tuple(color) for color in metadata.get("palette") or ())
@@ -143,7 +144,7 @@ def _load_onnx(path: Path, threads: int | None) -> Student:
         name, output = session.get_inputs()[0].name, metadata["output"]
     except Exception as error:  # ONNX Runtime raises classes of its extension module
         raise _damaged(path) from error
-    return Student(lambda images: session.run([output], {name: images})[0], metadata, metadata.get("short_side"))
+    return Student(lambda images: session.run([output], {name: images})[0], metadata)
 
 
 def _load_pt2(path: Path) -> Student:
@@ -165,7 +166,7 @@ def _load_pt2(path: Path) -> Student:
             output: NDArray[Any] = module(torch.from_numpy(images)).numpy()
         return output
 
-    return Student(run, metadata, metadata.get("short_side"))
+    return Student(run, metadata)
 
 
 def _load_openvino(path: Path, threads: int | None) -> Student:
@@ -177,7 +178,7 @@ def _load_openvino(path: Path, threads: int | None) -> Student:
         run = compiled(model, threads)
     except Exception as error:  # OpenVINO raises anything for a damaged file
         raise _damaged(path) from error
-    return Student(lambda images: run(images)[0], metadata, metadata.get("short_side"))
+    return Student(lambda images: run(images)[0], metadata)
 
 
 def _load_executorch(path: Path, threads: int | None) -> Student:
@@ -190,8 +191,7 @@ def _load_executorch(path: Path, threads: int | None) -> Student:
         raise
     except Exception as error:  # ExecuTorch raises anything for a damaged file
         raise _damaged(path) from error
-    short_side = program.metadata.get("short_side")
-    return Student(lambda images: program(images)[0].numpy(), program.metadata, short_side)
+    return Student(lambda images: program(images)[0].numpy(), program.metadata)
 
 
 def _load_run(path: Path, trust: bool) -> Student:
@@ -199,7 +199,8 @@ def _load_run(path: Path, trust: bool) -> Student:
     from segdistill.models import read_description
 
     predictor = Predictor(path, trust=trust)
-    return Student(lambda images: np.stack([predictor(image) for image in images]), read_description(path))
+    description = read_description(path)
+    return Student(lambda images: np.stack([predictor(image) for image in images]), description, run_resizes=True)
 
 
 def _damaged(path: Path) -> UserError:
