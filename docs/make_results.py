@@ -72,7 +72,7 @@ def short(name: str) -> str:
 
 
 def series(names: str) -> str:
-    """Return the mIoU of the student alone, and the gains of the others on test and on val, for several budgets."""
+    """Return the mIoU of the student alone, and the gains of the others on test and val, by budget or by data set."""
     records = [comparison(name) for name in names.split()]
     tables = [{row["method"]: row for row in record["table"]} for record in records]
     rows = [["`none`, mIoU", *(_spread(table["none"]["miou_percent"]) for table in tables)]]
@@ -82,7 +82,10 @@ def series(names: str) -> str:
     for method in methods:
         gains = (_spread(_gain_on_val(record, method), signed=True) for record in records)
         rows.append([f"{_named(method)} on val", *gains])
-    heads = [f"{_steps(record)} steps, {len(_on_val(record, 'none'))} seeds" for record in records]
+    by_steps = len({_steps(record) for record in records}) > 1
+    varied = [f"{_steps(record)} steps" if by_steps else record["recipe"]["data"]["root"] for record in records]
+    seeds = [len(_on_val(record, "none")) for record in records]
+    heads = [f"{value}, {count} seeds" for value, count in zip(varied, seeds, strict=True)]
     return markdown(["", *heads], rows)
 
 
