@@ -13,7 +13,8 @@ from segdistill.comparison.shared_inputs import SharedInputs
 from segdistill.comparison.table_files import write_tables
 from segdistill.errors import UserError
 from segdistill.recipes import Recipe, rows_of, teacher_rows
-from segdistill.reports.summary import Entry, PublishedValue, Summary, summarize
+from segdistill.reports.method_table import PublishedValue
+from segdistill.reports.summary import Entry, Summary, summarize
 from segdistill.runs import lock
 from segdistill.runs.json_files import damaged, read_json
 from segdistill.runs.run_folder import completed, has_begun, refuse_other

@@ -4,34 +4,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
-from typing import Any, Protocol
+from typing import Any
 
 from segdistill.data.statistics.common_classes import RARE, common_classes
+from segdistill.reports.class_table import class_table
 from segdistill.reports.differences import Differences, differences
 from segdistill.reports.facts import facts
-from segdistill.reports.table import Cell, Column, Spread, Table, as_json, comma_separated, latex, markdown
+from segdistill.reports.method_table import ALONE, PublishedValue, method_table
+from segdistill.reports.table import Table, as_json, capital, comma_separated, latex, markdown
 from segdistill.runs.metric import Metric, metric_of, read_result, weak_teacher
 
 Record = dict[str, Any]
 
 KEYS = ("split", "params", "seconds")
-ALONE = "none"
-
-
-class PublishedValue(Protocol):
-    """A published result."""
-
-    @property
-    def paper(self) -> str:
-        """The name of the paper."""
-
-    @property
-    def table(self) -> str:
-        """The number of the table in the paper."""
-
-    @property
-    def score(self) -> float | None:
-        """Mean IoU, or top-1 accuracy, in percent; None if the table has neither."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +73,7 @@ class Summary:
         parts = [f"# {self.title}\n", facts, markdown(self.methods)]
         tables = [latex(self.methods, notes=self.facts)]
         if lines := (*compared.conclusions.values(), *compared.notes, *compared.missing):
-            parts += [f"## {_capital(compared.table.title)}\n", "".join(f"* {line}\n" for line in lines)]
+            parts += [f"## {capital(compared.table.title)}\n", "".join(f"* {line}\n" for line in lines)]
             parts += [markdown(compared.table)] if compared.table.rows else []
             tables += [latex(compared.table, notes=lines)] if compared.table.rows else []
         parts += [f"## {self.classes.title}\n", markdown(self.classes)]
@@ -154,25 +139,19 @@ def summarize(
     trained = _teacher_record(teacher, results, *keys[1:2])
     metric = metric_of(next((run for runs in results.values() for run in runs.values()), trained or {}))
     frequent = common_classes(pixels)
-    rows = []
-    planned = len({entry.seed for entry in entries})
-    for method, runs in results.items():
-        cells = _row(
-            runs, {name: results.get(name, {}) for name in (ALONE, against) if name != method}, trained, frequent
-        )
-        rows.append({"method": method, "seeds": f"{len(runs)} of {planned}", **cells})
-    if trained is not None:
-        kept = ("score", "common_percent", "rare_percent", "parameters_millions")
-        cells = _row({0: trained}, {}, None, frequent)
-        rows.append({"method": "teacher", **{key: cells[key] for key in kept}})
-    for row in rows:
-        row["published"] = _printed(published, str(row["method"]))
-    if len({row.get("steps") for row in rows if row["method"] != "teacher"}) == 1:
-        rows = [{**row, "steps": None} for row in rows]  # equal steps are among the facts
+    methods = method_table(
+        results,
+        trained,
+        frequent,
+        metric,
+        planned=len({entry.seed for entry in entries}),
+        published=published or {},
+        against=against,
+    )
     folders = {(entry.method, entry.seed): entry.folder for entry in entries}
     compared = differences(results, folders, frequent if any(pixels.values()) else None, metric, against)
-    alone = _mean([run[metric.key] for run in results.get(ALONE, {}).values()])
-    weak = weak_teacher(trained[metric.key] if trained else None, alone, metric)
+    alone = [run[metric.key] for run in results.get(ALONE, {}).values()]
+    weak = weak_teacher(trained[metric.key] if trained else None, fmean(alone) if alone else None, metric)
     warnings = (*([weak] if weak else []), *doubts)
     finished = [entry.folder for entry in entries if entry.is_finished]
     splits = sorted({run["split"] for runs in results.values() for run in runs.values() if "split" in run})
@@ -199,8 +178,8 @@ def summarize(
             ),
             *([_about_groups(frequent, pixels, metric)] if any(pixels.values()) or is_complete else []),
         ),
-        methods=_method_table(rows, metric, against),
-        classes=_class_table(results, trained, pixels, frequent, metric),
+        methods=methods,
+        classes=class_table(results, trained, pixels, frequent, metric),
         differences=compared,
         missing=tuple(_missing(entry) for entry in entries if not entry.is_finished),
         warnings=warnings,
@@ -213,109 +192,6 @@ def _about_groups(frequent: Sequence[str], pixels: Mapping[str, int], metric: Me
         f"common classes are the {len(frequent)} of {len(pixels)} with at least {RARE:.0%} of the training labels; "
         f"the columns of common and rare classes are means of {metric.of_class}"
     )
-
-
-def _method_table(rows: Sequence[Mapping[str, Cell]], metric: Metric, against: str) -> Table:
-    """Return the table of the methods. Columns that not every comparison has are left out if they are empty."""
-    columns = {
-        "method": Column("method", "method"),
-        "seeds": Column("seeds", "seeds"),
-        "steps": Column("steps", "steps", digits=0),
-        "score": Column(f"{metric.key}_percent", metric.name, spreads=True),
-        "gain_points": Column("gain_points", "over the student alone", signed=True, spreads=True),
-        f"over_{against}": Column("gain_over_row_points", f"over {against}", signed=True, spreads=True),
-        "to_teacher_points": Column("to_teacher_points", "over the teacher", signed=True, spreads=True),
-        "common_percent": Column("common_percent", "common classes", spreads=True),
-        "rare_percent": Column("rare_percent", "rare classes", spreads=True),
-        "seconds": Column("seconds", "seconds", digits=0),
-        "seconds_ratio": Column("seconds_ratio", "x student alone"),
-        "parameters_millions": Column("parameters_millions", "parameters, M"),
-        "published": Column("published", "published"),
-    }
-    if against == ALONE:
-        del columns[f"over_{against}"]
-    kept = {
-        key: column
-        for key, column in columns.items()
-        if key not in ("steps", "published") or any(row.get(key) is not None for row in rows)
-    }
-    cells = tuple(tuple(row.get(key) for key in kept) for row in rows)
-    return Table(f"{metric.name} in percent", tuple(kept.values()), cells)
-
-
-def _printed(published: Mapping[str, Sequence[PublishedValue]] | None, method: str) -> str | None:
-    tables: dict[tuple[str, str], list[str]] = {}
-    for value in (published or {}).get(method, ()):
-        if value.score is not None:
-            tables.setdefault((f"{value.score:.2f}", value.paper), []).append(value.table)
-    texts = (
-        f"{score} ({paper}, table{'s' if len(numbers) > 1 else ''} {', '.join(numbers)})"
-        for (score, paper), numbers in tables.items()
-    )
-    return "; ".join(texts) or None
-
-
-def _row(
-    runs: Mapping[int, Record],
-    others: Mapping[str, Mapping[int, Record]],
-    teacher: Record | None,
-    frequent: Sequence[str],
-) -> dict[str, Cell]:
-    """Return the cells of one method by column.
-
-    Args:
-        runs: The results of the method, by seed.
-        others: The results of the rows to which differences refer, by row and seed.
-        teacher: The teacher's result.
-        frequent: The common classes.
-    """
-    metric = metric_of(next(iter(runs.values()), {}))
-    key, alone = metric.key, others.get(ALONE, {})
-    halves = [_halves(run[metric.classes], frequent) for run in runs.values()]
-    timed = [seed for seed in runs if alone.get(seed, {}).get("seconds", 0) > 0 and "seconds" in runs[seed]]
-    gains = {
-        "gain_points" if name == ALONE else f"over_{name}": _spread(
-            [100 * (runs[seed][key] - other[seed][key]) for seed in runs if seed in other]
-        )
-        for name, other in others.items()
-    }
-    return {
-        "score": _spread([100 * run[key] for run in runs.values()]),
-        **gains,
-        "to_teacher_points": _spread([100 * (run[key] - teacher[key]) for run in runs.values()] if teacher else []),
-        "common_percent": _spread([common for common, _ in halves]),
-        "rare_percent": _spread([rare for _, rare in halves]),
-        "steps": _mean([run["iterations"] for run in runs.values() if "iterations" in run]),
-        "seconds": _mean([run["seconds"] for run in runs.values() if "seconds" in run]),
-        "seconds_ratio": _mean([runs[seed]["seconds"] / alone[seed]["seconds"] for seed in timed]),
-        "parameters_millions": _mean([run["params"] / 1e6 for run in runs.values() if "params" in run]),
-    }
-
-
-def _class_table(
-    results: Mapping[str, Mapping[int, Record]],
-    teacher: Record | None,
-    pixels: Mapping[str, int],
-    frequent: Sequence[str],
-    metric: Metric,
-) -> Table:
-    total = sum(pixels.values()) or 1
-    columns = [Column("class", "class"), Column("group", "group"), Column("share_percent", "% of labels")]
-    columns += [Column(method, method, spreads=True) for method in results]
-    rows = []
-    for name in sorted(pixels, key=lambda each: -pixels[each]):
-        cells: list[Cell] = [name, "common" if name in frequent else "rare", 100 * pixels[name] / total]
-        cells += [
-            _spread([_percent(run[metric.classes].get(name)) for run in runs.values()]) for runs in results.values()
-        ]
-        rows.append((*cells, *([_percent(teacher[metric.classes].get(name))] if teacher is not None else [])))
-    if teacher is not None:
-        columns.append(Column("teacher", "teacher"))
-    return Table(f"{_capital(metric.of_class)} of each class in percent", tuple(columns), tuple(rows))
-
-
-def _capital(text: str) -> str:
-    return text[0].upper() + text[1:]
 
 
 def _missing(entry: Entry) -> str:
@@ -337,24 +213,3 @@ def _teacher_record(folder: Path | None, results: Mapping[str, Mapping[int, Reco
     if folder is not None and (folder / "result.json").exists():
         return read_result(folder / "result.json", *keys)
     return next((run["teacher"] for runs in results.values() for run in runs.values() if "teacher" in run), None)
-
-
-def _halves(classes: Mapping[str, float | None], frequent: Sequence[str]) -> tuple[float | None, float | None]:
-    """Return the mean of the common and the mean of the rare classes, in percent; absent classes do not count."""
-    percent = {name: 100 * value for name, value in classes.items() if value is not None}
-    common = [value for name, value in percent.items() if name in frequent]
-    rare = [value for name, value in percent.items() if name not in frequent]
-    return _mean(common), _mean(rare)
-
-
-def _mean(values: Sequence[float]) -> float | None:
-    return fmean(values) if values else None
-
-
-def _spread(values: Sequence[float | None]) -> Spread | None:
-    present = tuple(value for value in values if value is not None)
-    return Spread(present) if present else None
-
-
-def _percent(value: float | None) -> float | None:
-    return None if value is None else 100 * value

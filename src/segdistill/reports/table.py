@@ -33,6 +33,12 @@ class Spread:
         return statistics.stdev(self.values) if len(self.values) > 1 else None
 
 
+def spread_of(values: Sequence[float | None]) -> Spread | None:
+    """Return the spread of the values that are not None; None if there are none."""
+    present = tuple(value for value in values if value is not None)
+    return Spread(present) if present else None
+
+
 @dataclass(frozen=True)
 class Range:
     """The ends of an interval."""
@@ -211,3 +217,8 @@ def _plain(cell: Cell) -> Any:
 
 def _pairs(table: Table, row: tuple[Cell, ...]) -> list[tuple[Column, Cell]]:
     return list(zip(table.columns, row, strict=True))
+
+
+def capital(text: str) -> str:
+    """Return the text with a capital at the beginning."""
+    return text[0].upper() + text[1:]
