@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from torch import Tensor, nn
+from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from segdistill.errors import UserError
 
@@ -46,13 +47,23 @@ def read_output(output: object) -> SegOutput:
     )
 
 
+def unwrap(network: nn.Module) -> nn.Module:
+    """Return the network inside ``torch.compile`` and data-parallel wrappers, so that module paths have no prefix."""
+    compiled = getattr(network, "_orig_mod", None)
+    if isinstance(compiled, nn.Module):
+        return unwrap(compiled)
+    if isinstance(network, DataParallel | DistributedDataParallel):
+        return unwrap(network.module)
+    return network
+
+
 def aligns_corners(network: nn.Module) -> bool:
     """Return whether a network's logits are upsampled with aligned corners: its attribute ``align_corners``.
 
     Without the attribute it is False, as in torchvision and transformers. smp, CIRKD and the papers that follow it
     align the corners. The wrong choice moves the borders of regions by up to half a stride.
     """
-    return bool(getattr(network, "align_corners", False))
+    return bool(getattr(unwrap(network), "align_corners", False))
 
 
 class DistillerOutput(NamedTuple):

@@ -117,6 +117,14 @@ def test_pieces_have_the_value_and_the_gradient_of_the_whole(
     assert largest == 3 * largest_piece == 3 * 5 * 33 * 33
 
 
+def test_a_second_derivative_of_pieces_is_refused(monkeypatch: pytest.MonkeyPatch, rng: torch.Generator) -> None:
+    monkeypatch.setattr(module, "UPSAMPLED_AT_A_TIME", 1)  # the saved gradient is a constant
+    student = torch.randn(2, 3, 4, 4, generator=rng, requires_grad=True)
+    value = cross_entropy(student, None, torch.zeros(2, 8, 8, dtype=torch.long))
+    with pytest.raises(RuntimeError, match="cross_entropy of a large batch has no second derivative"):
+        torch.autograd.grad(value, student, create_graph=True)
+
+
 def test_needs_labels() -> None:
     with pytest.raises(ValueError, match="cross_entropy needs labels"):
         cross_entropy(torch.zeros(1, 2, 1, 1))

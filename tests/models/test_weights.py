@@ -97,6 +97,15 @@ def test_batch_counters_do_not_make_a_load_partial(tmp_path: Path, state) -> Non
     assert str(report) == "weights.pth: 14 of 14 tensors loaded into the network"
 
 
+def test_weights_of_other_classes_are_warned_of(tmp_path: Path, state, caplog: pytest.LogCaptureFixture) -> None:
+    name, file = f"{__name__}:Net", saved(tmp_path, state)
+    with caplog.at_level(logging.INFO, logger="segdistill"):
+        models.build(name, 3, weights=file)
+        models.build(name, 5, weights=file)
+    assert [record.levelname for record in caplog.records] == ["INFO", "WARNING"]
+    assert "other shape: head.weight 3x8x1x1 for 5x8x1x1" in caplog.messages[1]
+
+
 def test_another_number_of_classes_and_its_report(tmp_path: Path, state) -> None:
     net = Net(num_classes=5)
     before = net.head.weight.clone()

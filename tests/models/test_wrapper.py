@@ -176,6 +176,16 @@ def test_values_that_are_given_replace_those_of_a_callable(keys, mean, std, tmp_
     assert (loaded.mean, loaded.std) == (tuple(mean), tuple(std))
 
 
+@pytest.mark.parametrize("around", [lambda net: torch.compile(net, backend="eager"), nn.DataParallel])
+def test_a_wrapped_student_is_saved_as_the_network_inside(around, tmp_path: Path) -> None:
+    built = build(HALF_NET, 3, align_corners=True)
+    save_student(around(built), tmp_path, name=HALF_NET, num_classes=3)
+    loaded = load(tmp_path, trust=True)
+    image = torch.rand(1, 3, 4, 4)
+    assert torch.equal(pixels_of(image, loaded), pixels_of(image, built))
+    assert (loaded.mean, loaded.align_corners) == (HALF, True)
+
+
 def test_a_file_of_an_earlier_version_keeps_a_callables_values(tmp_path: Path) -> None:
     built = build(HALF_NET, 3)
     save_student(built, tmp_path, name=HALF_NET, num_classes=3)

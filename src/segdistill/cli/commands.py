@@ -90,7 +90,7 @@ def taps(model: str, classes: int, size: int) -> None:
         import torch
 
         from segdistill import models
-        from segdistill.distillation.features import describe, unwrap
+        from segdistill.distillation.features import describe
         from segdistill.outputs import aligns_corners
 
         network = models.build(model, classes)
@@ -100,5 +100,5 @@ def taps(model: str, classes: int, size: int) -> None:
         stride = f"{size / shape[2]:g}" if len(shape) == 4 else "-"
         table.add_row(name, kind, " x ".join(map(str, shape[1:])), stride)
     console.print(table)
-    aligned = "true" if aligns_corners(unwrap(network)) else "false"
+    aligned = "true" if aligns_corners(network) else "false"
     console.print(f"logits are upsampled with align_corners={aligned} (student.align_corners, teacher.align_corners)")

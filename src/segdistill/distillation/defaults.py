@@ -10,7 +10,7 @@ from torch import nn
 
 from segdistill import losses
 from segdistill.catalogue.cards import LOSS_CARDS, LossCard
-from segdistill.distillation.features import unwrap
+from segdistill.outputs import unwrap
 
 Labels = Literal["valid", "teacher_correct"]
 

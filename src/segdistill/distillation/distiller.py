@@ -1,6 +1,7 @@
 """The Distiller: student, teacher and terms in one module that any training loop can call."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Self
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 from segdistill import losses
 from segdistill.distillation.arguments import check_apart, check_network, check_outputs
 from segdistill.distillation.ensemble import Ensemble
-from segdistill.distillation.features import FeatureReader, unwrap
+from segdistill.distillation.features import FeatureReader
 from segdistill.distillation.first_stage import FirstStage
 from segdistill.distillation.gradients import AutoWeight, gradient_norms
 from segdistill.distillation.guards import named, unchanged, uncompiled
@@ -17,11 +18,13 @@ from segdistill.distillation.labels import check_labels, label_forms
 from segdistill.distillation.methods import Teacher, Terms, as_network, resolve_terms
 from segdistill.distillation.parts import Part, share_out
 from segdistill.distillation.probing import read_features
+from segdistill.distillation.reminders import Reminders
 from segdistill.distillation.term import Term
 from segdistill.distillation.wired import WiredTerm
 from segdistill.distillation.wiring import Wiring
 from segdistill.errors import UserError
 from segdistill.losses._ops import at_least_float32
+from segdistill.losses.loss import own_ignore_index
 from segdistill.losses.self_taught import SelfTaught
 from segdistill.outputs import DistillerOutput, aligns_corners
 
@@ -62,7 +65,6 @@ class Distiller(nn.Module):
 
     Attributes:
         terms: The wired terms by name, ``"task"`` first.
-        progress: The progress of the run, from 0 to 1; set it before each step if a weight is a schedule.
         measures_gradients: If True, training steps measure the gradient of every term with respect to the student's
             parameters, at the cost of one backward pass for each term.
 
@@ -94,9 +96,9 @@ class Distiller(nn.Module):
         # In a tuple, so that nn.Module does not register it: the teacher is neither trained nor saved.
         self._teacher: tuple[nn.Module, ...] = () if teacher is None else (teacher.eval().requires_grad_(False),)
         self.ignore_index = ignore_index
-        self.progress = 0.0
+        self._reminders, self._progress = Reminders(), 0.0
         self.measures_gradients = False
-        self._labels_are_checked = False
+        self._labels_are_checked = self._gradients_are_checked = False
         self._probe = probe
 
         task = given.pop("task", None)
@@ -113,15 +115,20 @@ class Distiller(nn.Module):
         self._teacher_names = _names(given.values())
         if self._read_teacher is not None:
             self._end_early(self._read_teacher)
-        aligns = aligns_corners(unwrap(student))
+        aligns = aligns_corners(student)
         task = task or Term(losses.CrossEntropy(ignore_index=ignore_index, align_corners=aligns)).as_task()
         if "aux" in self._read_student.shapes:
             task = task.with_aux()
         self._checks_labels = task.classifies
+        if task.classifies and ignore_index == 255 < (classes := self._read_student.shapes["logits"][1]):
+            raise UserError(
+                f"the student has {classes} classes, and label 255 is void; give ignore_index=-1, also to the losses"
+            )
         self.terms = nn.ModuleDict(self._wired({**given, "task": task}))
         parameter = next(student.parameters(), None)
         if parameter is not None:
             self.terms.to(parameter.device)
+        self.train()  # a student may arrive in eval mode, and frozen parts of it in training mode
 
     def _wired(self, terms: dict[str, Term]) -> dict[str, WiredTerm]:
         student = self._read_student.shapes
@@ -148,8 +155,21 @@ class Distiller(nn.Module):
         return self._teacher[0] if self._teacher else None
 
     @property
+    def progress(self) -> float:
+        """The progress of the run, from 0 to 1; set it before each step if a weight is a schedule."""
+        return self._progress
+
+    @progress.setter
+    def progress(self, value: float) -> None:
+        self._progress, self._reminders.knows_progress = value, True
+
+    @property
     def first_stage(self) -> FirstStage | None:
-        """The stage before the student's first step, in which parts of losses learn; None if no loss has such parts."""
+        """The stage before the student's first step, in which parts of losses learn; None if no loss has such parts.
+
+        A loop that resumes after this stage calls ``first_stage.finish()`` instead of training it again.
+        """
+        self._reminders.knows_first_stage = True
         terms = {name: term for name, term in self._named_terms() if term.self_taught and term.self_taught.first_stage}
         return FirstStage(terms, self.prepare) if terms else None
 
@@ -180,10 +200,12 @@ class Distiller(nn.Module):
                 is then the part's share of the step's total; the terms are means over the part.
         """
         self._check_labels(labels)
-        if self._measures and not torch.compiler.is_compiling():
-            with uncompiled():
-                return self._step(images, labels, part)
-        return self._step(images, labels, part)
+        if torch.compiler.is_compiling():
+            return self._step(images, labels, part)
+        if self.training and torch.is_grad_enabled():
+            self._reminders.look(dict(self._named_terms()))
+        with uncompiled() if self._measures else nullcontext():
+            return self._step(images, labels, part)
 
     def _step(self, images: Tensor, labels: Tensor, part: Part | None) -> DistillerOutput:
         if part is None:
@@ -193,10 +215,12 @@ class Distiller(nn.Module):
         for name, term in self._named_terms():
             with named(name), unchanged(student, part.teacher, part.labels[term.labels]):
                 values[name], objective = term(student, part.teacher, part.labels[term.labels])
+                self._check_gradient(term, student, values[name])
                 if values[name].dim():
                     raise ValueError(f"the loss returns {tuple(values[name].shape)} values; return one, as their mean")
             if objective is not None:
                 inner[name] = objective
+        self._gradients_are_checked |= self.training and torch.is_grad_enabled()
         gradients = self._measured(values)
         weights = {name: term.weight_at(self.progress) for name, term in self._named_terms()}
         weighted = [weights[name] * part.share_of(name) * at_least_float32(value) for name, value in values.items()]
@@ -310,7 +334,7 @@ class Distiller(nn.Module):
             if self._teacher_names:
                 raise UserError("the teacher was released; give its features: distiller.prepare(..., teacher=FEATURES)")
             return {}
-        if self.teacher.training:  # the caller has called its train()
+        if _trains(self.teacher):  # the caller has called train() of it, or of a network inside it
             self.teacher.eval()
         with torch.no_grad():
             return self._read_teacher(images)
@@ -330,6 +354,16 @@ class Distiller(nn.Module):
             return
         check_labels(labels, self._read_student.shapes["logits"][1], self.ignore_index)
         self._labels_are_checked = True
+
+    def _check_gradient(self, term: WiredTerm, student: Mapping[str, Tensor], value: Tensor) -> None:
+        """Raise in the first training step if a term that compares cannot teach the student."""
+        if self._gradients_are_checked or not (self.training and torch.is_grad_enabled()) or not term.needs_teacher:
+            return
+        if not value.requires_grad or not any(student[name].requires_grad for name in term.features.student):
+            raise ValueError(
+                f"it gives the student no gradient: '{', '.join(term.features.student)}' is in a frozen part or under "
+                "torch.no_grad, or the loss has no derivative; name another feature"
+            )
 
     @property
     def _measures(self) -> bool:
@@ -372,6 +406,13 @@ def _is_frozen(module: nn.Module) -> bool:
     return bool(learns) and not any(learns)
 
 
+def _trains(network: nn.Module) -> bool:
+    """Return True if a module of the network is in training mode."""
+    if torch.compiler.is_compiling():  # few checks, because a compiled Distiller repeats them in every step
+        return network.training
+    return any(module.training for module in network.modules())
+
+
 def _names(terms: Iterable[Term]) -> tuple[str, ...]:
     names: set[str] = set()
     for term in terms:
@@ -388,8 +429,8 @@ def _check_term(name: str, term: Term, teacher: nn.Module | None, ignore_index: 
         _check_member(name, term, teacher)
     if not name.isidentifier() or hasattr(nn.ModuleDict, name):
         raise UserError(f"a term cannot be called '{name}'; give it another name, of letters and _")
-    void = getattr(term.loss, "ignore_index", ignore_index)
-    if void != ignore_index and term.labels is not None:
+    void = own_ignore_index(term.loss)
+    if void not in (None, ignore_index) and term.labels is not None:
         raise UserError(
             f"term '{name}': the loss ignores label {void} and the Distiller {ignore_index}; give both the "
             "same ignore_index"

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segdistill.distillation.arguments import check_network
-from segdistill.distillation.features import classifier_path, probe_for, roles, unwrap
+from segdistill.distillation.features import classifier_path, probe_for, roles
 from segdistill.distillation.running import Runner
 from segdistill.errors import FOREIGN, UserError
 from segdistill.outputs import SegOutput, aligns_corners
@@ -52,7 +52,7 @@ class Ensemble(nn.Module):
         # Each member's logits pass through an identity module, so that they can be tapped like any feature.
         self.scores = nn.ModuleDict({name: nn.Identity() for name in named})
         self.roles = self._member_roles()
-        self.align_corners = aligns_corners(unwrap(self.members[self.names[0]]))  # the first gives the resolution
+        self.align_corners = aligns_corners(self.members[self.names[0]])  # the first gives the resolution
 
     def _member_roles(self) -> dict[str, str]:
         members: dict[str, str] = {}

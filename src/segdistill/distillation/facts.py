@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 from segdistill.distillation.ensemble import Ensemble
 from segdistill.distillation.feature_names import FeatureNames
-from segdistill.distillation.features import classifier_path, probe_for, unwrap
+from segdistill.distillation.features import classifier_path, probe_for
 from segdistill.distillation.guards import named
 from segdistill.distillation.probing import read_features
 from segdistill.errors import UserError
-from segdistill.outputs import aligns_corners
+from segdistill.outputs import aligns_corners, unwrap
 
 TEACHER_WIDTHS = frozenset({"channels", "teacher_channels"})
 FACTS = frozenset({"num_classes", "ignore_index", "align_corners", "student_channels", "classifier"}) | TEACHER_WIDTHS
@@ -88,7 +88,7 @@ class NetworkPair:
         if fact == "ignore_index":
             return self.ignore_index
         if fact == "align_corners":
-            return aligns_corners(unwrap(self.student))
+            return aligns_corners(self.student)
         if fact == "num_classes":
             return student["logits"][1] if self.num_classes is None else self.num_classes
         if fact == "classifier":

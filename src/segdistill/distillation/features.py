@@ -18,12 +18,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
-from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.utils.hooks import RemovableHandle
 
 from segdistill.distillation.running import Runner, run, version
 from segdistill.errors import UserError, unknown
-from segdistill.outputs import SegOutput
+from segdistill.outputs import SegOutput, unwrap
 
 OUTPUTS = ("logits", "aux")
 _TAP = re.compile(r"^(?P<path>[^:\[\]]+)(?:(?P<input>:input)|(?P<item>(?:\[[^\]]+\])+))?$")
@@ -48,8 +47,9 @@ class FeatureReader:
     """Run a network and return the named features of that pass.
 
     The names are resolved once, with one forward pass of ``probe``. That pass also finds the features that a later
-    in-place operation overwrites, for instance an in-place ReLU after a batch norm; they are copied from then on. If a
-    module is called several times in a pass, its last call counts.
+    in-place operation overwrites, for instance an in-place ReLU after a batch norm; they are copied from then on. The
+    first pass in training mode finds those that an operation of this mode overwrites, such as an in-place dropout, and
+    is run again with copies. If a module is called several times in a pass, its last call counts.
 
     Args:
         network: Any module whose output :func:`segdistill.outputs.read_output` understands.
@@ -69,16 +69,29 @@ class FeatureReader:
         self.names = tuple(dict.fromkeys(names))
         self._pass = _Pass()
         self._run = Runner()
+        self._is_unknown = True  # whether operations of training mode overwrite features
         taps = _resolved(network, [name for name in self.names if name not in OUTPUTS], probe)
-        hooks = {name: _Hook(self._pass, name, tap) for name, tap in taps.items()}
-        handles = [_register(network, hook) for hook in hooks.values()]
+        self._hooks = {name: _Hook(self._pass, name, tap) for name, tap in taps.items()}
+        handles = [_register(network, hook) for hook in self._hooks.values()]
         # Remove the hooks with the reader, so that a student that outlives its Distiller keeps none.
         weakref.finalize(self, _remove, handles)
         self.shapes: dict[str, torch.Size] = {}
-        self.shapes = self._probe(probe, hooks)
+        self.shapes = self._probe(probe)
 
     def __call__(self, images: Tensor) -> dict[str, Tensor]:
-        """Return the features of one forward pass by name, ``logits`` included unless :meth:`stop_early` was called."""
+        """Return the features of one forward pass by name, ``logits`` included unless :meth:`stop_early` was called.
+
+        Raises:
+            UserError: A feature is missing, because the network was compiled without the hooks.
+        """
+        features = self._read(images)
+        if self._is_unknown and self.network.training and not torch.compiler.is_compiling():
+            self._is_unknown = False
+            if self._copy_overwritten(features):
+                features = self._read(images)
+        return features
+
+    def _read(self, images: Tensor) -> dict[str, Tensor]:
         self._pass.features, self._pass.calls = {}, 0
         features = self._pass.features
         try:
@@ -87,6 +100,8 @@ class FeatureReader:
             return features
         finally:
             self._pass.features = None
+        if self.shapes and not torch.compiler.is_compiling():
+            self._check_complete(features)
         features["logits"] = output.logits
         if output.aux is not None:
             if self.shapes and "aux" not in self.shapes:
@@ -105,7 +120,23 @@ class FeatureReader:
         if not set(self.names) & set(OUTPUTS):
             self._pass.last = self._calls
 
-    def _probe(self, probe: Tensor, hooks: dict[str, "_Hook"]) -> dict[str, torch.Size]:
+    def _check_complete(self, features: dict[str, Tensor]) -> None:
+        if missing := [name for name in self._hooks if name not in features]:
+            raise UserError(
+                f"{type(unwrap(self.network)).__name__} did not run the module of feature '{missing[0]}' in this pass; "
+                "if it was compiled and used before the Distiller, call torch.compiler.reset() after building it"
+            )
+
+    def _copy_overwritten(self, features: dict[str, Tensor]) -> bool:
+        """Copy the features that the network has overwritten, from the next pass on. Return whether there are any."""
+        overwritten = [
+            hook for name, hook in self._hooks.items() if not hook.copies and version(features[name]) != hook.version
+        ]
+        for hook in overwritten:
+            hook.copies = True
+        return bool(overwritten)
+
+    def _probe(self, probe: Tensor) -> dict[str, torch.Size]:
         with evaluating(self.network), torch.no_grad():
             features = self(probe)
         self._calls = self._pass.calls
@@ -119,11 +150,12 @@ class FeatureReader:
                 )
         _check_scores(features["logits"], type(unwrap(self.network)).__name__)
         for name, feature in features.items():
-            _check_layout(name, feature, hooks[name].tap if name in hooks else None, probe)
-        # An in-place dropout overwrites its input in training only, so this pass cannot detect it.
-        hidden = any(isinstance(module, _DropoutNd) and module.inplace for module in self.network.modules())
-        for name, hook in hooks.items():
-            hook.copies = hidden or version(features[name]) != hook.version
+            _check_layout(name, feature, self._hooks[name].tap if name in self._hooks else None, probe)
+        self._copy_overwritten(features)
+        # An in-place dropout overwrites its input in training only, and a compiled network is not looked at then.
+        if any(isinstance(module, _DropoutNd) and module.inplace for module in self.network.modules()):
+            for hook in self._hooks.values():
+                hook.copies = True
         return {name: feature.shape for name, feature in features.items()}
 
 
@@ -342,16 +374,6 @@ def classifier_path(network: nn.Module, probe: Tensor) -> str:
         f"cannot tell which layer of {type(unwrap(network)).__name__} is the classifier; "
         "name a feature by its module path instead of 'head', or give models.wrap(roles={'head': ...})"
     )
-
-
-def unwrap(network: nn.Module) -> nn.Module:
-    """Return the network inside ``torch.compile`` and data-parallel wrappers, so that module paths have no prefix."""
-    compiled = getattr(network, "_orig_mod", None)
-    if isinstance(compiled, nn.Module):
-        return unwrap(compiled)
-    if isinstance(network, DataParallel | DistributedDataParallel):
-        return unwrap(network.module)
-    return network
 
 
 @contextmanager

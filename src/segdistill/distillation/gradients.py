@@ -60,8 +60,8 @@ def _mean_over_processes(norms: dict[str, float]) -> dict[str, float]:
 class AutoWeight(nn.Module):
     """A weight that makes a term's gradient at the student ``share`` times the gradient of the task.
 
-    It is the mean of ``share * |task gradient| / |term gradient|`` over the first ``STEPS`` steps in which the term
-    has a gradient, and constant from then on. Buffers hold it, so that a resumed run has the same weight.
+    It is the mean of ``share * |task gradient| / |term gradient|`` over the first ``STEPS`` steps in which both
+    have a gradient, and constant from then on. Buffers hold it, so that a resumed run has the same weight.
     """
 
     STEPS = 5
@@ -111,6 +111,6 @@ class AutoWeight(nn.Module):
 
     def measure(self, task: float, term: float) -> None:
         """Add the gradient norms of task and term in one step to the mean."""
-        if term > 0 and math.isfinite(term) and math.isfinite(task):
+        if task > 0 and term > 0 and math.isfinite(term) and math.isfinite(task):
             self.total += self.share * task / term
             self.count += 1

@@ -166,6 +166,8 @@ def _check_kinds(on: object, labels: object, weight: object, adapter: object) ->
             raise UserError(f"on must be a name, a pair (student's, teacher's), or a list of these, got {on!r}")
     if isinstance(weight, str):
         AutoWeight.parse(weight)
+    elif isinstance(weight, Tensor) and weight.requires_grad:
+        raise UserError("a weight is a constant, and this tensor requires a gradient; weight the term inside its loss")
     elif not (callable(weight) or _is_number(weight)):
         raise UserError(f"a weight is a number, a schedule or 'auto:SHARE' as in 'auto:0.2', got {weight!r}")
     given = adapter if isinstance(adapter, Sequence | nn.ModuleList) and not isinstance(adapter, str) else [adapter]

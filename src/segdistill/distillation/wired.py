@@ -13,6 +13,7 @@ from segdistill.distillation.feature_names import FeatureNames
 from segdistill.distillation.gradients import AutoWeight
 from segdistill.errors import UserError
 from segdistill.losses._ops import call_in_dtype, valid_at
+from segdistill.losses.loss import trait
 from segdistill.losses.self_taught import SelfTaught
 from segdistill.schedules import Schedule
 
@@ -71,6 +72,7 @@ class WiredTerm(nn.Module):
         self.mean_over = mean_over
         self.wires = tuple(wires)
         self.resize = resize
+        self._lacks_aux = adapters is None and features.student == ("logits",) and bool(trait(loss, "takes_aux"))
 
     @property
     def needs_teacher(self) -> bool:
@@ -94,7 +96,8 @@ class WiredTerm(nn.Module):
         students = [student[name] for name in self.features.student]
         if self.adapters is None:
             students = [self._resized(x) for x in students]
-            return self.loss(self._packed(students), self._packed([None] * len(students)), labels), None
+            first = (students[0], None) if self._lacks_aux else self._packed(students)
+            return self.loss(first, self._packed([None] * len(students)), labels), None
         teachers = [self._resized(teacher[name]) for name in self.features.teacher]
         adapted = [_adapted(adapter, x) for adapter, x in zip(self.adapters, students, strict=True)]
         pairs = [_alike(self._resized(x), y) for x, y in zip(adapted, teachers, strict=True)]

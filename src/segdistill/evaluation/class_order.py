@@ -7,11 +7,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from segdistill.distillation.features import classifier_path, evaluating, probe_for, unwrap
+from segdistill.distillation.features import classifier_path, evaluating, probe_for
 from segdistill.distillation.running import run
 from segdistill.errors import FOREIGN, UserError
 from segdistill.models.student_files import description_beside
-from segdistill.outputs import SegOutput
+from segdistill.outputs import SegOutput, unwrap
 
 _log = logging.getLogger(__name__)
 

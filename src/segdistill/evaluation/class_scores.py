@@ -7,7 +7,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segdistill.distillation.features import unwrap
 from segdistill.distillation.running import run
 from segdistill.outputs import aligns_corners
 from segdistill.recipes.schema import Evaluation
@@ -110,4 +109,4 @@ def _upsampled(network: nn.Module, images: Tensor, size: tuple[int, int], forwar
 
 def aligns(network: nn.Module) -> bool:
     """Return whether the corners are aligned when the network's logits are upsampled."""
-    return aligns_corners(unwrap(network))
+    return aligns_corners(network)

@@ -92,6 +92,7 @@ class _PairDivergence(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        _ops.refuse_second_derivative("a divergence of similarities between images")
         student, teacher, valid, weight, counts, sum_s, sum_t = ctx.saved_tensors
         pairs: Pairs = ctx.pairs
         scale = (gradient * weight)[..., None] * counts  # (2, pairs, n)

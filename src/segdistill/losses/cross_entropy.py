@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from segdistill.losses._checks import NonNegative
 from segdistill.losses._declare import loss_function, module_of
+from segdistill.losses._ops import refuse_second_derivative
 
 # Number of upsampled logits that are held at a time: 64 MB in float32, and about as much for each of three copies.
 UPSAMPLED_AT_A_TIME = 2**24
@@ -109,6 +110,7 @@ class _SumInPieces(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None, None]:
+        refuse_second_derivative("cross_entropy of a large batch")
         return gradient * torch.cat(ctx.saved_tensors), None, None, None, None
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from inspect import signature
 from typing import Any, Literal, Protocol
 
 from torch import Tensor
@@ -21,7 +22,8 @@ class Loss(Protocol):
             1x1 convolution. Default True.
         needs_teacher: The loss reads the teacher's features. If False, it is called with None in their place. A loss
             that declares True cannot be the task loss. Default True.
-        takes_aux: ``student`` may be a tuple of the logits and the auxiliary head's logits (or None). Default False.
+        takes_aux: In a loss without a teacher on the logits, ``student`` is a tuple of the logits and the auxiliary
+            head's logits; None if there is no such head, or the term is not the task. Default False.
         reads_classes: The channels are scores of at least two classes, for a softmax or an argmax over them. Default
             False.
         mean_over: What the value is a mean over, so that an accumulated step can weight its parts: valid "pixels" of
@@ -53,6 +55,17 @@ def declared(loss: Callable[..., Tensor], name: str) -> Any:
     """
     inner = loss.func if isinstance(loss, partial) else loss
     return getattr(loss, name, getattr(inner, name, None))
+
+
+def own_ignore_index(loss: Callable[..., Tensor]) -> int | None:
+    """Return the label that a loss ignores: its attribute, or the default of its parameter; None if it has neither."""
+    if isinstance(value := getattr(loss, "ignore_index", None), int):
+        return value
+    try:
+        parameter = signature(loss).parameters.get("ignore_index")
+    except (TypeError, ValueError):  # a callable without a signature, such as one of an extension module
+        return None
+    return parameter.default if parameter is not None and isinstance(parameter.default, int) else None
 
 
 def trait(loss: Callable[..., Tensor], name: str) -> Any:

@@ -36,7 +36,8 @@ def build(
             ``"package.module:callable"``, called with ``num_classes`` and the options.
         num_classes: Number of classes.
         weights: A file for :func:`segdistill.models.load_weights`. Tensors that it does not have keep random values.
-            The report of what was loaded is logged. Nothing is ever downloaded. A run's weights come without its
+            The report of what was loaded is logged, as a warning if tensors have other shapes, as those of a classifier
+            of other classes. Nothing is ever downloaded. A run's weights come without its
             normalization and options; :func:`segdistill.models.load` builds its student with them.
         mean, std: The mean and standard deviation with which the network expects RGB images in 0..1 to be normalized.
             By default those that timm records for the weights of the encoder, those of a callable's
@@ -72,7 +73,8 @@ def build(
         network.align_corners = align_corners  # type: ignore[assignment]
     network = _normalizing(network, name, mean, std)
     if weights is not None:
-        log.info("%s: %s", name, load_weights(network, weights))
+        report = load_weights(network, weights)
+        log.log(logging.WARNING if report.mismatched else logging.INFO, "%s: %s", name, report)
     return network
 
 

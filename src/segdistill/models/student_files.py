@@ -14,7 +14,7 @@ from segdistill.models.builder import build
 from segdistill.models.names import is_import_path
 from segdistill.models.weights import load_weights
 from segdistill.models.wrapper import IMAGENET_MEAN, IMAGENET_STD, Wrapped
-from segdistill.outputs import aligns_corners
+from segdistill.outputs import aligns_corners, unwrap
 from segdistill.system.atomic import replacing, write_text
 
 REMEDY = "in a run's folder, delete this file and result.json, and repeat the run's command, which writes them again"
@@ -38,7 +38,7 @@ def save_student(
     the keys of the module inside, so the weights load into that module without this package.
 
     Args:
-        network: The network, built by ``build(name, num_classes, **options)``.
+        network: The network, built by ``build(name, num_classes, **options)``, compiled or data-parallel or not.
         folder: The folder; created if needed.
         name, num_classes, options: The arguments of :func:`segdistill.models.build` for the network.
         classes: The names of the classes, in order.
@@ -47,6 +47,7 @@ def save_student(
             values as ``network_mean`` and ``network_std``.
         extra: More entries for ``student.json``, with values that JSON can hold.
     """
+    network = unwrap(network)
     inner = network.network if isinstance(network, Wrapped) else network
     # Each tensor is copied, because safetensors refuses tensors that share memory.
     state = {key: tensor.detach().cpu().contiguous().clone() for key, tensor in inner.state_dict().items()}

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from segdistill.distillation.distiller import Distiller
-from segdistill.distillation.features import unwrap
 from segdistill.errors import unknown
+from segdistill.outputs import unwrap
 from segdistill.recipes.schema import Train
 
 _FACTOR = "rate_factor"

@@ -8,9 +8,9 @@ from rich.console import Console
 from torch import nn
 
 from segdistill.distillation.distiller import Distiller
-from segdistill.distillation.features import unwrap
 from segdistill.errors import FOREIGN, UserError, first_line
 from segdistill.evaluation.scoring import try_scoring
+from segdistill.outputs import unwrap
 from segdistill.system.memory import enough_memory
 from segdistill.training.console import quiet
 from segdistill.training.look import look_at_data
