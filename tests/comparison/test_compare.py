@@ -26,6 +26,7 @@ from segdistill.runs.run_folder import RunFolder
 from segdistill.training import loop
 from segdistill.training.run import distill
 from segdistill.training.session import Session
+from tests.own_code import NAME, edit, own_module
 from tests.tiny import TINY, said, tiny
 
 
@@ -553,3 +554,18 @@ def test_a_run_that_fails_beside_others_is_noted(tmp_path: Path, console: Consol
         compare(more, tmp_path / "runs", console=console, jobs=3)
     assert states(tmp_path / "runs")["kd-s0"] == "finished"
     assert "mine seed 0 failed: " in said(console)
+
+
+def test_a_killed_process_ends_the_comparison_and_fewer_jobs_resume_it(tmp_path: Path, console: Console) -> None:
+    folder, runs = tmp_path / "runs", planned(f"kd,mine=none:terms.mine.loss={NAME}:mine", "0")
+    with own_module(tmp_path) as file:
+        edit(file, "(student - teacher)", "dies() or (student - teacher)")
+        file.write_text(
+            "import multiprocessing, os\n\n\ndef dies():  # in another process than the first\n"
+            f"    return os.kill(os.getpid(), 9) if multiprocessing.parent_process() else 0\n\n\n{file.read_text()}"
+        )
+        with pytest.raises(UserError, match="one of 2 processes was killed.*; give fewer --jobs: the same command"):
+            compare(runs, folder, console=console, jobs=2)
+        assert not any("problem" in run for run in record(folder)["runs"])
+        compare(runs, folder, console=console)
+    assert states(folder) == {"none-s0": "finished", "kd-s0": "finished", "mine-s0": "finished"}

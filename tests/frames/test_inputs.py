@@ -122,6 +122,26 @@ def test_no_video_is_overwritten(folder: Path) -> None:
         inputs_in(["clip.MOV", "clip_overlay.mp4"], Path())
 
 
+@pytest.mark.parametrize(
+    ("given", "own", "partner"),
+    [("c.jpg", "c_labels.png", "c_overlay.png"), ("c.jpg", "c_overlay.png", "c_labels.png")],
+)
+def test_a_file_that_only_looks_like_a_result_is_not_overwritten(folder: Path, given, own, partner) -> None:
+    Path(own).write_bytes(b"mine")
+    with pytest.raises(
+        UserError, match=rf"would overwrite {own}, which is no prediction, because {partner} is missing"
+    ):
+        inputs_in([given], Path())
+    Path(partner).touch()  # both: an earlier prediction
+    assert inputs_in([given], Path()).pictures == {Path("c"): Path(given)}
+
+
+def test_a_folder_that_only_looks_like_masks_of_a_video_is_not_overwritten(folder: Path) -> None:
+    Path("clip_labels").mkdir()
+    with pytest.raises(UserError, match="would overwrite clip_labels, which is no prediction"):
+        inputs_in(["clip.MOV"], Path())
+
+
 def test_a_legend_is_replaced_and_no_input_but_a_picture_of_its_name_is_kept(folder: Path) -> None:
     write_legend(CLASSES, Path("in"))
     assert set(inputs_in(["."], Path("in")).pictures.values()) == {

@@ -104,10 +104,11 @@ def test_names_are_escaped(tmp_path: Path) -> None:
         (r"data.root=C:\Users\me\images", "data.root=images"),
         ("runs/a", "runs/a"),
         ("train.iterations=5", "train.iterations=5"),
+        ("data.root=my images", "'data.root=my images'"),
     ],
 )
 def test_the_command_shows_no_folders_of_the_machine(word: str, shown: str, tmp_path: Path) -> None:
-    write_run(tmp_path, MODEL, command=("segdistill", "distill", word))
+    write_run(tmp_path, MODEL, command=("__main__.py", "distill", word))
     assert read_facts(tmp_path).command == f"segdistill distill {shown}"
 
 

@@ -15,6 +15,7 @@ from transformers import SegformerForSemanticSegmentation, SegformerImageProcess
 
 from segdistill import models
 from segdistill.errors import UserError
+from segdistill.hub.facts import EXPORTED
 from segdistill.jobs.hub import hub
 from segdistill.models.names import ARCHITECTURES
 from segdistill.models.wrapper import IMAGENET_MEAN, IMAGENET_STD
@@ -88,10 +89,19 @@ def test_exported_files_come_along(tmp_path: Path) -> None:
     folder = hub(tmp_path / "run", license="mit", console=QUIET)
     assert folder == tmp_path / "run" / "hub"
     assert (folder / "student.onnx").read_bytes() == bytes(120_000)
-    assert (
-        "| `student.onnx` | RGB uint8 images in, classes out; for ONNX Runtime | 0.12 MB |"
-        in (folder / "README.md").read_text()
-    )
+    card = (folder / "README.md").read_text()
+    assert "| `student.onnx` | for ONNX Runtime | 0.12 MB |" in card
+    assert "Output: class indices." in card
+
+
+def test_every_exported_file_comes_along_and_scores_are_called_so(tmp_path: Path) -> None:
+    write_run(tmp_path / "run", "tests.networks:small")
+    for name in EXPORTED:
+        (tmp_path / "run" / name).write_bytes(bytes(100))
+    (tmp_path / "run" / "export.json").write_text('{"metadata": {"output": "logits"}}')
+    card = (hub(tmp_path / "run", license="mit", console=QUIET) / "README.md").read_text()
+    assert all(f"| `{name}` |" in card for name in EXPORTED)
+    assert "Output: scores, float32" in card
 
 
 def test_a_folder_with_content_is_left_alone(tmp_path: Path) -> None:

@@ -66,6 +66,20 @@ def test_differences_are_paired_by_seed(three_of_four: Path) -> None:
     assert (found["teacher"]["miou_percent"]["mean"], found["teacher"]["parameters_millions"]) == (60, 5)
 
 
+def test_a_class_that_counts_in_some_runs_alone_is_warned_of(three_of_four: Path) -> None:
+    assert summary(three_of_four, ["none", "kd"], [0, 1]).warnings == ()
+    record(three_of_four, "kd-s0", 0.41, 40, pole=None)
+    (warning,) = summary(three_of_four, ["none", "kd"], [0, 1]).warnings
+    assert warning.startswith("the labels have no pixel of pole, which counts as 0 in the runs that predict it")
+
+
+def test_the_ratio_of_seconds_is_that_of_their_sums(three_of_four: Path) -> None:
+    record(three_of_four, "kd-s0", 0.41, 40)  # ratios 4 and 1.5, whose mean is 2.75
+    found = rows(summary(three_of_four, ["none", "kd"], [0, 1]))
+    assert (found["none"]["seconds"], found["kd"]["seconds"]) == (15, 35)
+    assert found["kd"]["seconds_ratio"] == pytest.approx(35 / 15)
+
+
 def test_at_equal_time_a_row_has_both_gains_and_its_steps(three_of_four: Path) -> None:
     record(three_of_four, "none@time-s1", 0.51, 45)
     for name, steps in {"none-s0": 100, "none-s1": 100, "none@time-s1": 150, "kd-s1": 100}.items():

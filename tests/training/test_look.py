@@ -70,7 +70,16 @@ def test_a_class_without_a_training_pixel_is_an_error_that_a_key_lifts(images: P
     (images / "classes.json").write_text(json.dumps({"classes": ["a", "b", "c"]}))
     with pytest.raises(UserError, match=r"1 of 3 classes have no pixel .*'c'; .* data\.allow_empty_classes=true"):
         seen(images)
-    assert seen(images, "data.allow_empty_classes=true") == []
+    assert seen(images, "data.allow_empty_classes=true", "evaluation.absent=zero") == []
+
+
+def test_a_class_without_a_pixel_in_a_scored_split_is_told(images: Path) -> None:
+    for path in (images / "labels" / "val").iterdir():
+        Image.fromarray(np.zeros((32, 40), np.uint8)).save(path)
+    (line,) = seen(images)
+    assert line.startswith("val has no pixel of b: such a class counts as 0 for a network that predicts it")
+    assert line in seen(images, thoroughly=True)
+    assert seen(images, "evaluation.absent=zero") == []
 
 
 def test_a_truncated_image_is_found_by_the_doctor(images: Path) -> None:

@@ -14,7 +14,10 @@ from safetensors.torch import load_file
 
 from segdistill import models
 from segdistill.errors import Stopped, UserError
-from segdistill.recipes import Recipe
+from segdistill.recipes import Recipe, load
+from segdistill.reports.facts import facts
+from segdistill.runs import run_folder
+from segdistill.runs.records import environment
 from segdistill.system.interrupt import deferred_interrupt
 from segdistill.training import loop
 from segdistill.training.run import alone_recipe, distill
@@ -215,6 +218,23 @@ def test_a_finished_run_without_its_environment_is_that_run(tmp_path: Path, cons
         record.unlink() if content is None else record.write_text(content)
         distill(tiny(*ALONE), tmp_path / "run", console=console)
     assert said(console).count("is finished") == 5
+
+
+def test_a_run_that_is_resumed_elsewhere_records_both_environments(
+    tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, now = tmp_path / "run", environment(0)
+    stopped(alone(), folder, console, step=2)
+    monkeypatch.setattr(run_folder, "environment", lambda seed: {**now, "commit": "other", "gpus": ["A"]})
+    stopped(alone(), folder, console, step=3)
+    stopped(alone(), folder, console, step=4)  # the same as before
+    train(alone(), folder, console)
+    record = json.loads((folder / "environment.json").read_text())
+    assert record["commit"] == now["commit"]
+    assert [(each["step"], each["commit"]) for each in record["resumed"]] == [(2, "other")]
+    told = facts(load(folder / "recipe.yaml").model_dump(mode="json"), [folder], ["test"], [0])[-1]
+    assert told.startswith(f"commit {now['commit'] or 'unknown'}, other; ")
+    assert "; A, " in told
 
 
 def test_lines_that_are_no_records_are_dropped_from_the_metrics(tmp_path: Path, console: Console) -> None:

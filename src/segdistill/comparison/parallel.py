@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context, parent_process
 from multiprocessing.synchronize import Event
 from pathlib import Path
@@ -19,7 +20,7 @@ from rich.console import Console
 
 from segdistill.comparison.plan import PlannedRun
 from segdistill.comparison.scoreboard import LOGS
-from segdistill.errors import Stopped
+from segdistill.errors import Stopped, UserError
 from segdistill.recipes import Recipe
 from segdistill.recipes.schema import Teacher
 from segdistill.system.interrupt import deferred_interrupt, has_to_stop, stop_on
@@ -61,6 +62,7 @@ def train_in_parallel(
 
     Raises:
         Stopped: A run was stopped by Ctrl-C or SIGTERM, after its checkpoint was written.
+        UserError: A process was killed. The others have stopped their runs.
     """
     threads = max(1, torch.get_num_threads() // jobs)
     context = get_context("spawn")
@@ -75,6 +77,12 @@ def train_in_parallel(
         try:
             for future in _ended(waiting, folder, console, interrupted):
                 error = future.exception()
+                if isinstance(error, BrokenProcessPool):
+                    stop.set()
+                    raise UserError(
+                        f"one of {jobs} processes was killed, often for lack of memory; give fewer --jobs: the same "
+                        "command resumes all runs"
+                    )
                 if isinstance(error, Stopped) or not isinstance(error, Exception | None):
                     raise error
                 yield waiting[future], error

@@ -86,7 +86,8 @@ class Scoreboard:
         self.pixels = dict(record["pixels"])
         self.named = {**named, **self.named}
         self._before = [run for run in runs if (self.folder / run["folder"]).is_dir()]
-        self._problems = {run["folder"]: run["problem"] for run in runs if "problem" in run}
+        failed = {run["folder"]: run["problem"] for run in runs if "problem" in run}
+        self._problems = {run: why for run, why in failed.items() if not (self.folder / run / "result.json").exists()}
 
     def _check_left(self, names: set[str]) -> None:
         """Raise a UserError unless the folder is a comparison that lost its record: runs of this plan and no others."""

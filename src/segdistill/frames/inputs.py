@@ -146,18 +146,31 @@ def _is_result_of(file: Path, kind: str, *, video: bool) -> bool:
 
 
 def _check_targets(pictures: Mapping[Path, Path], videos: Mapping[Path, Path], out: Path) -> None:
-    """Raise if a result would overwrite an input, or be written through a link to another folder."""
+    """Raise if a result would overwrite an input or another file, or be written through a link to another folder."""
     inputs = {file.resolve() for file in (*pictures.values(), *videos.values())}
     for files, video in ((pictures, False), (videos, True)):
         for target, file in files.items():
-            for written in results_of(target, video=video):
+            results = results_of(target, video=video)
+            for written in results:
                 if written.parent.resolve() / written.name in inputs:
                     raise UserError(f"the results of {file} would overwrite the input {written}; give another --out")
+            _check_pair(file, results)
             for folder in target.parents[: len(target.parents) - len(out.parents) - 1]:
                 if folder.is_symlink():
                     raise UserError(
                         f"{folder} is a link and leads out of --out {out}; remove it, or give another --out"
                     )
+
+
+def _check_pair(file: Path, results: Results) -> None:
+    """Raise if one of the two results exists without the other, because a prediction writes both."""
+    there = [each for each in results if each.exists()]
+    if len(there) == 1:
+        missing = next(each.name for each in results if each != there[0])
+        raise UserError(
+            f"the results of {file} would overwrite {there[0]}, which is no prediction, because {missing} is missing; "
+            "move it, or give another --out"
+        )
 
 
 def _check_legend(inputs: Sequence[Path], out: Path) -> None:

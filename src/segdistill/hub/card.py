@@ -27,11 +27,15 @@ network = segdistill.models.load("FOLDER")  # images: (N, 3, height, width), nor
 logits = network(images).logits""",
 }
 FILES = {
-    "student.onnx": "RGB uint8 images in, classes out; for ONNX Runtime",
-    "student.int8.onnx": "the same, with 8-bit integers",
-    "student.pt2": "the same, for `torch.export.load`",
+    "student.onnx": "for ONNX Runtime",
+    "student.int8.onnx": "for ONNX Runtime, with 8-bit integers",
+    "student.pt2": "for `torch.export.load`",
+    "student.openvino.xml": "for OpenVINO",
+    "student.openvino.bin": "weights of `student.openvino.xml`",
+    "student.pte": "for ExecuTorch",
     "export.json": "sizes, scores and times of these files",
 }
+"""The files of ``segdistill export``, and what each is for."""
 
 
 def card(facts: Facts, description: dict[str, Any], license: str) -> str:
@@ -149,7 +153,9 @@ def _exported(facts: Facts) -> list[str]:
     rows = [
         [f"`{name}`", FILES[name], f"{(facts.folder / name).stat().st_size / 1e6:.2f} MB"] for name in facts.exported
     ]
-    return ["## Exported files", _table(["file", "content", "size"], rows)]
+    returned = "scores, float32, of each class in the second dimension" if facts.exports_scores else "class indices"
+    taken = f"Input: RGB images, uint8 (N, height, width, 3). Output: {returned}."
+    return ["## Exported files", taken, _table(["file", "content", "size"], rows)]
 
 
 def _license(facts: Facts, license: str) -> list[str]:

@@ -1,5 +1,6 @@
 """Facts of a finished run that its model card states. This module does not import PyTorch."""
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -8,7 +9,7 @@ from typing import Any
 from segdistill.errors import UserError
 from segdistill.export.formats import FORMATS, files_of
 from segdistill.recipes import Recipe, load
-from segdistill.runs.json_files import read_environment
+from segdistill.runs.json_files import read_environment, read_json
 from segdistill.runs.metric import Metric, metric_of, read_result
 
 Record = dict[str, Any]
@@ -29,6 +30,7 @@ class Facts:
             none.
         environment: Its environment.json; empty if there is none.
         exported: The exported files in the folder.
+        exports_scores: Whether they return scores instead of classes.
     """
 
     folder: Path
@@ -37,6 +39,7 @@ class Facts:
     alone: Record | None
     environment: Record
     exported: tuple[str, ...]
+    exports_scores: bool = False
 
     @property
     def metric(self) -> Metric:
@@ -52,7 +55,8 @@ class Facts:
     @property
     def command(self) -> str:
         """The command that trained the student, with paths of this machine reduced to their last names."""
-        return " ".join(_without_path(str(word)) for word in self.environment.get("command") or ())
+        _, *words = self.environment.get("command") or [""]
+        return shlex.join(["segdistill", *(_without_path(str(word)) for word in words)]) if words else ""
 
 
 def read_facts(folder: Path) -> Facts:
@@ -71,7 +75,13 @@ def read_facts(folder: Path) -> Facts:
         _alone(folder, result),
         read_environment(folder),
         tuple(name for name in EXPORTED if (folder / name).is_file()),
+        _exports_scores(folder / "export.json"),
     )
+
+
+def _exports_scores(file: Path) -> bool:
+    metadata = read_json(file).get("metadata") if file.is_file() else None
+    return isinstance(metadata, dict) and metadata.get("output") == "logits"
 
 
 def _alone(folder: Path, result: Record) -> Record | None:

@@ -19,7 +19,8 @@ def facts(recipe: Record, finished: Sequence[Path], splits: Sequence[str], seeds
         seeds: The seeds that are compared.
     """
     train, data = recipe["train"], recipe["data"]
-    environments = [read_environment(folder) for folder in finished]
+    begun = [read_environment(folder) for folder in finished]
+    environments = [each for began in begun for each in (began, *began.get("resumed", []))]
     commits = dict.fromkeys(str(environment.get("commit") or "unknown") for environment in environments)
     machines = dict.fromkeys(_hardware(environment) for environment in environments)
     return (

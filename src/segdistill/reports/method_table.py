@@ -117,6 +117,7 @@ def _cells(
     key, alone = metric.key, others.get(ALONE, {})
     halves = [_halves(run[metric.classes], frequent) for run in runs.values()]
     timed = [seed for seed in runs if alone.get(seed, {}).get("seconds", 0) > 0 and "seconds" in runs[seed]]
+    seconds, of_alone = (sum(each[seed]["seconds"] for seed in timed) for each in (runs, alone))
     gains = {
         "gain_points" if name == ALONE else f"over_{name}": spread_of(
             [100 * (runs[seed][key] - other[seed][key]) for seed in runs if seed in other]
@@ -131,7 +132,7 @@ def _cells(
         "rare_percent": spread_of([rare for _, rare in halves]),
         "steps": _mean([run["iterations"] for run in runs.values() if "iterations" in run]),
         "seconds": _mean([run["seconds"] for run in runs.values() if "seconds" in run]),
-        "seconds_ratio": _mean([runs[seed]["seconds"] / alone[seed]["seconds"] for seed in timed]),
+        "seconds_ratio": seconds / of_alone if timed else None,
         "parameters_millions": _mean([run["params"] / 1e6 for run in runs.values() if "params" in run]),
     }
 

@@ -152,7 +152,7 @@ def summarize(
     compared = differences(results, folders, frequent if any(pixels.values()) else None, metric, against)
     alone = [run[metric.key] for run in results.get(ALONE, {}).values()]
     weak = weak_teacher(trained[metric.key] if trained else None, fmean(alone) if alone else None, metric)
-    warnings = (*([weak] if weak else []), *doubts)
+    warnings = (*([weak] if weak else []), *_uneven(results, metric), *doubts)
     finished = [entry.folder for entry in entries if entry.is_finished]
     splits = sorted({run["split"] for runs in results.values() for run in runs.values() if "split" in run})
     seeds = tuple(dict.fromkeys(entry.seed for entry in entries))
@@ -170,7 +170,8 @@ def summarize(
             *(f"{name} is {method}" for name, method in (named or {}).items() if name in results),
             "differences are paired seed by seed; ± is the standard deviation over seeds (n - 1); do not subtract the "
             "means of rows with different seeds",
-            "seconds depend on this machine and its other load; interrupted runs include the steps that they repeat",
+            "seconds depend on this machine and its other load, such as other runs; what a killed process lost is not "
+            "among them",
             *(
                 ["published results have the papers' schedules; `segdistill recipes NAME` shows the settings"]
                 if any(published.values() if published else ())
@@ -192,6 +193,19 @@ def _about_groups(frequent: Sequence[str], pixels: Mapping[str, int], metric: Me
         f"common classes are the {len(frequent)} of {len(pixels)} with at least {RARE:.0%} of the training labels; "
         f"the columns of common and rare classes are means of {metric.of_class}"
     )
+
+
+def _uneven(results: Mapping[str, Mapping[int, Record]], metric: Metric) -> list[str]:
+    """Return a warning if a class that the labels lack counts in the scores of some runs and not of others."""
+    scores = [run[metric.classes] for runs in results.values() for run in runs.values()]
+    counted = [{name for name, value in each.items() if value is not None} for each in scores]
+    some = sorted(set().union(*counted) - set.intersection(*counted)) if counted else []
+    if not some:
+        return []
+    return [
+        f"the labels have no pixel of {', '.join(some)}, which counts as 0 in the runs that predict it and not at all "
+        "in the others: repeat the comparison with evaluation.absent=zero"
+    ]
 
 
 def _missing(entry: Entry) -> str:

@@ -48,12 +48,21 @@ def _version(package: str) -> str | None:
 
 
 def _commit() -> str | None:
-    """Return the commit of the source if it is in a git checkout; otherwise None."""
-    folder = Path(__file__).parent
-    command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=12"]
+    """Return the commit of the source if git tracks it; otherwise None."""
+    file = Path(__file__)
+    # An installed package may be inside the checkout of another project.
+    if not _git(file.parent, "ls-files", "--error-unmatch", file.name):
+        return None
+    return _git(file.parent, "describe", "--always", "--dirty", "--abbrev=12")
+
+
+def _git(folder: Path, *command: str) -> str | None:
+    """Return the output of a command of git in a folder; None if it fails or prints nothing."""
     try:
-        process = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
-    except (OSError, subprocess.TimeoutExpired):
+        process = subprocess.run(
+            ["git", "-C", str(folder), *command], capture_output=True, text=True, timeout=10, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
         return None
     return process.stdout.strip() or None
 

@@ -107,18 +107,29 @@ class RunFolder:
         return resized_inputs(before, now)
 
     def claim(self) -> None:
-        """Write the recipe and the environment, with the accepted changes, into the folder."""
+        """Write the recipe and the environment into the folder.
+
+        A resumed run keeps the environment of its start, and adds the accepted changes and an environment that differs.
+        """
         if not is_first_process():
             return
-        if self.changes and self._last is not None:
+        file, now = self.path / "environment.json", environment(self.recipe.seed)
+        if self._last is None or not file.exists():
+            if not self.has_begun or not file.exists():
+                write_json(file, now)
+                write_text(self.path / "recipe.yaml", to_yaml(self.recipe))
+            return
+        began = read_environment(self.path)
+        latest = [began, *began.get("resumed", [])][-1]
+        differs = self.result is None and any(latest.get(key) != now[key] for key in now if key != "command")
+        if self.changes or differs:
             step = checkpoint.load(self._last, peek=True)["step"]
-            changes = [*self.recorded_changes, *({"step": step, "change": change} for change in self.changes)]
-            write_json(self.path / "environment.json", {**environment(self.recipe.seed), "changes": changes})
+            began.setdefault("changes", []).extend({"step": step, "change": change} for change in self.changes)
+            began.setdefault("resumed", []).extend([{"step": step, **now}] if differs else [])
+            write_json(file, {key: value for key, value in began.items() if value != []})
+        if self.changes:
             write_text(self.path / "recipe.yaml", to_yaml(self.recipe))
             self.changes = []
-        elif not self.has_begun or not (self.path / "environment.json").exists():
-            write_json(self.path / "environment.json", environment(self.recipe.seed))
-            write_text(self.path / "recipe.yaml", to_yaml(self.recipe))
 
     def abandon(self) -> None:
         """Delete the folder of a new run that failed before its first step."""

@@ -53,6 +53,9 @@ def look(session: Session, emit: Callable[[str], None], *, thoroughly: bool = Fa
             continue
         if isinstance(dataset, SegmentationDataset) and report is not None:
             _check_labeled(dataset, split, report)
+            is_read = len(chosen) == len(dataset)  # a class may be in the masks that are not
+            if split != "train" and is_read and session.recipe.evaluation.absent == "ignore":
+                _emit_absent(split, absent_classes(dataset, report, chosen), emit)
         if split == "train" and not session.recipe.data.allow_empty_classes:
             check_classes(dataset, absent_classes(dataset, report, chosen))
         if split != "train":
@@ -66,6 +69,15 @@ def _check_labeled(dataset: SegmentationDataset, split: str, sample: LabelReport
         raise UserError(
             f"{split} has no labeled pixel: every mask is void throughout, so nothing can be learned from it or scored "
             'on it; correct its masks, or "ignore_index" in classes.json'
+        )
+
+
+def _emit_absent(split: str, absent: Sequence[str], emit: Callable[[str], None]) -> None:
+    if absent:
+        names = ", ".join(absent[:4]) + (f" and {len(absent) - 4} more" if len(absent) > 4 else "")
+        emit(
+            f"{split} has no pixel of {names}: such a class counts as 0 for a network that predicts it in one pixel, "
+            "and not at all for another; evaluation.absent=zero counts it always"
         )
 
 
