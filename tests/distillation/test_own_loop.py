@@ -43,10 +43,46 @@ def test_a_student_from_eval_mode_trains_from_the_start_and_its_frozen_part_does
     assert torch.equal(frozen.running_mean, torch.zeros_like(frozen.running_mean))
 
 
+def test_a_part_that_the_user_has_put_in_eval_mode_stays_there(batch) -> None:
+    student = sequential()
+    norm = student[1].eval()  # its scale still learns
+    Distiller(student, None)(*batch)
+    assert student.training
+    assert not norm.training
+
+
+class Perceptual(nn.Module):
+    """A loss with a frozen network."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = nn.Sequential(nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4)).eval().requires_grad_(False)
+
+    def forward(self, student: Tensor, teacher: Tensor, labels: Tensor | None = None) -> Tensor:
+        return F.mse_loss(self.network(student), self.network(teacher))
+
+
+def test_a_frozen_network_inside_a_loss_stays_in_eval_mode(batch) -> None:
+    loss = Perceptual()
+    joined = Distiller(sequential().eval(), sequential(width=12), {"t": Term(loss)}).train()
+    joined(*batch)
+    assert not loss.network[1].training
+    assert loss.network[1].num_batches_tracked == 0
+
+
 # Void labels.
 
 
-@pytest.mark.parametrize("loss", [losses.kd, partial(losses.kd, temperature=2.0), partial(losses.kd, ignore_index=7)])
+class Ignoring(nn.Module):
+    """A loss whose forward has its label of void pixels as a default."""
+
+    def forward(self, student: Tensor, teacher: Tensor, labels: Tensor, ignore_index: int = 255) -> Tensor:
+        return losses.kd(student, teacher, labels, ignore_index=ignore_index)
+
+
+@pytest.mark.parametrize(
+    "loss", [losses.kd, partial(losses.kd, temperature=2.0), partial(losses.kd, ignore_index=7), Ignoring()]
+)
 def test_a_function_that_ignores_another_label_is_refused(loss) -> None:
     with pytest.raises(UserError, match=r"term 'k': the loss ignores label (255|7) and the Distiller 0"):
         Distiller(sequential(), sequential(width=12), {"k": Term(loss, labels="valid")}, ignore_index=0)
@@ -92,14 +128,20 @@ def _hard(student: Tensor, teacher: Tensor, labels: Tensor | None = None) -> Ten
     return (student.argmax(1) - teacher.argmax(1)).abs().float().mean()
 
 
-@pytest.mark.parametrize("terms", [{"t": Term(losses.FitNet(), on="stem")}, {"t": Term(_hard)}])
-def test_a_term_without_a_gradient_is_named_in_the_first_step(batch, terms) -> None:
+def test_a_term_on_a_frozen_feature_is_named_in_the_first_step(batch) -> None:
     student = sequential()
     student[0].requires_grad_(False)
-    joined = Distiller(student, sequential(width=12), terms)
-    with pytest.raises(UserError, match=r"term 't': it gives the student no gradient: '(stem|logits)' is in"):
+    joined = Distiller(student, sequential(width=12), {"t": Term(losses.FitNet(), on="stem")})
+    with pytest.raises(UserError, match=r"term 't': it gives the student no gradient: 'stem' is in a frozen part"):
         joined(*batch)
     joined.eval()(*batch)  # an evaluation may compare what it likes
+
+
+def test_a_loss_without_a_derivative_is_warned_of_once(batch) -> None:
+    joined = Distiller(sequential(), sequential(width=12), {"t": Term(_hard)})
+    with pytest.warns(UserWarning, match="the loss of term 't' has no gradient in the first step"):
+        joined(*batch)
+    joined(*batch)
 
 
 def test_a_term_with_one_feature_that_learns_is_accepted(batch) -> None:
@@ -165,6 +207,10 @@ def test_a_first_stage_that_is_finished_is_not_warned_of(batch) -> None:
 # Features.
 
 
+def _mean(student: Tensor, teacher: Tensor, labels: Tensor | None = None) -> Tensor:
+    return (student - teacher).square().mean()
+
+
 class DropsInPlace(nn.Module):
     """A network that overwrites the output of ``body`` in training mode only."""
 
@@ -186,10 +232,33 @@ def test_a_feature_that_is_overwritten_in_training_alone_is_read_before(batch) -
         return student.mean()
 
     joined = Distiller(student, DropsInPlace(), {"t": Term(loss, on="body")})
+    with torch.inference_mode():  # which does not count changes
+        joined(*batch)
+    seen.clear()
     for _ in range(2):
         joined(*batch)
     for feature in seen:
         torch.testing.assert_close(feature, student.body(batch[0]))
+
+
+def test_the_repeated_pass_leaves_no_trace(batch) -> None:
+    def trained(resumes: bool) -> dict[str, Tensor]:
+        torch.manual_seed(0)
+        student = nn.Sequential(DropsInPlace(), nn.BatchNorm2d(4))
+        before = {key: value.clone() for key, value in student.state_dict().items()}
+        for step in range(2):
+            if step == 0 or resumes:  # a new Distiller looks at its first pass again
+                student.load_state_dict(before)
+                joined = Distiller(student, DropsInPlace(), {"t": Term(_mean, on=("0.body", "body"))})
+            torch.manual_seed(step)
+            joined(*batch).total.backward()
+            before = {key: value.clone() for key, value in student.state_dict().items()}
+        return before
+
+    whole, resumed = trained(False), trained(True)
+    assert whole["1.num_batches_tracked"] == 2
+    for key, value in whole.items():
+        assert torch.equal(value, resumed[key]), key
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")

@@ -128,9 +128,7 @@ def test_no_video_is_overwritten(folder: Path) -> None:
 )
 def test_a_file_that_only_looks_like_a_result_is_not_overwritten(folder: Path, given, own, partner) -> None:
     Path(own).write_bytes(b"mine")
-    with pytest.raises(
-        UserError, match=rf"would overwrite {own}, which is no prediction, because {partner} is missing"
-    ):
+    with pytest.raises(UserError, match=rf"would overwrite {own}, which may be yours, because {partner} is missing"):
         inputs_in([given], Path())
     Path(partner).touch()  # both: an earlier prediction
     assert inputs_in([given], Path()).pictures == {Path("c"): Path(given)}
@@ -138,7 +136,7 @@ def test_a_file_that_only_looks_like_a_result_is_not_overwritten(folder: Path, g
 
 def test_a_folder_that_only_looks_like_masks_of_a_video_is_not_overwritten(folder: Path) -> None:
     Path("clip_labels").mkdir()
-    with pytest.raises(UserError, match="would overwrite clip_labels, which is no prediction"):
+    with pytest.raises(UserError, match="would overwrite clip_labels, which may be yours"):
         inputs_in(["clip.MOV"], Path())
 
 

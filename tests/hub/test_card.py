@@ -112,6 +112,11 @@ def test_the_command_shows_no_folders_of_the_machine(word: str, shown: str, tmp_
     assert read_facts(tmp_path).command == f"segdistill distill {shown}"
 
 
+def test_the_command_of_a_script_is_not_shown_as_a_command_of_segdistill(tmp_path: Path) -> None:
+    write_run(tmp_path, MODEL, command=("my_training.py", "--epochs", "3"))
+    assert read_facts(tmp_path).command == ""
+
+
 def test_the_license_is_asked_for() -> None:
     with pytest.raises(UserError, match=r"yours to choose: give --license NAME"):
         check_license(None)

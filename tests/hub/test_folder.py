@@ -91,17 +91,19 @@ def test_exported_files_come_along(tmp_path: Path) -> None:
     assert (folder / "student.onnx").read_bytes() == bytes(120_000)
     card = (folder / "README.md").read_text()
     assert "| `student.onnx` | for ONNX Runtime | 0.12 MB |" in card
-    assert "Output: class indices." in card
 
 
-def test_every_exported_file_comes_along_and_scores_are_called_so(tmp_path: Path) -> None:
+def test_every_exported_file_comes_along_with_what_it_returns(tmp_path: Path) -> None:
     write_run(tmp_path / "run", "tests.networks:small")
     for name in EXPORTED:
         (tmp_path / "run" / name).write_bytes(bytes(100))
-    (tmp_path / "run" / "export.json").write_text('{"metadata": {"output": "logits"}}')
+    last = {"metadata": {"output": "logits"}, "formats": {"pytorch": {}, "openvino": {}, "executorch": {}}}
+    (tmp_path / "run" / "export.json").write_text(json.dumps(last))
     card = (hub(tmp_path / "run", license="mit", console=QUIET) / "README.md").read_text()
     assert all(f"| `{name}` |" in card for name in EXPORTED)
-    assert "Output: scores, float32" in card
+    assert "| `student.openvino.xml` | for OpenVINO; returns the scores of the classes, float32 |" in card
+    assert "| `student.pte` | for ExecuTorch; returns the scores of the classes, float32 |" in card
+    assert "| `student.onnx` | for ONNX Runtime | " in card  # of an earlier export, which may have returned classes
 
 
 def test_a_folder_with_content_is_left_alone(tmp_path: Path) -> None:

@@ -121,8 +121,21 @@ def test_a_second_derivative_of_pieces_is_refused(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(module, "UPSAMPLED_AT_A_TIME", 1)  # the saved gradient is a constant
     student = torch.randn(2, 3, 4, 4, generator=rng, requires_grad=True)
     value = cross_entropy(student, None, torch.zeros(2, 8, 8, dtype=torch.long))
+    (gradient,) = torch.autograd.grad(value, student, create_graph=True)
     with pytest.raises(RuntimeError, match="cross_entropy of a large batch has no second derivative"):
-        torch.autograd.grad(value, student, create_graph=True)
+        gradient.square().sum().backward()
+
+
+def test_a_weight_learns_from_the_gradient_of_pieces(monkeypatch: pytest.MonkeyPatch, rng: torch.Generator) -> None:
+    student, weight = torch.randn(2, 3, 4, 4, generator=rng, requires_grad=True), torch.ones((), requires_grad=True)
+
+    def learned(at_a_time: int) -> Tensor:  # as GradNorm learns the weights of tasks
+        monkeypatch.setattr(module, "UPSAMPLED_AT_A_TIME", at_a_time)
+        value = weight * cross_entropy(student, None, torch.zeros(2, 8, 8, dtype=torch.long))
+        (gradient,) = torch.autograd.grad(value, student, create_graph=True)
+        return torch.autograd.grad(gradient.norm(), weight)[0]
+
+    torch.testing.assert_close(learned(1), learned(2**24))
 
 
 def test_needs_labels() -> None:

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from segdistill import models
@@ -176,10 +177,16 @@ def test_values_that_are_given_replace_those_of_a_callable(keys, mean, std, tmp_
     assert (loaded.mean, loaded.std) == (tuple(mean), tuple(std))
 
 
-@pytest.mark.parametrize("around", [lambda net: torch.compile(net, backend="eager"), nn.DataParallel])
+def _inside(network: Wrapped) -> Wrapped:
+    network.network = torch.compile(network.network, backend="eager")
+    return network
+
+
+@pytest.mark.parametrize("around", [lambda net: torch.compile(net, backend="eager"), nn.DataParallel, _inside])
 def test_a_wrapped_student_is_saved_as_the_network_inside(around, tmp_path: Path) -> None:
     built = build(HALF_NET, 3, align_corners=True)
     save_student(around(built), tmp_path, name=HALF_NET, num_classes=3)
+    assert not any("_orig_mod" in key for key in load_file(tmp_path / "student.safetensors"))
     loaded = load(tmp_path, trust=True)
     image = torch.rand(1, 3, 4, 4)
     assert torch.equal(pixels_of(image, loaded), pixels_of(image, built))

@@ -66,8 +66,8 @@ def train_in_parallel(
     """
     threads = max(1, torch.get_num_threads() // jobs)
     context = get_context("spawn")
-    stop = context.Event()
-    start = (session.recipe, session.shared_teacher, session.runs, threads, stop)
+    stop, broken = context.Event(), context.Event()
+    start = (session.recipe, session.shared_teacher, session.runs, threads, stop, broken)
     console.print(f"{jobs} runs at the same time; each writes its lines to {folder / LOGS}", soft_wrap=True)
     pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_open, initargs=start)
     with pool, deferred_interrupt() as interrupted:
@@ -79,9 +79,10 @@ def train_in_parallel(
                 error = future.exception()
                 if isinstance(error, BrokenProcessPool):
                     stop.set()
+                    broken.set()
                     raise UserError(
-                        f"one of {jobs} processes was killed, often for lack of memory; give fewer --jobs: the same "
-                        "command resumes all runs"
+                        f"one of {jobs} processes has ended, often for lack of memory; give fewer --jobs: the same "
+                        "command resumes all runs (a script that calls compare needs: if __name__ == '__main__')"
                     )
                 if isinstance(error, Stopped) or not isinstance(error, Exception | None):
                     raise error
@@ -118,13 +119,14 @@ def _log(folder: Path, run: PlannedRun) -> Path:
     return folder / LOGS / f"{run.folder}.txt"
 
 
-def _open(recipe: Recipe, teacher: Teacher | None, runs: Path, threads: int, stop: Event) -> None:
+def _open(recipe: Recipe, teacher: Teacher | None, runs: Path, threads: int, stop: Event, broken: Event) -> None:
     """Open the session of this process, which leaves the signals between two runs to the first process."""
     global _session
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     stop_on(stop)
     threading.Thread(target=_end_with_the_first, args=(stop,), daemon=True).start()
+    threading.Thread(target=_end_with_the_others, args=(broken,), daemon=True).start()
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     torch.set_num_threads(threads)
     _session = Session(recipe, runs=runs)
@@ -140,6 +142,14 @@ def _end_with_the_first(stop: Event) -> None:
     stop.set()
     with _at_work:
         os._exit(1)  # the main thread waits for a run, which nobody submits
+
+
+def _end_with_the_others(broken: Event) -> None:
+    """When another process was killed, end after the run: from Python 3.12 on, the pool ends a process by SIGTERM."""
+    while not broken.is_set():  # wait() would let set() hang if a waiting process is killed
+        time.sleep(POLL)
+    with _at_work:
+        os._exit(1)
 
 
 def _train(run: PlannedRun, folder: Path, forms: Mapping[str, Any] | None) -> None:

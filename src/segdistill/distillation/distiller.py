@@ -128,7 +128,10 @@ class Distiller(nn.Module):
         parameter = next(student.parameters(), None)
         if parameter is not None:
             self.terms.to(parameter.device)
-        self.train()  # a student may arrive in eval mode, and frozen parts of it in training mode
+        if student.training:
+            self._rest()
+        else:  # as from_pretrained of transformers returns it
+            self.train()
 
     def _wired(self, terms: dict[str, Term]) -> dict[str, WiredTerm]:
         student = self._read_student.shapes
@@ -215,7 +218,7 @@ class Distiller(nn.Module):
         for name, term in self._named_terms():
             with named(name), unchanged(student, part.teacher, part.labels[term.labels]):
                 values[name], objective = term(student, part.teacher, part.labels[term.labels])
-                self._check_gradient(term, student, values[name])
+                self._check_gradient(name, term, student, values[name])
                 if values[name].dim():
                     raise ValueError(f"the loss returns {tuple(values[name].shape)} values; return one, as their mean")
             if objective is not None:
@@ -306,16 +309,22 @@ class Distiller(nn.Module):
     def train(self, mode: bool = True) -> Self:
         """Set the mode of everything except what does not learn, which stays in eval mode.
 
-        That is the teacher, and every module of the student whose parameters are all frozen: its batch normalization
-        keeps its statistics, and its dropout stays off.
+        That is the teacher, and every module of the student, of an adapter and of a loss whose parameters are all
+        frozen: its batch normalization keeps its statistics, and its dropout stays off. Parts of a loss that have
+        learned in a first stage follow the mode.
         """
         super().train(mode)
+        self._rest()
+        return self
+
+    def _rest(self) -> None:
+        """Put what does not learn in eval mode."""
         if self.teacher is not None:
             self.teacher.eval()
-        for module in self.student.modules():
-            if _is_frozen(module):
-                module.eval()
-        return self
+        for network in (self.student, *(term for _, term in self._named_terms() if term.self_taught is None)):
+            for module in network.modules():
+                if module is not network and _is_frozen(module):
+                    module.eval()
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
@@ -355,15 +364,18 @@ class Distiller(nn.Module):
         check_labels(labels, self._read_student.shapes["logits"][1], self.ignore_index)
         self._labels_are_checked = True
 
-    def _check_gradient(self, term: WiredTerm, student: Mapping[str, Tensor], value: Tensor) -> None:
-        """Raise in the first training step if a term that compares cannot teach the student."""
+    def _check_gradient(self, name: str, term: WiredTerm, student: Mapping[str, Tensor], value: Tensor) -> None:
+        """Raise in the first training step if a term compares frozen features; warn if its value has no gradient."""
         if self._gradients_are_checked or not (self.training and torch.is_grad_enabled()) or not term.needs_teacher:
             return
-        if not value.requires_grad or not any(student[name].requires_grad for name in term.features.student):
+        features = term.features.student
+        if not any(student[feature].requires_grad for feature in features):
             raise ValueError(
-                f"it gives the student no gradient: '{', '.join(term.features.student)}' is in a frozen part or under "
-                "torch.no_grad, or the loss has no derivative; name another feature"
+                f"it gives the student no gradient: '{', '.join(features)}' is in a frozen part or under "
+                "torch.no_grad; name another feature"
             )
+        if not value.requires_grad:
+            self._reminders.warn_of_value(name)
 
     @property
     def _measures(self) -> bool:

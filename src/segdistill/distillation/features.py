@@ -49,7 +49,8 @@ class FeatureReader:
     The names are resolved once, with one forward pass of ``probe``. That pass also finds the features that a later
     in-place operation overwrites, for instance an in-place ReLU after a batch norm; they are copied from then on. The
     first pass in training mode finds those that an operation of this mode overwrites, such as an in-place dropout, and
-    is run again with copies. If a module is called several times in a pass, its last call counts.
+    is repeated with copies, from the same buffers and random numbers. If a module is called several times in a pass,
+    its last call counts.
 
     Args:
         network: Any module whose output :func:`segdistill.outputs.read_output` understands.
@@ -84,11 +85,15 @@ class FeatureReader:
         Raises:
             UserError: A feature is missing, because the network was compiled without the hooks.
         """
+        if not self._is_unknown or not self.network.training or _cannot_count_changes():
+            return self._read(images)
+        self._is_unknown = False
+        before = _State(self.network)
         features = self._read(images)
-        if self._is_unknown and self.network.training and not torch.compiler.is_compiling():
-            self._is_unknown = False
-            if self._copy_overwritten(features):
-                features = self._read(images)
+        if self._copy_overwritten(features):
+            del features  # with its graph
+            before.restore()
+            features = self._read(images)
         return features
 
     def _read(self, images: Tensor) -> dict[str, Tensor]:
@@ -157,6 +162,28 @@ class FeatureReader:
             for hook in self._hooks.values():
                 hook.copies = True
         return {name: feature.shape for name, feature in features.items()}
+
+
+def _cannot_count_changes() -> bool:
+    return torch.compiler.is_compiling() or torch.is_inference_mode_enabled()
+
+
+class _State:
+    """What a pass in training mode changes: buffers, and the generators of random numbers."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self._buffers = [(buffer, buffer.detach().clone()) for buffer in network.buffers()]
+        self._device = next((tensor.device for tensor in network.parameters()), torch.device("cpu"))
+        self._cpu = torch.get_rng_state()
+        self._gpu = torch.cuda.get_rng_state(self._device) if self._device.type == "cuda" else None
+
+    def restore(self) -> None:
+        with torch.no_grad():
+            for buffer, value in self._buffers:
+                buffer.copy_(value)
+        torch.set_rng_state(self._cpu)
+        if self._gpu is not None:
+            torch.cuda.set_rng_state(self._gpu, self._device)
 
 
 @dataclass

@@ -10,6 +10,8 @@ from segdistill.distillation.wired import WiredTerm
 class Reminders:
     """The calls that a training loop has made, and a warning for each that is missing, once.
 
+    A compiled Distiller gives none.
+
     Attributes:
         knows_progress: Whether the loop has set the progress.
         knows_first_stage: Whether the loop has looked at the first stage.
@@ -38,6 +40,13 @@ class Reminders:
                     "distiller.progress (0 to 1) before each step; if DDP wraps the Distiller, ddp.module.progress"
                 )
         self._has_begun = True
+
+    def warn_of_value(self, name: str) -> None:
+        """Warn in the first step that the value of a term has no gradient."""
+        _warn(
+            f"the loss of term '{name}' has no gradient in the first step; if that is so in every step, its operations "
+            "have no derivative, as argmax has none, and the student learns nothing from it"
+        )
 
 
 def _lacks_stage(term: WiredTerm) -> bool:

@@ -168,8 +168,8 @@ def _check_pair(file: Path, results: Results) -> None:
     if len(there) == 1:
         missing = next(each.name for each in results if each != there[0])
         raise UserError(
-            f"the results of {file} would overwrite {there[0]}, which is no prediction, because {missing} is missing; "
-            "move it, or give another --out"
+            f"the results of {file} would overwrite {there[0]}, which may be yours, because {missing} is missing; "
+            "delete it, or give another --out"
         )
 
 

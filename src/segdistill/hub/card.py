@@ -37,6 +37,8 @@ FILES = {
 }
 """The files of ``segdistill export``, and what each is for."""
 
+RETURNS = {"classes": "; returns class indices", "logits": "; returns the scores of the classes, float32"}
+
 
 def card(facts: Facts, description: dict[str, Any], license: str) -> str:
     """Return README.md: front matter, scores, input, classes, training, license.
@@ -151,10 +153,14 @@ def _exported(facts: Facts) -> list[str]:
     if not facts.exported:
         return []
     rows = [
-        [f"`{name}`", FILES[name], f"{(facts.folder / name).stat().st_size / 1e6:.2f} MB"] for name in facts.exported
+        [
+            f"`{name}`",
+            FILES[name] + RETURNS.get(facts.outputs.get(name, ""), ""),
+            f"{(facts.folder / name).stat().st_size / 1e6:.2f} MB",
+        ]
+        for name in facts.exported
     ]
-    returned = "scores, float32, of each class in the second dimension" if facts.exports_scores else "class indices"
-    taken = f"Input: RGB images, uint8 (N, height, width, 3). Output: {returned}."
+    taken = "They take RGB images, uint8, of shape (N, height, width, 3); N is 1 for ExecuTorch."
     return ["## Exported files", taken, _table(["file", "content", "size"], rows)]
 
 

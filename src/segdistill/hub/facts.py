@@ -1,7 +1,7 @@
 """Facts of a finished run that its model card states. This module does not import PyTorch."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 from segdistill.errors import UserError
 from segdistill.export.formats import FORMATS, files_of
 from segdistill.recipes import Recipe, load
+from segdistill.reports.facts import STARTED_BY
 from segdistill.runs.json_files import read_environment, read_json
 from segdistill.runs.metric import Metric, metric_of, read_result
 
@@ -30,7 +31,7 @@ class Facts:
             none.
         environment: Its environment.json; empty if there is none.
         exported: The exported files in the folder.
-        exports_scores: Whether they return scores instead of classes.
+        outputs: What the files of the last export return, by name: ``"classes"`` or ``"logits"``.
     """
 
     folder: Path
@@ -39,7 +40,7 @@ class Facts:
     alone: Record | None
     environment: Record
     exported: tuple[str, ...]
-    exports_scores: bool = False
+    outputs: Mapping[str, str]
 
     @property
     def metric(self) -> Metric:
@@ -54,9 +55,14 @@ class Facts:
 
     @property
     def command(self) -> str:
-        """The command that trained the student, with paths of this machine reduced to their last names."""
-        _, *words = self.environment.get("command") or [""]
-        return shlex.join(["segdistill", *(_without_path(str(word)) for word in words)]) if words else ""
+        """The command that trained the student, with paths of this machine reduced to their last names.
+
+        It is empty for a run that a script started.
+        """
+        first, *words = self.environment.get("command") or [""]
+        if first not in STARTED_BY:
+            return ""
+        return shlex.join(["segdistill", *(_without_path(str(word)) for word in words)])
 
 
 def read_facts(folder: Path) -> Facts:
@@ -75,13 +81,16 @@ def read_facts(folder: Path) -> Facts:
         _alone(folder, result),
         read_environment(folder),
         tuple(name for name in EXPORTED if (folder / name).is_file()),
-        _exports_scores(folder / "export.json"),
+        _outputs(folder / "export.json"),
     )
 
 
-def _exports_scores(file: Path) -> bool:
-    metadata = read_json(file).get("metadata") if file.is_file() else None
-    return isinstance(metadata, dict) and metadata.get("output") == "logits"
+def _outputs(file: Path) -> dict[str, str]:
+    if not file.is_file():
+        return {}
+    record = read_json(file, "metadata", "formats")
+    written = [name for name in record["formats"] if name in FORMATS]
+    return {name: str(record["metadata"].get("output")) for format in written for name in files_of(format)[:1]}
 
 
 def _alone(folder: Path, result: Record) -> Record | None:

@@ -279,13 +279,3 @@ def similarity_divergence(
         return block(student[0], teacher[0])
     blocks = zip(torch.split(student[0], size), torch.split(teacher[0], size), strict=True)
     return torch.cat([checkpoint(block, s, t, use_reentrant=False, preserve_rng_state=False) for s, t in blocks])
-
-
-def refuse_second_derivative(what: str) -> None:
-    """Raise in a backward pass with ``create_graph=True``, for a gradient that was computed without a graph.
-
-    Args:
-        what: What has no second derivative, for the message.
-    """
-    if torch.is_grad_enabled() and not torch.compiler.is_compiling():
-        raise RuntimeError(f"{what} has no second derivative; call backward without create_graph=True")

@@ -92,7 +92,8 @@ class _PairDivergence(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        _ops.refuse_second_derivative("a divergence of similarities between images")
+        if torch.is_grad_enabled() and not torch.compiler.is_compiling():  # create_graph=True
+            raise RuntimeError("a divergence of similarities between images has no second derivative")
         student, teacher, valid, weight, counts, sum_s, sum_t = ctx.saved_tensors
         pairs: Pairs = ctx.pairs
         scale = (gradient * weight)[..., None] * counts  # (2, pairs, n)

@@ -1,6 +1,6 @@
 """Cross-entropy with the labels, the usual task loss, for the main and the auxiliary head."""
 
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 import torch.nn.functional as F
@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from segdistill.losses._checks import NonNegative
 from segdistill.losses._declare import loss_function, module_of
-from segdistill.losses._ops import refuse_second_derivative
 
 # Number of upsampled logits that are held at a time: 64 MB in float32, and about as much for each of three copies.
 UPSAMPLED_AT_A_TIME = 2**24
@@ -105,13 +104,28 @@ class _SumInPieces(torch.autograd.Function):
             if learns:
                 gradients += torch.autograd.grad(value, piece)
             values.append(value.detach())
-        ctx.save_for_backward(*gradients)
+        ctx.save_for_backward(logits, *gradients)
         return torch.stack(values).sum()
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None, None]:
-        refuse_second_derivative("cross_entropy of a large batch")
-        return gradient * torch.cat(ctx.saved_tensors), None, None, None, None
+        logits, *gradients = ctx.saved_tensors
+        stored = torch.cat(gradients)
+        if torch.is_grad_enabled() and not torch.compiler.is_compiling():  # create_graph=True
+            stored = _Stored.apply(stored, logits)
+        return gradient * stored, None, None, None, None
+
+
+class _Stored(torch.autograd.Function):
+    """A gradient that was computed without a graph, for ``create_graph=True``: its own derivative is an error."""
+
+    @staticmethod
+    def forward(ctx: Any, gradient: Tensor, logits: Tensor) -> Tensor:
+        return gradient.view_as(gradient)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> NoReturn:
+        raise RuntimeError("cross_entropy of a large batch has no second derivative; split the batch")
 
 
 def _unknown_label(labels: Tensor, classes: int, ignore_index: int) -> str:

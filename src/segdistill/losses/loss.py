@@ -59,10 +59,11 @@ def declared(loss: Callable[..., Tensor], name: str) -> Any:
 
 def own_ignore_index(loss: Callable[..., Tensor]) -> int | None:
     """Return the label that a loss ignores: its attribute, or the default of its parameter; None if it has neither."""
-    if isinstance(value := getattr(loss, "ignore_index", None), int):
+    given = loss.keywords.get("ignore_index") if isinstance(loss, partial) else None
+    if isinstance(value := declared(loss, "ignore_index") if given is None else given, int):
         return value
     try:
-        parameter = signature(loss).parameters.get("ignore_index")
+        parameter = signature(getattr(loss, "forward", loss)).parameters.get("ignore_index")
     except (TypeError, ValueError):  # a callable without a signature, such as one of an extension module
         return None
     return parameter.default if parameter is not None and isinstance(parameter.default, int) else None

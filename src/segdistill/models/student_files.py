@@ -48,9 +48,12 @@ def save_student(
         extra: More entries for ``student.json``, with values that JSON can hold.
     """
     network = unwrap(network)
-    inner = network.network if isinstance(network, Wrapped) else network
-    # Each tensor is copied, because safetensors refuses tensors that share memory.
-    state = {key: tensor.detach().cpu().contiguous().clone() for key, tensor in inner.state_dict().items()}
+    inner = unwrap(network.network) if isinstance(network, Wrapped) else network
+    # Each tensor is copied, because safetensors refuses tensors that share memory. Compiled modules add _orig_mod.
+    state = {
+        key.replace("_orig_mod.", ""): tensor.detach().cpu().contiguous().clone()
+        for key, tensor in inner.state_dict().items()
+    }
     spec = {
         "model": name,
         "num_classes": num_classes,

@@ -8,6 +8,9 @@ from segdistill.runs.json_files import read_environment
 
 Record = dict[str, Any]
 
+STARTED_BY = ("segdistill", "__main__.py")
+"""The first word of a command that was typed; a script has another."""
+
 
 def facts(recipe: Record, finished: Sequence[Path], splits: Sequence[str], seeds: Sequence[int]) -> tuple[str, ...]:
     """Return the facts, one line each.

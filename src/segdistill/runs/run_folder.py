@@ -114,7 +114,7 @@ class RunFolder:
         if not is_first_process():
             return
         file, now = self.path / "environment.json", environment(self.recipe.seed)
-        if self._last is None or not file.exists():
+        if self._last is None:
             if not self.has_begun or not file.exists():
                 write_json(file, now)
                 write_text(self.path / "recipe.yaml", to_yaml(self.recipe))

@@ -8,6 +8,7 @@ from statistics import fmean
 from typing import Any
 
 from segdistill.errors import UserError
+from segdistill.reports.facts import STARTED_BY
 from segdistill.reports.html.data import Measured, Record, RunRecords, read_run, value_of
 from segdistill.reports.summary import Entry, Summary, summarize
 from segdistill.runs.json_files import read_json
@@ -16,7 +17,6 @@ from segdistill.runs.metric import Metric, metric_of
 ALONE, TEACHER = "student alone", "teacher"
 
 # Commands that a run's environment.json may record; others were given in Python.
-STARTED_BY = ("segdistill", "__main__.py")
 
 
 @dataclass(frozen=True)
