@@ -97,9 +97,7 @@ def test_a_term_without_a_gradient_is_named_in_the_first_step(batch, terms) -> N
     student = sequential()
     student[0].requires_grad_(False)
     joined = Distiller(student, sequential(width=12), terms)
-    with pytest.raises(
-        UserError, match=r"term 't': it gives the student no gradient: '(stem|logits)' is in"
-    ):
+    with pytest.raises(UserError, match=r"term 't': it gives the student no gradient: '(stem|logits)' is in"):
         joined(*batch)
     joined.eval()(*batch)  # an evaluation may compare what it likes
 
