@@ -8,6 +8,7 @@ from PIL import Image
 
 from segdistill.data import Classes
 from segdistill.reports.drawing import GAP, KEY, TITLE, colored, grid, overlaid
+from tests.fonts import install
 
 CLASSES = Classes(("a", "b"), ((10, 20, 30), (201, 255, 0)))
 
@@ -50,3 +51,22 @@ def test_a_disk_stays_round_in_rows_of_other_sizes(tmp_path: Path) -> None:
             assert abs(np.ptp(rows_of) + 1 - 2 * radius) <= 2
             assert abs(np.ptp(columns_of) + 1 - 2 * radius) <= 2
             assert rows_of.mean() == pytest.approx(height / 2, abs=1)
+
+
+def test_titles_and_names_outside_ascii_have_their_letters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def drawn(title: str, name: str) -> bytes:
+        grid([{title: np.zeros((40, 200, 3), np.uint8)}], Classes((name, "b"), CLASSES.palette), tmp_path / "grid.png")
+        return (tmp_path / "grid.png").read_bytes()
+
+    install(monkeypatch, "DejaVuSans.ttf")
+    assert drawn("ш", "ш") == drawn("g", "g")
+    assert len({drawn("ж", "ш"), drawn("ш", "ш"), drawn("ш", "ж")}) == 3
+
+
+def test_no_name_of_the_key_covers_the_next_one(tmp_path: Path) -> None:
+    classes = Classes(("WWWWWWWWWWWWWWWWWWWW", "b"), CLASSES.palette)
+    grid([{"image": np.zeros((10, 320, 3), np.uint8)}], classes, tmp_path / "grid.png")
+    with Image.open(tmp_path / "grid.png") as picture:
+        key = np.asarray(picture.convert("RGB")).astype(int)[-KEY:]
+    left = int(np.nonzero((key == (201, 255, 0)).all(axis=2).any(axis=0))[0].min())
+    assert (key[:, left - 8 : left - 2] == 255).all()
