@@ -176,8 +176,8 @@ def test_a_trial_that_fails_is_noted_and_the_others_go_on(tmp_path: Path, consol
 
 def test_no_trial_is_trained_twice(tmp_path: Path, console: Console) -> None:
     space = searched("terms.kd.temperature=1,4")
-    for _ in range(2):
-        sweep(space, tmp_path / "s", trials=5, console=console)
+    for number in (2, 5, 5):
+        sweep(space, tmp_path / "s", trials=number, console=console)
         rows = trials(tmp_path / "s")
         assert sorted(rows) == ["trial-000", "trial-001"]
         assert {row["terms.kd.temperature"] for row in rows.values()} == {"1", "4"}

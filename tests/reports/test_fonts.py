@@ -1,5 +1,9 @@
 """Fonts of names: Pillow's own while it has the letters, otherwise an installed one."""
 
+import io
+import string
+from typing import Any
+
 import pytest
 from PIL import ImageFont
 
@@ -15,9 +19,19 @@ def default(size: int = 14) -> ImageFont.FreeTypeFont:
     return found
 
 
-def test_letters_that_a_font_lacks() -> None:
-    assert missing(default(), "road, 7") == set()
-    assert missing(default(), "Straße\n\t жa 漢漢") == set("ßж漢")  # spaces and control characters have no letter
+@pytest.mark.parametrize("size", range(8, 30))  # in some sizes, letters are as large as the box
+def test_letters_that_a_font_lacks(size: int) -> None:
+    assert missing(default(size), string.printable) == set()
+    assert missing(default(size), "Straße\n\x07 жa 漢漢\u200d") == set("ßж漢")  # control characters have no picture
+
+
+def test_a_space_is_no_letter_that_is_drawn_as_nothing() -> None:
+    class Empty(Drawn):
+        def getmask(self, text: Any, *args: Any, **options: Any) -> Any:
+            return super().getmask(text if text.isascii() else " ", *args, **options)
+
+    found = Empty(io.BytesIO(default().font_bytes), 14)
+    assert missing(found, "a ж") == {"ж"}
 
 
 def test_ascii_has_the_own_font_of_pillow(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -27,9 +41,10 @@ def test_ascii_has_the_own_font_of_pillow(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.parametrize("name", [FIRST, LAST])
-def test_other_letters_have_an_installed_font(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+@pytest.mark.parametrize("texts", [["road", "Straße", "жш"], ["ß"]])
+def test_other_letters_have_an_installed_font(monkeypatch: pytest.MonkeyPatch, name: str, texts: list[str]) -> None:
     install(monkeypatch, name)
-    found = font(17, ["road", "Straße", "жш"])
+    found = font(17, texts)
     assert isinstance(found, Drawn)
     assert found.size == 17
 
