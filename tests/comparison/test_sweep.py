@@ -174,6 +174,25 @@ def test_a_trial_that_fails_is_noted_and_the_others_go_on(tmp_path: Path, consol
     assert trials(tmp_path / "s") == rows
 
 
+def test_no_trial_is_trained_twice(tmp_path: Path, console: Console) -> None:
+    space = searched("terms.kd.temperature=1,4")
+    for number in (2, 5, 5):
+        sweep(space, tmp_path / "s", trials=number, console=console)
+        rows = trials(tmp_path / "s")
+        assert sorted(rows) == ["trial-000", "trial-001"]
+        assert {row["terms.kd.temperature"] for row in rows.values()} == {"1", "4"}
+        assert sorted(run.name for run in (tmp_path / "s").glob("trial-*")) == ["trial-000", "trial-001"]
+        for name, row in rows.items():  # each row has the result of its folder
+            recipe = load(tmp_path / "s" / name / "recipe.yaml")
+            assert recipe.terms["kd"].hyperparameters["temperature"] == float(row["terms.kd.temperature"])
+        compared = json.loads((tmp_path / "s/comparison.json").read_text())["table"]
+        assert sorted(row["method"] for row in compared if row["method"].startswith("gskd:")) == [
+            "gskd:terms.kd.temperature=1",
+            "gskd:terms.kd.temperature=4",
+        ]
+    assert said(console).count("all 2 combinations of values are tried; more trials would repeat them") == 2
+
+
 def test_another_sweep_in_the_same_folder_is_refused(tmp_path: Path, console: Console) -> None:
     sweep(searched(WEIGHT), tmp_path / "s", trials=1, console=console)
     with pytest.raises(UserError, match=r"holds the sweep of another recipe \(space.terms.kd.weight.high: 10.0 there"):

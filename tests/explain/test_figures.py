@@ -3,10 +3,12 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from segdistill.data import Classes
 from segdistill.explain.figures import CIVIDIS, Bar, heat, marked, matrix, over_gray, scatter, sheet
+from tests.fonts import install
 
 CLASSES = Classes(("road", "car"), ((200, 10, 10), (10, 200, 10)))
 
@@ -68,3 +70,22 @@ def test_a_sheet_has_every_picture(tmp_path: Path) -> None:
     assert (pixels == CIVIDIS[-1]).all(axis=2).any()
     assert (pixels == [10, 200, 10]).all(axis=2).any()
     assert not (pixels == [200, 10, 10]).all(axis=2).any()
+
+
+def test_names_outside_ascii_have_their_letters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def drawn(*texts: str) -> bytes:
+        title, column, row, label, name, note = texts
+        rows = [(row, [np.zeros((10, 20, 3), np.uint8)])]
+        file, classes = tmp_path / "sheet.png", Classes((name, "car"), CLASSES.palette)
+        sheet(file, title, [column], rows, bars=[Bar(label, 0, 1)], classes=classes, shown=[0, 1], note=note)
+        return file.read_bytes()
+
+    install(monkeypatch, "DejaVuSans.ttf")
+    assert drawn(*"шшшшшш") == drawn(*"gggggg")
+    assert len({drawn(*text) for text in ("шшшшшш", "жшшшшш", "шжшшшш", "шшжшшш", "шшшжшш", "шшшшжш", "шшшшшж")}) == 7
+    for only in range(6):  # each text alone decides on the font
+        texts = ["a"] * 6
+        assert drawn(*texts[:only], "ш", *texts[only + 1 :]) != drawn(*texts[:only], "ж", *texts[only + 1 :])
+    zeros = np.zeros((2, 2))
+    assert (matrix(zeros, ["ш", "road"], 0, 1) == matrix(zeros, ["g", "road"], 0, 1)).all()
+    assert (matrix(zeros, ["ш", "road"], 0, 1) != matrix(zeros, ["f", "road"], 0, 1)).any()

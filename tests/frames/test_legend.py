@@ -3,11 +3,13 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from segdistill.data import Classes
 from segdistill.frames.inputs import is_legend
-from segdistill.frames.legend import GAP, LINE, ROWS, SWATCH, write_legend
+from segdistill.frames.legend import GAP, LINE, ROWS, SWATCH, has_boxes, write_legend
+from tests.fonts import install
 from tests.frames.videos import CLASSES
 
 
@@ -41,3 +43,22 @@ def test_many_classes_have_columns_as_wide_as_their_names(tmp_path: Path) -> Non
     colors = {tuple(color) for color in pixels.reshape(-1, 3).tolist()}
     assert set(classes.palette) <= colors
     assert (pixels[:, -GAP // 2 :] == 255).all()  # no name is cut off
+
+
+def test_names_outside_ascii_have_their_letters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def drawn(*names: str) -> bytes:
+        return write_legend(Classes(names, CLASSES.palette[: len(names)]), tmp_path).read_bytes()
+
+    install(monkeypatch, "NotoSans-Regular.ttf")
+    assert drawn("жш", "road") == drawn("fg", "road")
+    assert drawn("жш", "road") != drawn("шж", "road")
+
+
+def test_letters_that_no_font_has_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, "NotoSans-Regular.ttf")
+    assert not has_boxes(Classes(("жш", "road")))
+    assert has_boxes(Classes(("жш", "道")))
+    assert not has_boxes(Classes(("жш", "道"), void=(1,)))  # void is not in the legend
+    install(monkeypatch)
+    assert has_boxes(Classes(("жш", "road")))
+    assert not has_boxes(Classes(("road", "sky")))

@@ -24,6 +24,7 @@ from segdistill.export.trace import trace
 from segdistill.frames import video as video_module
 from segdistill.jobs import predict as job
 from segdistill.jobs.predict import predict
+from tests.fonts import install
 from tests.frames.videos import cut, frames_of, picture, write_video
 from tests.networks import small
 from tests.tiny import said
@@ -82,6 +83,31 @@ def test_pictures_and_videos(kind: str, students: Students, inputs, tmp_path: Pa
     assert lines[2] == f"{out / 'drive_overlay.mp4'} and 7 label PNGs in {out / 'drive_labels'}"
     assert re.match(f"7 {speed}", lines[3])
     assert lines[4:] == [f"colors of the classes: {out / 'legend.png'}"]
+
+
+@pytest.mark.parametrize("kind", Students._fields)
+def test_a_line_tells_where_names_are_that_no_font_can_draw(
+    kind: str, students: Students, inputs, tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(monkeypatch)
+    student = shutil.copytree(students.run, tmp_path / "run") if kind == "run" else tmp_path / "student.onnx"
+    names = [*NAMES[:9], "道路"]
+    if kind == "run":
+        models.save_student(small(10), student, name="tests.networks:small", num_classes=10, classes=names)
+        assert '"道路"' in (student / "student.json").read_text(encoding="utf-8")
+        where = str(student / "student.json")
+    else:
+        description = {**models.read_description(students.run), "classes": names}
+        program = Program.of(models.load(students.run, trust=True), description)
+        model = to_onnx(trace(program), {"classes": names, "output": "classes"})
+        student.write_bytes(model.SerializeToString())
+        where = f"segdistill.load('{student}').classes"
+        assert segdistill.load(student).classes[9] == "道路"
+    predict(student, inputs[:1], out=tmp_path / "out", trust=True, console=console)
+    assert said(console).splitlines()[2:] == [
+        f"colors of the classes: {tmp_path / 'out/legend.png'}",
+        f"letters that no installed font has are boxes in it; the names by index are in {where}",
+    ]
 
 
 def test_an_onnx_file_needs_no_pytorch(students: Students, inputs, tmp_path: Path) -> None:

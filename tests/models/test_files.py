@@ -74,6 +74,14 @@ def test_round_trip(folder: Path, network: nn.Module, which: str) -> None:
     }
 
 
+def test_names_are_readable_in_the_file(network: nn.Module, tmp_path: Path) -> None:
+    names = ["道路", "Straße", "\udcff"]  # the last one is a byte of a file's name that is no UTF-8
+    models.save_student(network, tmp_path, name=NAME, num_classes=3, options=OPTIONS, classes=names)
+    written = (tmp_path / "student.json").read_text(encoding="utf-8")
+    assert all(f'"{name}"' in written for name in ("道路", "Straße", r"\udcff"))
+    assert models.read_description(tmp_path)["classes"] == names
+
+
 def test_the_folder_holds_the_two_files_only(folder: Path) -> None:
     assert {path.name for path in folder.iterdir()} == {"student.json", "student.safetensors"}
 

@@ -66,6 +66,16 @@ def test_latex_escapes_each_letter_once() -> None:
     )
 
 
+def test_latex_reads_no_name_as_an_optional_argument() -> None:
+    written = latex(
+        Table("[t]", (Column("class", "[class]"), Column("group", "group")), (("[void]", "a[0]"), (" *x", "[b")))
+    )
+    rows = written.partition("\\toprule\n")[2].splitlines()
+    assert rows[0] == r"{[}class] & group \\"
+    assert rows[2:4] == [r"{[}void] & a[0] \\", r"{*}x & {[}b \\"]
+    assert r"\caption{{[}t].}" in written
+
+
 def test_csv_keeps_full_precision_and_parts_mean_from_deviation() -> None:
     rows = list(csv.DictReader(io.StringIO(comma_separated(TABLE))))
     assert [row["method"] for row in rows] == ["a|b_c", "one, seed", "none"]

@@ -29,19 +29,25 @@ def write_comparison_report(session: Session | None, folder: Path, missing: str 
     content = comparison_content(folder)
     students = {run.method: run.records.folder for run in pictured(content)}
     measured = measured_or_not(session, students, folder, missing, counts=not content.has_pixels)
+    measured = replace(measured, left_out=tuple(run.method for run in _by_score(content)[PICTURED:]))
     content = replace(content, measured=measured) if content.has_pixels else comparison_content(folder, measured)
     write_page(content)
     return content
 
 
 def pictured(content: Content) -> list[ShownRun]:
-    """Return the first finished run of each method: the student alone, then the methods with the best scores on val."""
+    """Return the runs in the pictures: the student alone, then the methods with the best scores on val."""
+    return _by_score(content)[:PICTURED]
+
+
+def _by_score(content: Content) -> list[ShownRun]:
+    """Return the first finished run of each method: the student alone, then the others, the best on val first."""
     firsts: dict[str, ShownRun] = {}
     for run in content.runs:
         if run.records.result is not None and run.records.student_bytes:
             firsts.setdefault(run.method, run)
     ordered = sorted(firsts, key=lambda method: (method != ALONE, -_on_val(content, method)))
-    return [firsts[method] for method in ordered[:PICTURED]]
+    return [firsts[method] for method in ordered]
 
 
 def last_lines(content: Content) -> Iterator[str]:
@@ -53,7 +59,9 @@ def last_lines(content: Content) -> Iterator[str]:
         yield f"  {use_of(winner.records.folder)}"
     if content.measured.scenes:
         names = ", ".join(scene.name for scene in content.measured.scenes[:NAMED])
-        yield f"the methods differ most on {names}: see report.html"
+        left_out = len(content.measured.left_out)
+        which = f"the {PICTURED} students in the pictures, of {PICTURED + left_out}," if left_out else "the methods"
+        yield f"{which} differ most on {names}: see report.html"
 
 
 def _on_val(content: Content, method: str) -> float:

@@ -1,5 +1,6 @@
 """Search space of a sweep: ranges and choices for keys of a recipe. This module does not import PyTorch or Optuna."""
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -42,6 +43,13 @@ class Dimension:
             return self.choices[0], self.choices[-1]
         return (int(self.low), int(self.high)) if self.whole else (self.low, self.high)
 
+    @property
+    def count(self) -> int | None:
+        """The number of values; None if they are not whole numbers."""
+        if self.choices:
+            return len(self.choices)
+        return int(self.high) - int(self.low) + 1 if self.whole else None
+
 
 @dataclass(frozen=True)
 class Search:
@@ -64,6 +72,13 @@ class Search:
         """The recipes with all keys at their first values and at their last values."""
         first, last = (self.recipe({each.key: each.ends[end] for each in self.dimensions}) for end in (0, 1))
         return first, last
+
+    @property
+    def combinations(self) -> int | None:
+        """The number of combinations of values; None if a value may be any number of a range."""
+        counts = [each.count for each in self.dimensions]
+        known = [count for count in counts if count is not None]
+        return math.prod(known) if len(known) == len(counts) else None
 
     @property
     def code(self) -> list[str]:

@@ -9,8 +9,9 @@ from typing import Any
 from rich.console import Console
 
 from segdistill.comparison.preparation import check_score, open_session, ready_teacher
+from segdistill.comparison.proposals import is_exhausted, next_trial, open_optuna, open_study, trials_of
 from segdistill.comparison.run_loop import MENDABLE, why
-from segdistill.comparison.search import Dimension, Search, Value
+from segdistill.comparison.search import Search
 from segdistill.comparison.shared_inputs import KEY, SharedInputs
 from segdistill.comparison.table_files import write_tables
 from segdistill.data import Layout
@@ -34,7 +35,9 @@ ALONE = "alone"
 
 
 def sweep(search: Search, folder: Path, *, trials: int, console: Console, layout: Layout | None = None) -> None:
-    """Run trials until there are ``trials`` of them. The tables in ``folder`` are rewritten after every trial.
+    """Run trials until there are ``trials`` of them, or one for each combination of values.
+
+    The tables in ``folder`` are rewritten after every trial.
 
     The student alone is also trained, and the trials are listed with it in tables like those of a comparison. A stopped
     trial resumes from its checkpoint. The values of trial k depend only on the recipe's seed, k and the earlier trials,
@@ -52,7 +55,7 @@ def sweep(search: Search, folder: Path, *, trials: int, console: Console, layout
         UserError: If Optuna is not installed, the folder holds another sweep, or the first step of a trial would fail.
         Stopped: At Ctrl-C or SIGTERM, after a checkpoint was written.
     """
-    optuna = _optuna()
+    optuna = open_optuna()
     lock.check_free(folder)
     record = _open(search, folder)
     session = open_session(search.base, layout, folder.parent)
@@ -83,26 +86,28 @@ def _trials(
     base = search.base
     if not (folder / RECORD).exists():
         _write(search, folder, [], problems, inputs)
-    study = _study(optuna, folder)
+    study = open_study(optuna, folder)
     if base.distils:
         ready_teacher(session, base, folder, console)
     train_network(session.variant(alone_recipe(base)), folder / ALONE, console=console, label="student alone")
-    while trial := _next(optuna, study, search, trials):
-        number, values = trial
-        name = trial_name(number)
-        settings = " ".join(f"{key}={value}" for key, value in values.items())
+    while trial := next_trial(optuna, study, search, trials):
+        name = trial_name(trial.trial)
+        settings = " ".join(f"{key}={value}" for key, value in trial.values.items())
         console.print(f"{name} of {trials}: {settings}", soft_wrap=True)
         try:
-            trial_session = session.variant(search.recipe(values))
+            trial_session = session.variant(search.recipe(trial.values))
             result = train_network(trial_session, folder / name, console=console, label=name)
-            study.tell(number, result[f"val_{metric_of(result).key}"])
+            study.tell(trial.number, result[f"val_{metric_of(result).key}"])
         except MENDABLE as error:
             problems[name] = why(error)
             console.print(f"{name} failed: {problems[name]}", soft_wrap=True)
-            study.tell(number, state=optuna.trial.TrialState.FAIL)
-        _write(search, folder, study.trials, problems, inputs)
-    tables = _write(search, folder, study.trials, problems, inputs)
-    for warning in _write_comparison(search, session, folder, study.trials, problems, inputs).warnings:
+            study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+        _write(search, folder, trials_of(optuna, study), problems, inputs)
+    finished = trials_of(optuna, study)
+    if len(finished) < trials and is_exhausted(optuna, study, search):
+        console.print(f"all {search.combinations} combinations of values are tried; more trials would repeat them")
+    tables = _write(search, folder, finished, problems, inputs)
+    for warning in _write_comparison(search, session, folder, finished, problems, inputs).warnings:
         console.print(warning, soft_wrap=True)
     return tables
 
@@ -151,62 +156,12 @@ def _identity(search: Search) -> dict[str, Any]:
     return {"recipe": search.base.model_dump(mode="json"), "space": space}
 
 
-def _optuna() -> ModuleType:
-    try:
-        import optuna
-    except ImportError:
-        raise UserError('sweep needs the package optuna: pip install "segdistill[all]"') from None
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    module: ModuleType = optuna
-    return module
-
-
-def _study(optuna: ModuleType, folder: Path) -> Any:
-    file = folder / "optuna.log"
-    journal = optuna.storages.journal.JournalFileBackend(str(file))
-    try:
-        storage = optuna.storages.JournalStorage(journal)
-        return optuna.create_study(storage=storage, study_name="sweep", direction="maximize", load_if_exists=True)
-    except (
-        AssertionError,
-        AttributeError,
-        KeyError,
-        RecursionError,
-        TypeError,
-        ValueError,
-    ):  # lines that are no records
-        raise UserError(f"{file} is damaged; give another --run-dir, or delete the folder") from None
-
-
-def _next(optuna: ModuleType, study: Any, search: Search, trials: int) -> tuple[int, dict[str, Value]] | None:
-    """Return number and values of the trial that was stopped, or of a new one; None if no trial remains."""
-    keys = [dimension.key for dimension in search.dimensions]
-    for started in study.get_trials(states=(optuna.trial.TrialState.RUNNING,)):
-        if set(started.params) == set(keys):
-            return started.number, {key: started.params[key] for key in keys}
-        study.tell(started.number, state=optuna.trial.TrialState.FAIL)  # killed before all values were proposed
-    number = len(study.trials)
-    if number >= trials:
-        return None
-    study.sampler = optuna.samplers.TPESampler(seed=(search.base.seed * 2_654_435_761 + number) % 2**32)
-    trial = study.ask({dimension.key: _distribution(optuna, dimension) for dimension in search.dimensions})
-    return trial.number, {key: trial.params[key] for key in keys}
-
-
-def _distribution(optuna: ModuleType, dimension: Dimension) -> Any:
-    if dimension.choices:
-        return optuna.distributions.CategoricalDistribution(dimension.choices)
-    if dimension.whole:
-        return optuna.distributions.IntDistribution(int(dimension.low), int(dimension.high), log=dimension.log)
-    return optuna.distributions.FloatDistribution(dimension.low, dimension.high, log=dimension.log)
-
-
 def _write(
     search: Search, folder: Path, trials: Sequence[Any], problems: dict[str, str], inputs: SharedInputs
 ) -> SweepTables:
     entries = [
-        Trial(folder / trial_name(trial.number), dict(trial.params), problems.get(trial_name(trial.number)))
-        for trial in trials
+        Trial(folder / trial_name(place), dict(trial.params), problems.get(trial_name(place)))
+        for place, trial in enumerate(trials)
     ]
     recipe = search.base.model_dump(mode="json")
     tables = sweep_tables(entries, recipe, [dimension.key for dimension in search.dimensions])
@@ -225,8 +180,8 @@ def _write_comparison(
     """Write the tables of a comparison: the student alone, then every trial as a method with changes."""
     base = search.base
     entries = [Entry("none", base.seed, folder / ALONE)]
-    for trial in trials:
-        name = trial_name(trial.number)
+    for place, trial in enumerate(trials):
+        name = trial_name(place)
         values = ",".join(f"{key}={value}" for key, value in trial.params.items())
         entries.append(Entry(f"{base.label}:{values}", base.seed, folder / name, problems.get(name)))
     pixels = session.class_pixels()

@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from segdistill.data import Classes
 from segdistill.reports.drawing import Pixels
+from segdistill.reports.fonts import font as font_for
 from segdistill.system.atomic import replacing
 
 Values = npt.NDArray[np.floating]
@@ -77,7 +78,7 @@ def scatter(points: Values, labels: Sequence[int], classes: Classes, size: int) 
 
 def matrix(values: Values, names: Sequence[str], low: float, high: float, *, cell: int = 22) -> Pixels:
     """Return a matrix as colors with the names of rows (left) and columns (below)."""
-    font = _font(11)
+    font = font_for(11, names)
     room = 6 + max((round(font.getlength(name)) for name in names), default=0)
     side = cell * len(names)
     picture = Image.new("RGB", (room + side, side + room), "white")
@@ -117,7 +118,9 @@ def sheet(
         classes, shown: The classes to name with their colors, and the indices of those that occur.
         note: A line of text.
     """
-    font, bold = _font(12), _font(15)
+    named = [classes.names[index] for index in shown] if classes is not None else []
+    font = font_for(12, [*columns, *(name for name, _ in rows), *(bar.label for bar in bars), *named, note])
+    bold = font_for(15, [title])
     side = max((round(font.getlength(line)) + 10 for name, _ in rows for line in name.split("\n")), default=0)
     heights = [max(max(1, round(width * each.shape[0] / each.shape[1])) for each in cells) for _, cells in rows]
     across = max(side + len(columns) * (width + GAP), 360, round(bold.getlength(title)) + 2 * GAP)
@@ -153,12 +156,6 @@ def sheet(
     with replacing(file) as opened:
         picture.save(opened, format="PNG")
     return file
-
-
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    found = ImageFont.load_default(size)
-    assert isinstance(found, ImageFont.FreeTypeFont)
-    return found
 
 
 def _upright(names: Image.Image) -> Image.Image:

@@ -6,6 +6,8 @@ from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
 from segdistill.data import Classes
 from segdistill.frames.inputs import LEGEND, LEGEND_TITLE
+from segdistill.reports.fonts import font as font_for
+from segdistill.reports.fonts import missing
 from segdistill.system.atomic import replacing
 
 ROWS = 32
@@ -27,9 +29,9 @@ def write_legend(classes: Classes, out: Path) -> Path:
     Raises:
         UserError: The file cannot be written.
     """
-    shown = [index for index in range(len(classes)) if index not in classes.void]
+    shown = _shown(classes)
     columns = [shown[start : start + ROWS] for start in range(0, len(shown), ROWS)]
-    font = ImageFont.load_default(TEXT)
+    font = _font(classes)
     widths = [
         GAP + 2 * SWATCH + GAP + round(max(font.getlength(classes.names[index]) for index in column))
         for column in columns
@@ -49,13 +51,26 @@ def write_legend(classes: Classes, out: Path) -> Path:
     return out / LEGEND
 
 
+def has_boxes(classes: Classes) -> bool:
+    """Return True if the legend shows a letter of a name as a box, because no installed font has it."""
+    return bool(missing(_font(classes), "".join(classes.names[index] for index in _shown(classes))))
+
+
+def _shown(classes: Classes) -> list[int]:
+    return [index for index in range(len(classes)) if index not in classes.void]
+
+
+def _font(classes: Classes) -> ImageFont.FreeTypeFont:
+    return font_for(TEXT, [classes.names[index] for index in _shown(classes)])
+
+
 def _entry(
     draw: ImageDraw.ImageDraw,
     left: int,
     top: int,
     index: int,
     classes: Classes,
-    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
+    font: ImageFont.FreeTypeFont,
 ) -> None:
     color = classes.palette[index]
     bottom, middle = top + LINE - 4, top + (LINE - 4) // 2

@@ -120,7 +120,8 @@ def sweep(
     Args:
         recipe, changes, trust, console: As for :func:`compare`.
         dimensions: Values to try: ``KEY=LOW..HIGH``, ``KEY=LOW..HIGH:log`` or ``KEY=A,B,C``.
-        trials: Number of trials in all, including those that already exist.
+        trials: Number of trials in all, including those that already exist. There are fewer if the ranges have fewer
+            combinations of values.
         run_dir: The folder of the sweep; by default ``runs/RECIPE-METHOD-sweep``.
 
     Raises:

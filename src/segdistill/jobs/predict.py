@@ -59,7 +59,7 @@ def predict(
     found = inputs_in(inputs, out)
     _check_videos(found, seconds)
     with _computing(student, console) as count:
-        from segdistill.frames.legend import write_legend
+        from segdistill.frames.legend import has_boxes, write_legend
         from segdistill.frames.segment import segment_pictures
 
         loaded = _loaded(student, count, trust)
@@ -73,6 +73,9 @@ def predict(
         if found.camera is not None:
             written += _segment_camera(found.camera, out, loaded, seconds, console)
         _say(console, f"colors of the classes: {written[0]}")
+        if has_boxes(loaded.classes):
+            names = student / "student.json" if student.is_dir() else f"segdistill.load({str(student)!r}).classes"
+            _say(console, f"letters that no installed font has are boxes in it; the names by index are in {names}")
     return written
 
 

@@ -69,7 +69,9 @@ def save_student(
     folder = Path(folder)
     with replacing(folder / "student.safetensors") as file:
         file.write(save(state))
-    write_text(folder / "student.json", json.dumps(spec, indent=2) + "\n")
+    # Names of classes are readable; a surrogate that is no UTF-8, as of a file's name, becomes its escape in JSON.
+    text = json.dumps(spec, indent=2, ensure_ascii=False).encode(errors="backslashreplace").decode()
+    write_text(folder / "student.json", text + "\n")
 
 
 def load(path: str | Path, *, trust: bool = False) -> nn.Module:

@@ -161,8 +161,12 @@ _SPECIAL = {
 
 
 def escape(text: str) -> str:
-    """Return text with LaTeX's special characters escaped."""
-    return re.sub(r"[\\~^±<>&%$#_{}]", lambda match: _SPECIAL[match[0]], text)
+    """Return text with LaTeX's special characters escaped.
+
+    A leading ``[`` or ``*`` is in braces: after ``\\\\`` or a rule of a table, LaTeX reads it as an optional argument.
+    """
+    escaped = re.sub(r"[\\~^±<>&%$#_{}]", lambda match: _SPECIAL[match[0]], text)
+    return re.sub(r"^\s*([\[*])", r"{\1}", escaped)
 
 
 def comma_separated(table: Table) -> str:

@@ -169,6 +169,43 @@ def test_a_curve_is_the_mean_of_the_finished_runs(tmp_path: Path) -> None:
     assert float(values["kd"][-1]) == 44
 
 
+@pytest.mark.parametrize(
+    ("methods", "expected"), [(4, ""), (5, ", the best 4 of 5 methods"), (6, ", the best 4 of 6 methods")]
+)
+@pytest.mark.parametrize("teacher", [False, True])
+def test_the_chart_of_curves_states_how_many_methods_it_leaves_out(
+    tmp_path: Path, methods: int, expected: str, teacher: bool
+) -> None:
+    scores = {"none": [0.4], **{f"method {number}": [0.5 + number / 100] for number in range(methods)}}
+    folder = write_comparison(tmp_path / "c", scores)
+    if teacher:
+        write_run(folder / "teacher", 0.6, "none")
+    root = check(render(comparison_content(folder)))
+    title = f"mIoU on val during training{expected}"
+    figure = next(each for each in root.all("figure") if each.all("figcaption")[0].words() == title)
+    best = [f"method {number}" for number in reversed(range(methods))][:4]
+    drawn = [each["data-name"] for each in figure.all("polyline")]
+    assert drawn == ["student alone", *best, *(["teacher"] if teacher else [])]
+
+
+def test_methods_without_a_curve_are_not_counted(tmp_path: Path) -> None:
+    folder = write_comparison(tmp_path / "c", {"none": [0.4], **{f"method {i}": [0.5] for i in range(5)}})
+    (folder / "method 1-s0" / "metrics.jsonl").unlink()
+    titles = [each.words() for each in check(render(comparison_content(folder))).all("figcaption")]
+    assert "mIoU on val during training" in titles
+
+
+@pytest.mark.parametrize(("methods", "left_out"), [(11, []), (13, ["method 11", "method 12"])])
+def test_a_note_names_the_methods_without_terms(tmp_path: Path, methods: int, left_out: list[str]) -> None:
+    scores = {"none": [0.4], **{f"method {number}": [0.5] for number in range(methods)}}
+    root = check(render(comparison_content(write_comparison(tmp_path / "c", scores))))
+    shown = [each.words() for each in root.all("summary") if each.words().startswith("Terms of ")]
+    assert len(shown) == 12
+    notes = [each.words() for each in root.all("p") if "in metrics.jsonl of" in each.words()]
+    expected = f"The first 12 methods; the terms of {', '.join(left_out)} are in metrics.jsonl of their runs."
+    assert notes == ([expected] if left_out else [])
+
+
 def test_the_winner_may_be_the_student_alone(tmp_path: Path) -> None:
     content = comparison_content(write_comparison(tmp_path / "c", {"none": [0.40, 0.53], "kd": [0.45, 0.46]}))
     assert content.best == "kd"

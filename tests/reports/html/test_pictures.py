@@ -53,7 +53,15 @@ def test_every_other_network_is_compared_with_the_reference() -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "expected"), [((1024, 2048), (240, 480)), ((33, 47), (33, 47)), ((3, 4000), (1, 480))]
+    ("size", "expected"),
+    [
+        ((1024, 2048), (240, 480)),
+        ((33, 47), (33, 47)),
+        ((3, 4000), (1, 480)),
+        ((960, 480), (960, 480)),
+        ((18000, 480), (960, 26)),  # higher than WebP takes
+        ((4000, 1), (960, 1)),
+    ],
 )
 def test_large_pictures_are_scaled_down_and_small_ones_kept(size, expected) -> None:
     found = encode(scene("x", size=size), CLASSES)

@@ -50,6 +50,7 @@ class Measured:
         scenes: The pictures, the most changed first.
         shown: How the pictures were chosen, in words.
         missing: Why some of this is missing, one line each.
+        left_out: The methods that are neither in the pictures nor timed, because there is room for a few only.
     """
 
     pixels: Mapping[str, int] = field(default_factory=dict)
@@ -59,6 +60,14 @@ class Measured:
     scenes: tuple[Scene, ...] = ()
     shown: str = ""
     missing: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def note(self) -> str:
+        """Which methods are left out, in words; empty if none is."""
+        if not self.left_out:
+            return ""
+        return f"Pictures and times leave out methods with lower scores on val: {', '.join(self.left_out)}."
 
 
 def read_run(folder: Path) -> RunRecords | None:

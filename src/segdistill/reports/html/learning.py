@@ -16,25 +16,28 @@ MOST_CURVES, MOST_METHODS = 6, 12
 def curve_figures(content: Content) -> list[Figure]:
     """Return the curves of the score on val: for each method the mean over its seeds, and for the teacher."""
     metric = content.metric
-    methods = [name for name in content.methods if name == ALONE]
-    others = [name for name in content.methods if name != ALONE]
+    curves = {method: points for method in content.methods if (points := _method_curve(content, method))}
+    alone = [method for method in curves if method == ALONE]
+    others = [method for method in curves if method != ALONE]
     others.sort(key=lambda name: -fmean(content.scores(name) or (0.0,)))
-    methods += others[: MOST_CURVES - 1 - len(methods)]
-    series: dict[str, Points] = {}
-    for method in methods:
-        begun = [run.records for run in content.runs if run.method == method]
-        runs = [run for run in begun if run.result is not None] or begun
-        series[method] = _mean_curve([curve(run.metrics, "val", metric.key, factor=100) for run in runs])
-    if content.teacher is not None:
-        series[TEACHER] = curve(content.teacher.metrics, "val", metric.key, factor=100)
-    series = {name: points for name, points in series.items() if points}
+    best = others[: MOST_CURVES - 1 - len(alone)]
+    series = {method: curves[method] for method in (*alone, *best)}
+    if content.teacher is not None and (points := curve(content.teacher.metrics, "val", metric.key, factor=100)):
+        series[TEACHER] = points
     if not series:
         return []
     title = f"{metric.name} on val during training"
-    if len(others) > len(methods):
-        title += f", the best {len(methods)} methods"
+    if len(best) < len(others):
+        title += f", the best {len(best)} of {len(others)} methods"
     chart = charts.lines(title, series, f"{metric.name}, percent")
     return [Figure(title, chart, charts.key(list(series)), moves=True)]
+
+
+def _method_curve(content: Content, method: str) -> Points:
+    """Return the mean curve of a method's finished runs, or of those that have begun if none is finished."""
+    begun = [run.records for run in content.runs if run.method == method]
+    runs = [run for run in begun if run.result is not None] or begun
+    return _mean_curve([curve(run.metrics, "val", content.metric.key, factor=100) for run in runs])
 
 
 def _mean_curve(curves: Sequence[Points]) -> Points:
@@ -48,12 +51,25 @@ def _mean_curve(curves: Sequence[Points]) -> Points:
 
 def terms_of_methods(content: Content) -> list[tuple[str, ShownTable, list[Figure]]]:
     """Return for each method, from the first run that has begun, the table of its terms and their curves."""
-    found: list[tuple[str, ShownTable, list[Figure]]] = []
-    for method in content.methods:
-        run = next((each.records for each in content.runs if each.method == method and each.records.metrics), None)
-        if run is not None and terms_in(run.metrics) and len(found) < MOST_METHODS:
-            found.append((method, _term_table(run), _term_figures(run)))
-    return found
+    runs = list(_runs_with_terms(content).items())[:MOST_METHODS]
+    return [(method, _term_table(run), _term_figures(run)) for method, run in runs]
+
+
+def note_on_terms(content: Content) -> str:
+    """Return which methods :func:`terms_of_methods` leaves out; empty if it leaves out none."""
+    left_out = list(_runs_with_terms(content))[MOST_METHODS:]
+    if not left_out:
+        return ""
+    return f"The first {MOST_METHODS} methods; the terms of {', '.join(left_out)} are in metrics.jsonl of their runs."
+
+
+def _runs_with_terms(content: Content) -> dict[str, RunRecords]:
+    """Return for each method with terms the first run that has begun."""
+    runs: dict[str, RunRecords] = {}
+    for run in content.runs:
+        if run.records.metrics:
+            runs.setdefault(run.method, run.records)
+    return {method: run for method, run in runs.items() if terms_in(run.metrics)}
 
 
 def _term_table(run: RunRecords) -> ShownTable:

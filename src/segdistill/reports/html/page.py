@@ -14,7 +14,7 @@ from segdistill.recipes.yaml import write as to_yaml
 from segdistill.reports.html.cells import ShownTable, mean_of, number_cell, text_cell
 from segdistill.reports.html.content import ALONE, TEACHER, Content
 from segdistill.reports.html.data import value_of
-from segdistill.reports.html.learning import curve_figures, terms_of_methods
+from segdistill.reports.html.learning import curve_figures, note_on_terms, terms_of_methods
 from segdistill.reports.html.pictures import ShownScene, shown
 from segdistill.reports.html.scores import (
     class_figures,
@@ -95,6 +95,7 @@ def _render(content: Content, scenes: Sequence[ShownScene], left_out: Sequence[s
         class_figures=class_figures(content),
         curve_figures=curve_figures(content),
         terms=[] if "terms" in left_out else terms_of_methods(content),
+        note_on_terms="" if "terms" in left_out else note_on_terms(content),
         left_out=left_out,
         costs=_costs(content),
         scenes=scenes,
@@ -145,7 +146,9 @@ def _costs(content: Content) -> ShownTable | None:
     if not rows:
         return None
     columns = ("network", "parameters, M", "GFLOPs an image", "image", "file, MB", "time of an image, ms")
-    return ShownTable("Costs", (*columns, "training, seconds"), tuple(rows), content.measured.timed)
+    measured = content.measured
+    note = f"{measured.timed} {measured.note}".strip() if measured.milliseconds else measured.timed
+    return ShownTable("Costs", (*columns, "training, seconds"), tuple(rows), note)
 
 
 def _legend(content: Content) -> list[tuple[str, str]]:

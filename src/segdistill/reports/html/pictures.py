@@ -14,7 +14,8 @@ from segdistill.reports.drawing import Labels, Pixels, colored
 # Pixels between the pictures of two networks: blue where only the second is right, orange where only the first is.
 GAINED, LOST = (0, 114, 178), (230, 159, 0)
 
-WIDTH = 480
+# The largest size of a picture in pixels. WebP ends at 16383, and a tall picture is hard to compare long before.
+WIDTH, HEIGHT = 480, 960
 
 
 @dataclass(frozen=True)
@@ -87,10 +88,11 @@ def shown(scenes: Sequence[Scene], classes: Classes, room: int) -> tuple[ShownSc
     return tuple(found)
 
 
-def encode(scene: Scene, classes: Classes, width: int = WIDTH) -> ShownScene:
-    """Return a scene with its pictures encoded, at most ``width`` wide."""
-    height, wide = scene.truth.shape
-    size = (min(width, wide), max(1, round(height * min(width, wide) / wide)))
+def encode(scene: Scene, classes: Classes) -> ShownScene:
+    """Return a scene with its pictures encoded, at most ``WIDTH`` wide and ``HEIGHT`` high."""
+    high, wide = scene.truth.shape
+    scale = min(1.0, WIDTH / wide, HEIGHT / high)
+    size = (max(1, round(wide * scale)), max(1, round(high * scale)))
     photo = _address(Image.fromarray(scene.image).resize(size, Image.Resampling.BOX), quality=80)
     layers = [Layer("ground truth", _address(_mask(scene.truth, classes, size)))]
     layers += [Layer(name, _address(_mask(labels, classes, size))) for name, labels in scene.predicted.items()]
