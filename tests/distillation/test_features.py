@@ -10,7 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from segdistill import Distiller, Term, losses
-from segdistill.distillation.features import FeatureReader, classifier_path, describe, evaluating, resolve
+from segdistill.distillation.features import FeatureReader, describe
+from segdistill.distillation.modes import evaluating
+from segdistill.distillation.taps import classifier_path, resolve
 from segdistill.errors import UserError
 from tests.networks import WithAux, sequential
 

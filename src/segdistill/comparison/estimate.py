@@ -15,7 +15,7 @@ from segdistill.comparison.plan import Plan
 from segdistill.comparison.preparation import check_inputs, open_session, unfinished
 from segdistill.comparison.scoreboard import Scoreboard
 from segdistill.data import ImageDataset, Layout, training_loader
-from segdistill.distillation.features import evaluating
+from segdistill.distillation.modes import evaluating
 from segdistill.evaluation.scoring import predict_like, scoring_transform
 from segdistill.recipes.schema import Data, Evaluation, Train
 from segdistill.reports.screen import screen_table

@@ -1,6 +1,6 @@
 """The Distiller: student, teacher and terms in one module that any training loop can call."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Self
 
@@ -9,22 +9,22 @@ from torch import Tensor, nn
 
 from segdistill import losses
 from segdistill.distillation.arguments import check_apart, check_network, check_outputs
-from segdistill.distillation.ensemble import Ensemble
 from segdistill.distillation.features import FeatureReader
 from segdistill.distillation.first_stage import FirstStage
 from segdistill.distillation.gradients import AutoWeight, gradient_norms
 from segdistill.distillation.guards import named, unchanged, uncompiled
 from segdistill.distillation.labels import check_labels, label_forms
 from segdistill.distillation.methods import Teacher, Terms, as_network, resolve_terms
+from segdistill.distillation.modes import rest, trains
 from segdistill.distillation.parts import Part, share_out
 from segdistill.distillation.probing import read_features
 from segdistill.distillation.reminders import Reminders
 from segdistill.distillation.term import Term
+from segdistill.distillation.term_checks import check_term, teacher_names
 from segdistill.distillation.wired import WiredTerm
 from segdistill.distillation.wiring import Wiring
 from segdistill.errors import UserError
 from segdistill.losses._ops import at_least_float32
-from segdistill.losses.loss import own_ignore_index
 from segdistill.losses.self_taught import SelfTaught
 from segdistill.outputs import DistillerOutput, aligns_corners
 
@@ -107,12 +107,12 @@ class Distiller(nn.Module):
                 task = task.as_task()
             given = {"task": task, **given}
         for name, term in given.items():
-            _check_term(name, term, teacher, ignore_index)
+            check_term(name, term, teacher, ignore_index)
         students = {name: term.features.student for name, term in given.items()}
         self._read_student = read_features(student, "student", students, probe)
         teachers = {name: term.features.teacher for name, term in given.items() if term.needs_teacher}
         self._read_teacher = None if teacher is None else read_features(teacher, "teacher", teachers, probe)
-        self._teacher_names = _names(given.values())
+        self._teacher_names = teacher_names(given.values())
         if self._read_teacher is not None:
             self._end_early(self._read_teacher)
         aligns = aligns_corners(student)
@@ -321,10 +321,10 @@ class Distiller(nn.Module):
         """Put what does not learn in eval mode."""
         if self.teacher is not None:
             self.teacher.eval()
-        for network in (self.student, *(term for _, term in self._named_terms() if term.self_taught is None)):
-            for module in network.modules():
-                if module is not network and _is_frozen(module):
-                    module.eval()
+        rest(self.student)
+        for _, term in self._named_terms():
+            if term.self_taught is None:
+                rest(term)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
@@ -343,7 +343,7 @@ class Distiller(nn.Module):
             if self._teacher_names:
                 raise UserError("the teacher was released; give its features: distiller.prepare(..., teacher=FEATURES)")
             return {}
-        if _trains(self.teacher):  # the caller has called train() of it, or of a network inside it
+        if trains(self.teacher):  # the caller has called train() of it, or of a network inside it
             self.teacher.eval()
         with torch.no_grad():
             return self._read_teacher(images)
@@ -410,50 +410,3 @@ class Distiller(nn.Module):
         for name, weight in waiting.items():
             weight.measure(norms["task"], norms[name])
         return norms
-
-
-def _is_frozen(module: nn.Module) -> bool:
-    """Return True if the module has parameters and none of them learns."""
-    learns = [parameter.requires_grad for parameter in module.parameters()]
-    return bool(learns) and not any(learns)
-
-
-def _trains(network: nn.Module) -> bool:
-    """Return True if a module of the network is in training mode."""
-    if torch.compiler.is_compiling():  # few checks, because a compiled Distiller repeats them in every step
-        return network.training
-    return any(module.training for module in network.modules())
-
-
-def _names(terms: Iterable[Term]) -> tuple[str, ...]:
-    names: set[str] = set()
-    for term in terms:
-        names |= set(term.features.teacher if term.needs_teacher else ())
-        names |= {"logits"} if term.labels == "teacher_correct" else set()
-    return tuple(sorted(names))
-
-
-def _check_term(name: str, term: Term, teacher: nn.Module | None, ignore_index: int) -> None:
-    """Raise for a term that does not fit the teacher, has an unusable name, or has another ignore_index."""
-    if teacher is None and (term.needs_teacher or term.labels == "teacher_correct"):
-        raise UserError(f"term '{name}' needs a teacher, and there is none")
-    if isinstance(teacher, Ensemble):
-        _check_member(name, term, teacher)
-    if not name.isidentifier() or hasattr(nn.ModuleDict, name):
-        raise UserError(f"a term cannot be called '{name}'; give it another name, of letters and _")
-    void = own_ignore_index(term.loss)
-    if void not in (None, ignore_index) and term.labels is not None:
-        raise UserError(
-            f"term '{name}': the loss ignores label {void} and the Distiller {ignore_index}; give both the "
-            "same ignore_index"
-        )
-
-
-def _check_member(name: str, term: Term, teachers: Ensemble) -> None:
-    """Raise for a feature of none of the teachers: only logits are averaged over several teachers."""
-    for feature in term.features.teacher if term.needs_teacher else ():
-        if feature != "logits" and feature.partition(".")[0] not in teachers.names:
-            raise UserError(
-                f"term '{name}': there are several teachers; name one, to compare with its '{feature}': "
-                f"teacher={' or '.join(repr(member) for member in teachers.names)}"
-            )

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segdistill.distillation.arguments import check_network
-from segdistill.distillation.features import classifier_path, probe_for, roles
 from segdistill.distillation.running import Runner
+from segdistill.distillation.taps import classifier_path, probe_for, roles
 from segdistill.errors import FOREIGN, UserError
 from segdistill.outputs import SegOutput, aligns_corners
 

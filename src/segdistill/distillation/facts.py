@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from segdistill.distillation.ensemble import Ensemble
 from segdistill.distillation.feature_names import FeatureNames
-from segdistill.distillation.features import classifier_path, probe_for
 from segdistill.distillation.guards import named
 from segdistill.distillation.probing import read_features
+from segdistill.distillation.taps import classifier_path, probe_for
 from segdistill.errors import UserError
 from segdistill.outputs import aligns_corners, unwrap
 

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from segdistill.distillation.features import FeatureReader, probe_for
+from segdistill.distillation.features import FeatureReader
+from segdistill.distillation.taps import probe_for
 from segdistill.errors import FOREIGN, UserError, first_line
 
 

@@ -8,7 +8,7 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from segdistill.data import SegmentationDataset, denormalize
-from segdistill.distillation.features import evaluating
+from segdistill.distillation.modes import evaluating
 from segdistill.evaluation.scoring import predict, scoring_transform
 from segdistill.recipes.schema import Data, Evaluation
 from segdistill.reports.drawing import Labels, Pixels

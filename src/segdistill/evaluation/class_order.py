@@ -7,8 +7,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from segdistill.distillation.features import classifier_path, evaluating, probe_for
+from segdistill.distillation.modes import evaluating
 from segdistill.distillation.running import run
+from segdistill.distillation.taps import classifier_path, probe_for
 from segdistill.errors import FOREIGN, UserError
 from segdistill.models.student_files import description_beside
 from segdistill.outputs import SegOutput, unwrap

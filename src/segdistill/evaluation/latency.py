@@ -6,7 +6,7 @@ import time
 import torch
 from torch import nn
 
-from segdistill.distillation.features import evaluating
+from segdistill.distillation.modes import evaluating
 from segdistill.distillation.running import run
 
 # Number of counted turns, and the seconds after which no further turn starts.

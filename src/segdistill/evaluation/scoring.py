@@ -17,7 +17,7 @@ from segdistill.data import (
     evaluation_transform,
 )
 from segdistill.data.stream import Transform
-from segdistill.distillation.features import evaluating
+from segdistill.distillation.modes import evaluating
 from segdistill.distillation.running import run
 from segdistill.errors import FOREIGN, UserError, first_line
 from segdistill.evaluation.best_classes import best_classes

@@ -14,7 +14,7 @@ from torchvision.transforms.v2 import functional as F
 from segdistill.data import SegmentationDataset, denormalize
 from segdistill.data.decoding.images import read_image
 from segdistill.data.stream import Transform
-from segdistill.distillation.features import evaluating
+from segdistill.distillation.modes import evaluating
 from segdistill.evaluation.scoring import predict
 from segdistill.reports.drawing import Pixels
 

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
-from segdistill.distillation.features import FeatureReader, evaluating
+from segdistill.distillation.features import FeatureReader
+from segdistill.distillation.modes import evaluating
 from segdistill.errors import UserError
 from segdistill.losses._ops import labels_at
 

@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segdistill.data import Classes
-from segdistill.distillation.features import FeatureReader, evaluating
+from segdistill.distillation.features import FeatureReader
+from segdistill.distillation.modes import evaluating
 from segdistill.evaluation.scoring import predict
 from segdistill.explain.class_similarity import class_distributions, class_similarities
 from segdistill.explain.examples import Example
