@@ -101,6 +101,16 @@ def first_runs(runs: Iterable[PlannedRun]) -> dict[str, PlannedRun]:
     return firsts
 
 
+def repeated_rows(plan: Plan) -> list[str]:
+    """Return a line for each row with the same settings as a row before it: their difference is noise."""
+    lines, before = [], dict[str, str]()
+    for name, run in first_runs(plan.runs).items():
+        other = before.setdefault(run.recipe.model_dump_json(exclude={"method"}), name)
+        if other != name:
+            lines.append(f"the rows {other} and {name} have the same settings, so their difference is noise")
+    return lines
+
+
 def parse_seeds(text: str) -> tuple[int, ...]:
     """Return the numbers of a text such as ``0,1,2``, each once.
 

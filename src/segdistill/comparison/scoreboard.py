@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from segdistill.comparison.method_rows import ALONE
-from segdistill.comparison.plan import Plan, PlannedRun
+from segdistill.comparison.plan import Plan, PlannedRun, repeated_rows
 from segdistill.comparison.row_code import KEY as CODE
 from segdistill.comparison.row_code import RowCode
 from segdistill.comparison.shared_inputs import KEY as INPUTS
@@ -126,7 +126,7 @@ class Scoreboard:
             published=published,
             named=self.named,
             against=self.against,
-            doubts=self.inputs.doubts,
+            doubts=(*self.inputs.doubts, *repeated_rows(self.plan)),
         )
 
     def write(self, published: Mapping[str, Sequence[PublishedValue]] | None = None) -> Summary:

@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 
 from segdistill.comparison.equal_budget import check_equal, row_of_alone, rows_at
-from segdistill.comparison.plan import first_runs, plan
+from segdistill.comparison.plan import first_runs, plan, repeated_rows
 from segdistill.comparison.search import search
 from segdistill.errors import UserError, nearest
 from segdistill.jobs.checks import Changes, as_arguments, check_recipe, check_terms, in_runs
@@ -82,6 +82,8 @@ def compare(
     folder = Path(run_dir) if run_dir is not None else in_runs(f"{checked.recipe.name}-comparison")
     for run in first_runs(planned.runs).values():
         check_terms(run.recipe, f"method '{run.method}': ")
+    for line in repeated_rows(planned):
+        console.print(line, soft_wrap=True)
     with idle_threads(console):
         if dry_run:
             from segdistill.comparison.estimate import estimate
