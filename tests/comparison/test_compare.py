@@ -564,7 +564,7 @@ def test_a_killed_process_ends_the_comparison_and_fewer_jobs_resume_it(tmp_path:
             "import multiprocessing, os\n\n\ndef dies():  # in another process than the first\n"
             f"    return os.kill(os.getpid(), 9) if multiprocessing.parent_process() else 0\n\n\n{file.read_text()}"
         )
-        with pytest.raises(UserError, match="one of 2 processes was killed.*; give fewer --jobs: the same command"):
+        with pytest.raises(UserError, match="one of 2 processes has ended.*; give fewer --jobs: the same command"):
             compare(runs, folder, console=console, jobs=2)
         assert not any("problem" in run for run in record(folder)["runs"])
         compare(runs, folder, console=console)
