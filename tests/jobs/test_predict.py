@@ -197,12 +197,13 @@ def test_errors_come_before_anything_is_written(students: Students, inputs, tmp_
     assert not out.exists()
     (out / "drive_labels").mkdir(parents=True)
     (out / "drive_labels" / "notes.txt").touch()
+    (out / "drive_overlay.mp4").touch()  # as a prediction leaves it
     with pytest.raises(UserError, match=r"has other files: notes\.txt"):
         predict(students.onnx, inputs, out=out)
     monkeypatch.setattr(video_module, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r'drive\.mkv needs the package av: pip install "segdistill\[video\]"'):
         predict(students.onnx, inputs, out=out)
-    assert len(list(out.iterdir())) == 1
+    assert len(list(out.iterdir())) == 2
 
 
 def test_an_onnx_file_of_another_program(students: Students, inputs, tmp_path: Path) -> None:

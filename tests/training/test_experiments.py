@@ -147,8 +147,8 @@ def test_imagenets_methods_read_what_their_code_reads() -> None:
 
     for method, count in (("ofd", 4), ("reviewkd", 5)):
         recipe = load("gskd_imagenet_r18", [f"method={method}"])
-        terms = build_terms(recipe.term_settings, NetworkPair(student, teacher, 1000, images))
-        joined = Distiller(student, teacher, terms, probe=images)
+        terms = build_terms(recipe.term_settings, NetworkPair(student, teacher, 1000, images, -1))
+        joined = Distiller(student, teacher, terms, probe=images, ignore_index=-1).eval()
         features = joined.terms[method].features
         with torch.no_grad():
             found = joined._read_student(images), joined._read_teacher(images)
@@ -172,6 +172,7 @@ def test_the_terms_of_every_row_find_their_features(name: str) -> None:
             student = build(recipe.student.model, classes, **recipe.student.options)
             teacher = build(recipe.teacher.model, classes, **recipe.teacher.options) if recipe.distils else None
             probe = torch.zeros(1, 3, 64, 64)
-        terms = build_terms(recipe.term_settings, NetworkPair(student, teacher, classes, probe))
-        distiller = Distiller(student, teacher, terms, probe=probe)
+        void = -1 if classes > 255 else 255
+        terms = build_terms(recipe.term_settings, NetworkPair(student, teacher, classes, probe, void))
+        distiller = Distiller(student, teacher, terms, probe=probe, ignore_index=void)
         assert set(distiller.terms) == set(recipe.terms), (method, changes)

@@ -240,7 +240,7 @@ def test_a_wrong_feature_is_found_before_the_labels_are_read(
         monkeypatch.setattr(f"segdistill.{module}.look_at_data", read)
     monkeypatch.setattr("segdistill.training.doctor.look", read)
     monkeypatch.setattr("segdistill.training.session.Session.class_pixels", read)
-    monkeypatch.setattr("segdistill.comparison.sweep._optuna", lambda: None)
+    monkeypatch.setattr("segdistill.comparison.sweep.open_optuna", lambda: None)
     words = ("terms.kd.on=hed",)
     wrong = "term 'kd', student: unknown feature of .* 'hed'"
     with pytest.raises(UserError, match=wrong):

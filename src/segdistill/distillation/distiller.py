@@ -67,6 +67,7 @@ class Distiller(nn.Module):
         terms: The wired terms by name, ``"task"`` first.
         measures_gradients: If True, training steps measure the gradient of every term with respect to the student's
             parameters, at the cost of one backward pass for each term.
+        reminds: If True, training steps warn of a call that the loop leaves out, and of a loss without a gradient.
 
     Raises:
         UserError: An unknown method, a feature that a network does not have, logits with different numbers of classes,
@@ -98,6 +99,7 @@ class Distiller(nn.Module):
         self.ignore_index = ignore_index
         self._reminders, self._progress = Reminders(), 0.0
         self.measures_gradients = False
+        self.reminds = True
         self._labels_are_checked = self._gradients_are_checked = False
         self._probe = probe
 
@@ -205,7 +207,7 @@ class Distiller(nn.Module):
         self._check_labels(labels)
         if torch.compiler.is_compiling():
             return self._step(images, labels, part)
-        if self.training and torch.is_grad_enabled():
+        if self.reminds and self.training and torch.is_grad_enabled():
             self._reminders.look(dict(self._named_terms()))
         with uncompiled() if self._measures else nullcontext():
             return self._step(images, labels, part)
@@ -374,7 +376,7 @@ class Distiller(nn.Module):
                 f"it gives the student no gradient: '{', '.join(features)}' is in a frozen part or under "
                 "torch.no_grad; name another feature"
             )
-        if not value.requires_grad:
+        if self.reminds and not value.requires_grad:
             self._reminders.warn_of_value(name)
 
     @property
