@@ -78,7 +78,9 @@ def series(names: str) -> str:
     rows = [["`none`, mIoU", *(_spread(table["none"]["miou_percent"]) for table in tables)]]
     methods = [method for method in tables[0] if method not in ("none", "teacher")]
     for method in methods:
-        rows.append([_named(method), *(_spread(table[method]["gain_points"], signed=True) for table in tables)])
+        rows.append(
+            [_named(method), *(_spread(table.get(method, {}).get("gain_points"), signed=True) for table in tables)]
+        )
     for method in methods:
         gains = (_spread(_gain_on_val(record, method), signed=True) for record in records)
         rows.append([f"{_named(method)} on val", *gains])
