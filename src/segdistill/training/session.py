@@ -218,7 +218,7 @@ class Session:
         pair = NetworkPair(student, frozen, len(dataset.classes), probe.to(self.fabric.device), void)
         terms = build_terms(self.recipe.term_settings, pair)
         distiller = Distiller(student, frozen, terms, probe=probe, ignore_index=void).to(self.fabric.device)
-        distiller.reminds = False  # runs know their calls, and have checks of their own
+        distiller.reminds = False  # a run makes every call, and checks its terms itself
         self._synchronized(distiller.terms)
         self._shared.asked.update(distiller.teacher_features)
         return distiller
