@@ -207,7 +207,7 @@ class Distiller(nn.Module):
         self._check_labels(labels)
         if torch.compiler.is_compiling():
             return self._step(images, labels, part)
-        if self.reminds and self.training and torch.is_grad_enabled():
+        if self.reminds and self._learns:
             self._reminders.look(dict(self._named_terms()))
         with uncompiled() if self._measures else nullcontext():
             return self._step(images, labels, part)
@@ -225,7 +225,7 @@ class Distiller(nn.Module):
                     raise ValueError(f"the loss returns {tuple(values[name].shape)} values; return one, as their mean")
             if objective is not None:
                 inner[name] = objective
-        self._gradients_are_checked |= self.training and torch.is_grad_enabled()
+        self._gradients_are_checked |= self._learns
         gradients = self._measured(values)
         weights = {name: term.weight_at(self.progress) for name, term in self._named_terms()}
         weighted = [weights[name] * part.share_of(name) * at_least_float32(value) for name, value in values.items()]
@@ -368,7 +368,7 @@ class Distiller(nn.Module):
 
     def _check_gradient(self, name: str, term: WiredTerm, student: Mapping[str, Tensor], value: Tensor) -> None:
         """Raise in the first training step if a term compares frozen features; warn if its value has no gradient."""
-        if self._gradients_are_checked or not (self.training and torch.is_grad_enabled()) or not term.needs_teacher:
+        if self._gradients_are_checked or not self._learns or not term.needs_teacher:
             return
         features = term.features.student
         if not any(student[feature].requires_grad for feature in features):
@@ -382,9 +382,12 @@ class Distiller(nn.Module):
     @property
     def _measures(self) -> bool:
         """True in a step that measures the terms' gradients."""
-        if not self.training or not torch.is_grad_enabled():
-            return False
-        return self.measures_gradients or bool(self._waiting())
+        return self._learns and (self.measures_gradients or bool(self._waiting()))
+
+    @property
+    def _learns(self) -> bool:
+        """True in a training step."""
+        return self.training and torch.is_grad_enabled()
 
     def _waiting(self) -> dict[str, AutoWeight]:
         """Return the automatic weights that are not settled yet, by the term's name."""

@@ -42,9 +42,9 @@ class FeatureReader:
         self.names = tuple(dict.fromkeys(names))
         self._pass = Pass()
         self._run = Runner()
-        self._is_unknown = True  # whether operations of training mode overwrite features
         taps = resolved(network, [name for name in self.names if name not in OUTPUTS], probe)
         self._hooks = {name: Hook(self._pass, name, tap) for name, tap in taps.items()}
+        self._is_unknown = bool(self._hooks)  # whether operations of training mode overwrite features
         handles = [register(network, hook) for hook in self._hooks.values()]
         # Remove the hooks with the reader, so that a student that outlives its Distiller keeps none.
         weakref.finalize(self, remove, handles)
