@@ -1,8 +1,8 @@
-"""What is suggested for a name that is not there: what is near, and nothing else."""
+"""Parts of messages: the name that is suggested for one that is not there, and lists that are not too long."""
 
 import pytest
 
-from segdistill.errors import first_line, nearest, unknown
+from segdistill.errors import few, first_line, nearest, unknown
 
 KEYS = ("seed", "train", "train.iterations", "train.batch_size", "train.devices", "train.power", "train.floor",
         "teacher.train", "teacher.train.iterations", "data.root")  # fmt: skip
@@ -42,3 +42,11 @@ def test_where_nothing_is_near_all_are_shown() -> None:
 def test_the_first_line_with_text() -> None:
     assert first_line(ValueError("\n  \nshape\nmore")) == "shape"
     assert first_line(ValueError("\n")) == first_line(ValueError()) == "ValueError"
+
+
+@pytest.mark.parametrize(
+    ("names", "by", "expected"),
+    [("", ", ", ""), ("ab", ", ", "a, b"), ("abc", ", ", "a, b and 1 more"), ("abcd", "; ", "a; b; and 2 more")],
+)
+def test_a_long_list_ends_with_the_number_that_is_left(names: str, by: str, expected: str) -> None:
+    assert few(names, 2, by) == expected

@@ -16,6 +16,13 @@ def first_line(error: Exception) -> str:
     return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
+def few(items: Iterable[object], most: int, by: str = ", ") -> str:
+    """Return the first ``most`` items as text, and how many there are besides: ``a, b and 3 more``."""
+    texts = [str(item) for item in items]
+    rest = len(texts) - most
+    return by.join(texts[:most]) + (f"{by.rstrip(', ')} and {rest} more" if rest > 0 else "")
+
+
 class Stopped(Exception):  # noqa: N818, it is not an error
     """Raised when Ctrl-C or SIGTERM has stopped the run and a checkpoint is written."""
 
@@ -31,11 +38,8 @@ def unknown(kind: str, name: str, choices: Iterable[str], *, hint: str = "") -> 
     """
     names = sorted(choices)
     near = nearest(name, names)
-    if near:
-        remedy = f"did you mean '{near}'?"
-    else:
-        names_text = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
-        remedy = f"there are: {names_text}" if names else "there are none"
+    there = f"there are: {few(names, 12)}" if names else "there are none"
+    remedy = f"did you mean '{near}'?" if near else there
     return UserError(f"unknown {kind} '{name}'; {remedy}{' ' + hint if hint else ''}")
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from segdistill.cli.screen import console
 from segdistill.data import DATASET_CARDS, DatasetCard, Layout, dataset_card, open_layout
-from segdistill.errors import UserError, unknown
+from segdistill.errors import UserError, few, unknown
 from segdistill.reports.screen import screen_table
 
 if TYPE_CHECKING:
@@ -83,8 +83,7 @@ def _count_images(layout: Layout, root: str | None, share: float | None) -> None
         table.add_row(split.name, str(count), split.source)
     console.print(table)
     if layout.classes is not None:
-        names = ", ".join(layout.classes.names[:20]) + (", ..." if len(layout.classes) > 20 else "")
-        console.print(f"{len(layout.classes)} classes: {names}", soft_wrap=True)
+        console.print(f"{len(layout.classes)} classes: {few(layout.classes.names, 20)}", soft_wrap=True)
 
 
 def _count_classes(name: str, root: str | None, split: str, share: float | None) -> None:

@@ -7,7 +7,7 @@ from torch import nn
 
 from segdistill.distillation.sharing import shared_tensors
 from segdistill.distillation.term import Term
-from segdistill.errors import UserError
+from segdistill.errors import UserError, few
 
 
 def check_network(network: object, role: str) -> nn.Module:
@@ -56,11 +56,10 @@ def check_apart(student: nn.Module, teacher: nn.Module) -> None:
         raise UserError("student and teacher are the same module; give a copy as the teacher, copy.deepcopy(student)")
     shared = shared_tensors(student, teacher)
     if shared:
-        names = ", ".join(f"'{student_name}' is the teacher's '{name}'" for student_name, name in shared[:3])
-        more = f" and {len(shared) - 3} more" if len(shared) > 3 else ""
+        names = few((f"'{student_name}' is the teacher's '{name}'" for student_name, name in shared), 3)
         raise UserError(
-            f"student and teacher share parameters or buffers, which the teacher would freeze: the student's {names}"
-            f"{more}; give a copy as the teacher, copy.deepcopy(teacher)"
+            f"student and teacher share parameters or buffers, which the teacher would freeze: the student's {names}; "
+            f"give a copy as the teacher, copy.deepcopy(teacher)"
         )
 
 

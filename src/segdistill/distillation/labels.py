@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 import torch
 from torch import Tensor
 
-from segdistill.errors import UserError
+from segdistill.errors import UserError, few
 from segdistill.losses._ops import labels_at
 
 
@@ -20,10 +20,9 @@ def check_labels(labels: Tensor, num_classes: int, ignore_index: int) -> None:
     wrong = (labels != ignore_index) & ((labels < 0) | (labels >= num_classes))
     if bool(wrong.any()):
         values = torch.unique(labels[wrong]).tolist()
-        text = ", ".join(map(str, values[:4])) + (", ..." if len(values) > 4 else "")
         raise UserError(
-            f"labels hold {text}, and the student has {num_classes} classes; expected 0..{num_classes - 1}, or "
-            f"{ignore_index} (ignore_index) for void"
+            f"labels hold {few(values, 4)}, and the student has {num_classes} classes; expected 0..{num_classes - 1}, "
+            f"or {ignore_index} (ignore_index) for void"
         )
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from segdistill.distillation.modes import evaluating
 from segdistill.distillation.running import run
 from segdistill.distillation.taps import classifier_path, probe_for
-from segdistill.errors import FOREIGN, UserError
+from segdistill.errors import FOREIGN, UserError, few
 from segdistill.models.student_files import description_beside
 from segdistill.outputs import SegOutput, unwrap
 
@@ -50,7 +50,7 @@ def put_in_order(
         return
     if set(old) != set(new) or len(set(old)) < len(old):
         raise UserError(
-            f"{what} has other classes than the data set: {_shown(names)}; the data set: {_shown(classes)}; take one "
+            f"{what} has other classes than the data set: {few(names, 8)}; the data set: {few(classes, 8)}; take one "
             "that was trained on these classes or, if only the names differ, change them in its student.json"
         )
     order = [old.index(name) for name in new]
@@ -59,10 +59,10 @@ def put_in_order(
             _reorder(network, order, initial)
     except FOREIGN as error:
         raise UserError(
-            f"{what} has the classes in another order, {_shown(names)}, than the data set, {_shown(classes)}, and its "
+            f"{what} has the classes in another order, {few(names, 8)}, than the data set, {few(classes, 8)}, and its "
             f"classifier cannot be reordered ({error}); list the data set's classes in the order of {what}"
         ) from None
-    _log.info("%s has the classes in another order, %s; its scores are reordered", what, _shown(names))
+    _log.info("%s has the classes in another order, %s; its scores are reordered", what, few(names, 8))
 
 
 def are_other(names: Sequence[str], classes: Sequence[str]) -> bool:
@@ -116,7 +116,3 @@ def _are_names(names: Sequence[str]) -> bool:
 
 def _plain(name: str) -> str:
     return name.strip().casefold().replace("_", " ")
-
-
-def _shown(names: Sequence[str], count: int = 8) -> str:
-    return ", ".join(names[:count]) + (f" and {len(names) - count} more" if len(names) > count else "")

@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from segdistill.errors import UserError, unknown
+from segdistill.errors import UserError, few, unknown
 
 _CONTAINERS = ("student", "state_dict", "model_state_dict", "model", "network")
 # The number of leading names of a key that may differ between file and network, as in "network.encoder.model.".
@@ -48,7 +48,7 @@ class LoadReport:
         target = f"the network's '{self.where}'" if self.where else "the network"
         first = f"{self.path.name}: {self.matched} of {self.in_file} tensors loaded into {target}"
         rest = [
-            f"{title}: {_first(names)}"
+            f"{title}: {few(names, 3)}"
             for title, names in (
                 ("unused", self.unused),
                 ("other shape", self.mismatched),
@@ -110,7 +110,7 @@ def load_weights(module: nn.Module, path: str | Path, *, strict: bool = False, k
     if strict and report.initial:
         raise UserError(
             f"{path} does not fill the network: {len(report.initial)} of {report.in_network} tensors would "
-            f"keep random values: {_first(report.mismatched or report.initial)}; "
+            f"keep random values: {few(report.mismatched or report.initial, 3)}; "
             "is it for another network, or another number of classes?"
         )
     module.load_state_dict(matched, strict=False)
@@ -257,8 +257,8 @@ def _check_fit(report: LoadReport) -> None:
     if 2 * report.matched < min(report.in_file, report.in_network):
         raise UserError(
             f"{report.path} does not fit the network: {report.matched} of its {report.in_file} tensors "
-            f"match; it has {_first(report.unused or report.mismatched)}; "
-            f"the network has {_first(report.initial)}"
+            f"match; it has {few(report.unused or report.mismatched, 3)}; "
+            f"the network has {few(report.initial, 3)}"
         )
 
 
@@ -274,7 +274,3 @@ def _counted(names: Iterator[str] | Mapping[str, Tensor] | list[str]) -> tuple[s
 
 def _shape(tensor: Tensor) -> str:
     return "x".join(map(str, tensor.shape)) or "scalar"
-
-
-def _first(names: tuple[str, ...], count: int = 3) -> str:
-    return ", ".join(names[:count]) + (f" and {len(names) - count} more" if len(names) > count else "")

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from segdistill.errors import UserError
+from segdistill.errors import UserError, few
 from segdistill.recipes import Recipe, load, to_yaml
 from segdistill.runs import checkpoint, lock
 from segdistill.runs.inputs import Inputs, changed_inputs, refuse_changes, resized_inputs
@@ -189,9 +189,8 @@ def differences(there: dict[str, Any], now: dict[str, Any]) -> list[str]:
 
 
 def _other(path: Path, kind: str, changes: list[str], remedy: str = "") -> UserError:
-    more = f"; and {len(changes) - 3} more" if len(changes) > 3 else ""
     return UserError(
-        f"{path} holds the {kind} of another recipe ({'; '.join(changes[:3])}{more}); "
+        f"{path} holds the {kind} of another recipe ({few(changes, 3, '; ')}); "
         f"give another --run-dir, or delete the folder{remedy}"
     )
 

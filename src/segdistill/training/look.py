@@ -9,7 +9,7 @@ from segdistill.data import SegmentationDataset, scan_labels
 from segdistill.data.generated.base import Generated
 from segdistill.data.statistics.repeats import repeated_images
 from segdistill.data.statistics.scan import LabelReport, absent_classes, check_classes, check_images
-from segdistill.errors import UserError
+from segdistill.errors import UserError, few
 from segdistill.evaluation.scoring import ImageSet
 from segdistill.training.session import Session
 
@@ -74,10 +74,9 @@ def _check_labeled(dataset: SegmentationDataset, split: str, sample: LabelReport
 
 def _emit_absent(split: str, absent: Sequence[str], emit: Callable[[str], None]) -> None:
     if absent:
-        names = ", ".join(absent[:4]) + (f" and {len(absent) - 4} more" if len(absent) > 4 else "")
         emit(
-            f"{split} has no pixel of {names}: such a class counts as 0 for a network that predicts it in one pixel, "
-            "and not at all for another; evaluation.absent=zero counts it always"
+            f"{split} has no pixel of {few(absent, 4)}: such a class counts as 0 for a network that predicts it in one "
+            "pixel, and not at all for another; evaluation.absent=zero counts it always"
         )
 
 
@@ -95,10 +94,9 @@ def _emit_repeats(
 ) -> None:
     names = repeated_images(train, dataset, chosen)
     if names:
-        examples = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
         emit(
-            f"{len(names)} of {len(chosen)} {split} images are also training images ({examples}): the score on {split} "
-            "does not measure how the network does on new images"
+            f"{len(names)} of {len(chosen)} {split} images are also training images ({few(names, 3)}): the score on "
+            f"{split} does not measure how the network does on new images"
         )
 
 

@@ -8,7 +8,7 @@ from rich.console import Console
 from torch import nn
 
 from segdistill.distillation.distiller import Distiller
-from segdistill.errors import FOREIGN, UserError, first_line
+from segdistill.errors import FOREIGN, UserError, few, first_line
 from segdistill.evaluation.scoring import try_scoring
 from segdistill.outputs import unwrap
 from segdistill.system.memory import enough_memory
@@ -109,7 +109,7 @@ def _check_all_learn(student: nn.Module) -> None:
     if unused:
         modules = sorted({name.rpartition(".")[0] or name for name in unused})
         raise UserError(
-            f"the student does not use {', '.join(unused[:3])}{', ...' if len(unused) > 3 else ''} in a step, and "
+            f"the student does not use {few(unused, 3)} in a step, and "
             f"several processes need a gradient of each parameter; give student.freeze=[{','.join(modules)}]"
         )
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from segdistill.data.classes import VOID, Color
 from segdistill.data.decoding.images import Array, Source
-from segdistill.errors import UserError
+from segdistill.errors import UserError, few
 
 
 def classes_of_colors(pixels: Array, path: Source, num_classes: int, colors: tuple[Color, ...]) -> Array:
@@ -74,5 +74,4 @@ def _codes(pixels: Array) -> NDArray[np.int32]:
 
 def first_of(values: Sequence[object], word: str = "label") -> str:
     """Write the first four values, for example ``labels 7, 9``."""
-    first = ", ".join(str(value) for value in values[:4]) + (", ..." if len(values) > 4 else "")
-    return f"{word}{'s' if len(values) > 1 else ''} {first}"
+    return f"{word}{'s' if len(values) > 1 else ''} {few(values, 4)}"

@@ -5,7 +5,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from segdistill.data.layouts.layout import SPLIT_OF, SPLITS, Split
-from segdistill.errors import UserError
+from segdistill.errors import UserError, few
 from segdistill.system.walk import files_below
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
@@ -161,5 +161,4 @@ def listed(parts: Iterable[str]) -> str:
 
 def shown(names: Iterable[str], limit: int = 4) -> str:
     """Return the first names as text for a message."""
-    names = sorted(names)
-    return (", ".join(names[:limit]) or "nothing") + (", ..." if len(names) > limit else "")
+    return few(sorted(names), limit) or "nothing"

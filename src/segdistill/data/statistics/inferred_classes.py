@@ -15,7 +15,7 @@ from segdistill.data.decoding.masks import read_stored
 from segdistill.data.decoding.notes import note
 from segdistill.data.decoding.palettes import check_same_colors, moved_gray, uncertain_grays
 from segdistill.data.layouts import Layout
-from segdistill.errors import UserError
+from segdistill.errors import UserError, few
 from segdistill.system.progress import tracked
 
 _log = logging.getLogger(__name__)
@@ -70,10 +70,9 @@ def _numbered(mask: Callable[[int], Source], count: int, root: str) -> Classes:
         raise uncertain
     indices = sorted(values - {VOID})
     if not _are_numbered(values):
-        first = ", ".join(map(str, indices[:12])) + (", ..." if len(indices) > 12 else "")
         raise UserError(
-            f"the masks under '{root}' hold the values {first or 'none'} in addition to {VOID} (void); expected "
-            "class indices 0, 1, ... without a gap: convert them, or name the classes in classes.json"
+            f"the masks under '{root}' hold the values {few(indices, 12) or 'none'} in addition to {VOID} (void); "
+            "expected class indices 0, 1, ... without a gap: convert them, or name the classes in classes.json"
         )
     _log.warning("no classes.json: %d masks under '%s' hold classes 0..%d", count, root, indices[-1])
     return Classes(tuple(f"class {index}" for index in indices))

@@ -1,6 +1,6 @@
 """A scan of the masks of a data set, which counts classes and collects unusable files."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from segdistill.data.classes import VOID
 from segdistill.data.datasets.base import ClassificationDataset, SegmentationDataset
 from segdistill.data.decoding.images import read_upright, reading_threads, upright_size
-from segdistill.errors import UserError
+from segdistill.errors import UserError, few
 from segdistill.system.progress import tracked
 
 # Masks to read between two checks whether every class has been seen.
@@ -40,13 +40,8 @@ class LabelReport:
         if self.problems:
             total = self.masks + len(self.problems)
             raise UserError(
-                f"{len(self.problems)} of {total} masks or their images cannot be used: {_first(self.problems)}"
+                f"{len(self.problems)} of {total} masks or their images cannot be used: {few(self.problems, 3, '; ')}"
             )
-
-
-def _first(problems: Sequence[str]) -> str:
-    more = len(problems) - 3
-    return "; ".join(problems[:3]) + (f"; and {more} more" if more > 0 else "")
 
 
 def check_images(dataset: SegmentationDataset | ClassificationDataset, indices: Iterable[int], *, decodes: bool) -> int:
@@ -73,7 +68,7 @@ def check_images(dataset: SegmentationDataset | ClassificationDataset, indices: 
         answers = list(tracked(pool.map(is_turned, chosen), "reading images", len(chosen)))
     problems = [each for each in answers if isinstance(each, str)]
     if problems:
-        raise UserError(f"{len(problems)} of {len(chosen)} images cannot be used: {_first(problems)}")
+        raise UserError(f"{len(problems)} of {len(chosen)} images cannot be used: {few(problems, 3, '; ')}")
     return answers.count(True)
 
 
@@ -111,7 +106,7 @@ def check_classes(dataset: SegmentationDataset | ClassificationDataset, absent: 
     if not absent:
         return
     layout = getattr(dataset, "layout", None)
-    names = ", ".join(f"'{name}'" for name in absent[:4]) + (f" and {len(absent) - 4} more" if len(absent) > 4 else "")
+    names = few((f"'{name}'" for name in absent), 4)
     is_void = layout is not None and layout.void_is_given_as(VOID) and len(dataset.classes) == 2
     hint = '; if 255 in the masks is a class, remove "ignore_index" from classes.json' if is_void else ""
     raise UserError(
