@@ -12,7 +12,7 @@ NETWORKS = ("deeplabv3_resnet101", "deeplabv3_mobilenetv2", "deeplabv3plus_resne
 
 
 def fastest_form(teacher: nn.Module, images: Tensor, rounds: int) -> Form:
-    """Return the form in float32 that a run would choose (segdistill.training.tuning)."""
+    """Return the form in float32 that a run would choose (segdistill.training.forms)."""
     networks = {form: form.of(teacher, images[:1]) for form in FORMS}
     with torch.no_grad():
         passes = {form: (lambda network=network: network(images)) for form, network in networks.items()}

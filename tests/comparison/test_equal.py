@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from itertools import cycle, repeat
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,12 +19,14 @@ from segdistill.comparison.equal_budget import Cost, Equal, check_equal, equaliz
 from segdistill.comparison.equal_record import decide, seconds_of_methods, standard_error
 from segdistill.comparison.estimate import estimate
 from segdistill.comparison.plan import Plan, plan
+from segdistill.comparison.shared_forms import SharedForms
 from segdistill.errors import UserError
 from segdistill.recipes import load
 from segdistill.training import trial
 from segdistill.training.run import distill
 from segdistill.training.session import Session
-from segdistill.training.trial import Choice, Trial, flops, recording_seconds, teacher_seconds
+from segdistill.training.trial import Trial, flops, recording_seconds, teacher_seconds
+from segdistill.training.tuning import Choice
 from tests.tiny import TINY, said, tiny
 
 FLOPS = Equal("flops")
@@ -99,13 +100,15 @@ class Scripted:
 
     def __init__(self, seconds: Sequence[float], share: float, once: float) -> None:
         self.script, self.share, self.once = iter(seconds), share, once
-        self.choice = SimpleNamespace(forms={"student": "as it is"})
+        self.choice = Choice({}, {}, {"student": "as it is"})
 
     def seconds(self, steps: int) -> float:
         return next(self.script)
 
 
-def test_a_slow_moment_of_the_machine_does_not_change_the_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_moment_of_the_machine_does_not_change_the_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     load = [1, 1, 5, 1, 3, 1, 1]  # the machine is five times slower in the third round
     noise = [1, 1, 1, 1, 1, 9, 1]  # and a hiccup meets kd alone
     scripts = {
@@ -115,7 +118,7 @@ def test_a_slow_moment_of_the_machine_does_not_change_the_steps(monkeypatch: pyt
     }
     monkeypatch.setattr(equal_record, "BUILDS", 1)
     monkeypatch.setattr(equal_record, "Trial", lambda session, console, before, *, records: scripts[session])
-    found = seconds_of_methods({name: name for name in scripts}, "none", 10, records=True)
+    found = seconds_of_methods({name: name for name in scripts}, "none", 10, SharedForms(tmp_path), records=True)
     assert found["none"]["step"] == pytest.approx(0.2)
     assert found["kd"]["step"] == pytest.approx(0.3)
     assert found["maskd"]["ratio"] == pytest.approx(2.0)  # (0.3 + 0.1) / 0.2
@@ -137,7 +140,9 @@ def test_the_standard_error_between_builds_counts_if_it_is_larger() -> None:
 
 
 @pytest.mark.parametrize(("steps", "expected"), [(10, 7), (5_000, 84), (100_000, 153)])
-def test_rounds_continue_until_the_ratios_are_known(monkeypatch: pytest.MonkeyPatch, steps: int, expected: int) -> None:
+def test_rounds_continue_until_the_ratios_are_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int, expected: int
+) -> None:
     """The ratios 1.4, 1.6 and 1.5 deviate by 0.148, so the error is below a hundredth after 153 rounds of 1.5 seconds.
 
     A share of 5 % of 5,000 steps of 0.2 and 0.3 seconds is 125 seconds, or 84 rounds.
@@ -151,19 +156,19 @@ def test_rounds_continue_until_the_ratios_are_known(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(equal_record, "BUILDS", 1)
     monkeypatch.setattr(equal_record, "Trial", lambda session, console, before, *, records: Endless(session))
-    found = seconds_of_methods({name: name for name in script}, "none", steps, records=True)
+    found = seconds_of_methods({name: name for name in script}, "none", steps, SharedForms(tmp_path), records=True)
     assert found["kd"]["ratio"] == pytest.approx(1.5)
     assert len(found["kd"]["rounds"][0]) == pytest.approx(expected, abs=2)
 
 
-def test_networks_that_lie_badly_in_memory_once_are_outvoted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_networks_that_lie_badly_in_memory_once_are_outvoted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     builds = iter([0.3, 0.36, 0.3])
 
     def built(name: str, *_: Any, **__: Any) -> Scripted:
         return Scripted(repeat(0.2 if name == "none" else next(builds)), share=0.0, once=0.0)
 
     monkeypatch.setattr(equal_record, "Trial", built)
-    found = seconds_of_methods({"none": "none", "kd": "kd"}, "none", 10, records=True)
+    found = seconds_of_methods({"none": "none", "kd": "kd"}, "none", 10, SharedForms(tmp_path), records=True)
     assert found["kd"]["ratio"] == pytest.approx(1.5)
     assert found["kd"]["ratio_error"] == pytest.approx(0.3 / 3**0.5 / 3**0.5)  # medians 1.5, 1.8, 1.5
 
@@ -171,7 +176,7 @@ def test_networks_that_lie_badly_in_memory_once_are_outvoted(monkeypatch: pytest
 def test_a_method_measured_on_a_slower_day_counts_by_its_ratio(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     days = iter([{"none": 1.0, "kd": 2.0}, {"none": 10.0, "gskd": 25.0}])
 
-    def measured(sessions: dict[str, Any], reference: str, steps: int, *, records: bool) -> dict[str, dict[str, Any]]:
+    def measured(sessions: dict[str, Any], reference: str, *_: Any, records: bool) -> dict[str, dict[str, Any]]:
         today = next(days)
         once = {"gskd": 50.0}  # on a day on which everything takes ten times as long
         return {
@@ -181,9 +186,10 @@ def test_a_method_measured_on_a_slower_day_counts_by_its_ratio(monkeypatch: pyte
 
     monkeypatch.setattr(equal_record, "seconds_of_methods", measured)
     console, equal, session = Console(record=True), Equal("time"), Session(tiny("train.iterations=100"))
-    first = decide(planned("kd", "0", "train.iterations=100"), equal, None, session, tmp_path, console)
+    forms = SharedForms(tmp_path)
+    first = decide(planned("kd", "0", "train.iterations=100"), equal, None, session, forms, tmp_path, console)
     assert first.steps == {"none": 100, "kd": 50}
-    both = decide(planned("kd,gskd", "0", "train.iterations=100"), equal, first, session, tmp_path, console)
+    both = decide(planned("kd,gskd", "0", "train.iterations=100"), equal, first, session, forms, tmp_path, console)
     assert both.steps == {"none": 100, "kd": 50, "gskd": 38}  # (100 - 5) / 2.5
     assert both.budget == first.budget == 100.0
     assert content(tmp_path, "time")["methods"]["gskd"]["cost"] == pytest.approx(100.0)
@@ -213,26 +219,6 @@ def test_every_process_takes_the_seconds_of_the_first(monkeypatch: pytest.Monkey
     tried = Trial(Session(planned("kd").runs[0].recipe), Console(quiet=True))
     monkeypatch.setattr(tried._fabric, "broadcast", lambda seconds: 7.0)
     assert tried.seconds(1) == 7.0
-
-
-def test_equal_methods_run_in_equal_forms(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Forms are chosen by measuring, so two measurements of one method can differ."""
-    asked: list[Any] = []
-
-    def measured(*args: Any, student: dict[str, Any] | None = None) -> dict[str, Any]:
-        asked.append(student)
-        form = {"form": {"folds": False, "channels_last": False, "half": False}}
-        return {"student": student or {**form, "number": len(asked)}, "teacher": {**form, "number": len(asked)}}
-
-    monkeypatch.setattr(trial, "measure_forms", measured)
-    choices: dict[str, Choice] = {}
-    for run in planned("kd,gskd,a=kd,b=kd:train.clip=1").runs:
-        tried = Trial(Session(run.recipe), Console(quiet=True), list(choices.values()))
-        choices[run.method] = tried.choice
-    forms = {name: (each.forms["student"]["number"], each.forms["teacher"]["number"]) for name, each in choices.items()}
-    assert forms["a"] == forms["kd"]
-    assert forms["gskd"] == (forms["kd"][0], 3)  # it reads a feature that kd does not read
-    assert forms["b"][0] not in (forms["kd"][0], forms["gskd"][0])  # with another training setting
 
 
 # Operations.

@@ -17,9 +17,9 @@ from segdistill.data import training_loader as loader
 from segdistill.distillation.build import build_terms
 from segdistill.distillation.facts import NetworkPair
 from segdistill.errors import Stopped, UserError
-from segdistill.recipes import Recipe, load
+from segdistill.recipes import Recipe, alone_recipe, load
 from segdistill.speed.form import Form, keep_channels_last
-from segdistill.training import loop, tuning
+from segdistill.training import forms, loop, tuning
 from segdistill.training.session import Session
 from segdistill.training.train import train_network
 from tests.speed.test_form import trained
@@ -49,8 +49,8 @@ def prefers(monkeypatch: pytest.MonkeyPatch) -> Callable[[Form], list[Any]]:
                 run()
             return {each: 1.0 if each == form or each == Form(channels_last=True) else 1.9 for each in work}
 
-        monkeypatch.setattr(tuning, "LEAST_STEPS", 1)
-        monkeypatch.setattr(tuning, "seconds_of", seconds_of)
+        monkeypatch.setattr(forms, "LEAST_STEPS", 1)
+        monkeypatch.setattr(forms, "seconds_of", seconds_of)
         return measured
 
     return prefer
@@ -123,7 +123,8 @@ def test_every_process_measures_and_takes_the_choice_of_the_first(
     measured, session = prefers(Form()), Session(recipe(tmp_path))
     distiller = session.build_distiller()
     plain, real = distiller.teacher, session.fabric
-    theirs = {"student": {"form": asdict(Form(channels_last=True))}, "teacher": {"form": asdict(FAST)}}
+    record = {"student": {"form": asdict(Form(channels_last=True))}, "teacher": {"form": asdict(FAST)}}
+    theirs = tuning.Choice({}, {}, record)
 
     class Second:
         """The engine in the second process."""
@@ -146,18 +147,45 @@ def test_every_process_measures_and_takes_the_choice_of_the_first(
     )
 
 
-@pytest.mark.parametrize("forms", ["of another run", "none were measured"])
-def test_a_run_takes_the_forms_that_are_measured_already(
-    tmp_path: Path, console: Console, prefers: Callable[[Form], list[Any]], forms: str
+@pytest.mark.parametrize("of_teacher", [False, True])
+def test_a_run_takes_the_forms_of_the_runs_with_which_it_is_compared(
+    tmp_path: Path, console: Console, prefers: Callable[[Form], list[Any]], of_teacher: bool
 ) -> None:
-    measured, session = prefers(Form()), Session(recipe(tmp_path))
-    given = {"student": {"form": asdict(Form(channels_last=True))}, "teacher": {"form": asdict(Form())}}
-    train_network(
-        session, tmp_path / "run", console=console, label="kd", forms=given if forms == "of another run" else {}
-    )
-    assert not measured
-    file = tmp_path / "run" / "speed.json"
-    assert (json.loads(file.read_text()) if file.exists() else {}) == (given if forms == "of another run" else {})
+    """The student alone gives the student's form; a run with the same teacher and features gives both."""
+    prefers(FAST)
+    first = recipe(tmp_path) if of_teacher else alone_recipe(recipe(tmp_path))
+    train(first, tmp_path / "first", console)
+    measured = prefers(Form())  # noise: now another form seems to be the fastest
+    chosen = tuning.chosen_in(tmp_path / "first")
+    second = recipe(tmp_path, "train.learning_rate=0.001", "train.iterations=5", "seed=1")
+    train_network(Session(second), tmp_path / "second", console=console, label="kd", before=[chosen])
+    assert len(measured) == (0 if of_teacher else 2)  # the teacher: on a small image, then on a whole one
+    records = [json.loads((tmp_path / name / "speed.json").read_text()) for name in ("first", "second")]
+    assert records[0]["student"] == records[1]["student"]
+    assert (records[0]["teacher"] == records[1]["teacher"]) == of_teacher
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ("train.batch_size=2", 3),
+        ("data.crop=[16,32]", 3),
+        ("student.model=deeplabv3plus/tu-test_resnet", 3),
+        ("method=gskd", 2),  # it reads a feature of the teacher that kd does not read
+        ("train.clip=1", 0),
+    ],
+)
+def test_other_settings_are_measured_again(
+    tmp_path: Path, console: Console, prefers: Callable[[Form], list[Any]], change: str, expected: int
+) -> None:
+    measured = prefers(FAST)
+    session = Session(recipe(tmp_path, "method=kd"))
+    first = tuning.choose(session, session.build_distiller(), console)
+    assert len(measured) == 3
+    measured.clear()
+    other = Session(recipe(tmp_path, "method=kd", change))
+    tuning.choose(other, other.build_distiller(), console, [first])
+    assert len(measured) == expected
 
 
 @pytest.mark.parametrize("changes", [["train.plain=true"], []])
@@ -221,8 +249,8 @@ def test_loader_processes_follow_from_the_time_of_an_item(
 ) -> None:
     prefers(Form())  # student and teacher take 1 s each
     clock = iter(range(1000))
-    monkeypatch.setattr(tuning, "allowed_cores", lambda: 4)
-    monkeypatch.setattr(tuning.time, "perf_counter", lambda: next(clock) * item)
+    monkeypatch.setattr(forms, "allowed_cores", lambda: 4)
+    monkeypatch.setattr(forms.time, "perf_counter", lambda: next(clock) * item)
     used: list[int] = []
     monkeypatch.setattr(
         loop,
@@ -239,8 +267,8 @@ def test_loader_processes_follow_from_the_time_of_an_item(
 def test_processes_share_the_cores_for_reading(
     monkeypatch: pytest.MonkeyPatch, cores: int, processes: int, expected: int
 ) -> None:
-    monkeypatch.setattr(tuning, "allowed_cores", lambda: cores)
-    assert tuning.most_workers(processes) == expected
+    monkeypatch.setattr(forms, "allowed_cores", lambda: cores)
+    assert forms.most_workers(processes) == expected
 
 
 def test_a_run_that_recomputes_is_the_same_to_the_bit(tmp_path: Path, console: Console) -> None:

@@ -5,13 +5,14 @@ from pathlib import Path
 from rich.console import Console
 
 from segdistill.comparison.equal_budget import Equal, equalized
-from segdistill.comparison.equal_record import EqualRecord, decide, read_record
+from segdistill.comparison.equal_record import decide, read_record
 from segdistill.comparison.method_rows import ALONE
 from segdistill.comparison.plan import Plan, first_runs
 from segdistill.comparison.preparation import check_inputs, open_session, prepare, ready_teacher, unfinished
 from segdistill.comparison.report import last_lines, write_comparison_report
 from segdistill.comparison.run_loop import train_runs
 from segdistill.comparison.scoreboard import Scoreboard, published_values
+from segdistill.comparison.shared_forms import SharedForms
 from segdistill.data import Layout
 from segdistill.errors import UserError
 from segdistill.reports.differences import Differences
@@ -62,9 +63,9 @@ def compare(
     board = Scoreboard(folder, plan, against)
     session = open_session(board.shared, layout, folder.parent)
     check_inputs(session, board, plan, equal, console)
-    record, is_prepared = None, False
+    forms, is_prepared = SharedForms(folder), False
     if equal is not None:
-        plan, record, is_prepared = _equalized(plan, equal, session, board, console)
+        plan, is_prepared = _equalized(plan, equal, session, forms, board, console)
         before, board = board, Scoreboard(folder, plan, against)
         board.pixels, board.inputs, board.code = board.pixels or before.pixels, before.inputs, before.code
     waiting = unfinished(plan, folder)
@@ -79,7 +80,8 @@ def compare(
         summary = board.write(printed)
         if distilling := next((run.recipe for run in waiting if run.recipe.distils), None):
             ready_teacher(session, distilling, folder, console)
-        for _ in train_runs(waiting, session, board, console, jobs, record):
+        forms.choose(waiting, session, console)
+        for _ in train_runs(waiting, session, board, console, jobs, forms.choices):
             summary = board.write(printed)
     console.print()
     console.print(on_screen(summary.methods))
@@ -99,9 +101,9 @@ def compare(
 
 
 def _equalized(
-    plan: Plan, equal: Equal, session: Session, board: Scoreboard, console: Console
-) -> tuple[Plan, EqualRecord, bool]:
-    """Return the plan at equal time or operations, the record of its steps, and whether methods were checked for it."""
+    plan: Plan, equal: Equal, session: Session, forms: SharedForms, board: Scoreboard, console: Console
+) -> tuple[Plan, bool]:
+    """Return the plan at equal time or operations, and whether methods were checked for it."""
     folder = board.folder
     record = read_record(folder, equal, plan)
     missing = [method for method in plan.methods if record is None or method not in record.methods]
@@ -112,9 +114,9 @@ def _equalized(
             board.write()
             if distilling := next((run.recipe for run in plan.runs if run.recipe.distils), None):
                 ready_teacher(session, distilling, folder, console)
-            record = decide(plan, equal, record, session, folder, console)
+            record = decide(plan, equal, record, session, forms, folder, console)
     assert record is not None
-    return equalized(plan, equal, record.steps), record, bool(missing)
+    return equalized(plan, equal, record.steps), bool(missing)
 
 
 def print_differences(found: Differences, console: Console) -> None:

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from segdistill.comparison.equal_budget import UNITS, Cost, Equal, steps_within
 from segdistill.comparison.plan import Plan, first_runs
+from segdistill.comparison.shared_forms import SharedForms
 from segdistill.errors import UserError
 from segdistill.recipes.own_code import named_code
 from segdistill.reports.screen import screen_table
@@ -22,7 +23,7 @@ from segdistill.runs.json_files import damaged, read_json
 from segdistill.runs.records import environment, write_json
 from segdistill.training.console import quiet
 from segdistill.training.session import Session
-from segdistill.training.trial import Choice, Trial, flops
+from segdistill.training.trial import Trial, flops
 
 # In each round all methods take a block of steps, in a random order, so that a slow moment of the machine meets all.
 BLOCK = 3
@@ -58,11 +59,6 @@ class EqualRecord:
     def steps(self) -> dict[str, int]:
         """The steps of each method."""
         return {name: int(method["steps"]) for name, method in self.methods.items()}
-
-    def forms(self, method: str) -> Mapping[str, Any] | None:
-        """Return the forms of a method's networks in all its runs; None if they were not measured."""
-        found: Mapping[str, Any] | None = self.methods.get(method.removesuffix(f"@{self.equal.by}"), {}).get("forms")
-        return found
 
 
 def file_of(folder: Path, equal: Equal) -> Path:
@@ -110,7 +106,13 @@ def code_of_methods(plan: Plan) -> dict[str, Inputs]:
 
 
 def decide(
-    plan: Plan, equal: Equal, known: EqualRecord | None, session: Session, folder: Path | None, console: Console
+    plan: Plan,
+    equal: Equal,
+    known: EqualRecord | None,
+    session: Session,
+    forms: SharedForms,
+    folder: Path | None,
+    console: Console,
 ) -> EqualRecord:
     """Measure the methods that the record lacks, and return the record with them.
 
@@ -122,6 +124,7 @@ def decide(
         equal: What is equal.
         known: The record so far.
         session: The opened recipe, whose teacher has weights.
+        forms: The forms of the networks. Those of the missing methods are added.
         folder: The folder of the comparison, in which the record is written; None writes nothing.
         console: The console to print on.
 
@@ -139,7 +142,7 @@ def decide(
     with quiet():
         if equal.by == "time":
             runs_of_each = len(plan.seeds) * plan.shared.train.iterations
-            found = seconds_of_methods(sessions, equal.reference, runs_of_each, records=folder is not None)
+            found = seconds_of_methods(sessions, equal.reference, runs_of_each, forms, records=folder is not None)
         else:
             found = flops_of_methods(sessions, equal.reference)
     if session.fabric.device.type == "cuda":
@@ -157,6 +160,8 @@ def decide(
         count = steps if name == equal.reference else steps_within(budget, cost, name)
         old[name] = {"steps": count, "cost": cost.of(count), **found[name], "step": cost.step, "once": cost.once}
     record = EqualRecord(equal, budget, old)
+    if folder is not None:
+        forms.write(session)
     if folder is not None and session.fabric.global_rank == 0:
         write_json(file_of(folder, equal), _content(record, steps, runs[equal.reference].recipe.seed))
     session.fabric.barrier()
@@ -165,7 +170,7 @@ def decide(
 
 
 def seconds_of_methods(
-    sessions: Mapping[str, Session], reference: str, steps: int, *, records: bool
+    sessions: Mapping[str, Session], reference: str, steps: int, forms: SharedForms, *, records: bool
 ) -> dict[str, dict[str, Any]]:
     """Return the cost of each method's step in seconds, from blocks of steps in which the methods take turns.
 
@@ -176,16 +181,16 @@ def seconds_of_methods(
         sessions: The sessions of the methods.
         reference: The method to which the others are compared.
         steps: The reference's steps in all its runs. Measuring takes a small share of the time of such runs.
+        forms: The forms of the networks. Those of the methods are added.
         records: Whether a replayed teacher's answers may be recorded.
     """
     rounds: Rounds = {name: [] for name in sessions}
-    chosen: dict[str, Choice] = {}
     order, random = list(sessions), Random(0)
     for build in range(BUILDS):
         trials: dict[str, Trial] = {}  # those of the last build are freed
         for name in order:
-            trials[name] = Trial(sessions[name], Console(quiet=True), list(chosen.values()), records=records)
-            chosen.setdefault(name, trials[name].choice)
+            trials[name] = Trial(sessions[name], Console(quiet=True), forms.choices, records=records)
+            forms.add(trials[name].choice)
             trials[name].seconds(BLOCK)  # the first steps include one-time setup
             rounds[name].append([])
         while not _is_enough(rounds, reference, steps, (build + 1) / BUILDS):
@@ -202,7 +207,7 @@ def seconds_of_methods(
             "first_stage": trials[name].share,
             "rounds": [[round(value, 6) for value in build] for build in rounds[name]],
             "reference_rounds": [[round(value, 6) for value in build] for build in rounds[reference]],
-            "forms": chosen[name].forms,
+            "forms": trials[name].choice.forms,
         }
         for name, ratios in _ratios(rounds, reference).items()
     }

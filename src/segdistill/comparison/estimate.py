@@ -14,6 +14,7 @@ from segdistill.comparison.equal_record import decide, read_record
 from segdistill.comparison.plan import Plan
 from segdistill.comparison.preparation import check_inputs, open_session, unfinished
 from segdistill.comparison.scoreboard import Scoreboard
+from segdistill.comparison.shared_forms import SharedForms
 from segdistill.data import ImageDataset, Layout, training_loader
 from segdistill.distillation.modes import evaluating
 from segdistill.evaluation.scoring import predict_like, scoring_transform
@@ -87,7 +88,7 @@ def estimate(
     session = open_session(board.shared, layout, folder.parent)
     check_inputs(session, board, plan, equal, console)
     if equal is not None:
-        record = decide(plan, equal, read_record(folder, equal, plan), session, None, console)
+        record = decide(plan, equal, read_record(folder, equal, plan), session, SharedForms(folder), None, console)
         plan = equalized(plan, equal, record.steps)
     waiting = {run.folder for run in unfinished(plan, folder)}
     for run in plan.runs:

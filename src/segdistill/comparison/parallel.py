@@ -13,7 +13,6 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context, parent_process
 from multiprocessing.synchronize import Event
 from pathlib import Path
-from typing import Any
 
 import torch
 from rich.console import Console
@@ -26,6 +25,7 @@ from segdistill.recipes.schema import Teacher
 from segdistill.system.interrupt import deferred_interrupt, has_to_stop, stop_on
 from segdistill.training.session import Session
 from segdistill.training.train import train_network
+from segdistill.training.tuning import Choice
 
 INTERVAL = 30.0
 """Seconds between two lines of progress of a run."""
@@ -43,7 +43,7 @@ def train_in_parallel(
     folder: Path,
     *,
     jobs: int,
-    forms: Mapping[str, Mapping[str, Any] | None],
+    choices: Sequence[Choice],
     console: Console,
 ) -> Iterator[tuple[PlannedRun, Exception | None]]:
     """Train the runs in ``jobs`` processes, and yield each with its error, or None, when it ends.
@@ -57,7 +57,7 @@ def train_in_parallel(
         session: The session of the comparison, whose teacher has weights.
         folder: The folder of the comparison.
         jobs: Number of processes.
-        forms: The forms in which the networks of a method train, where they are measured already.
+        choices: The forms in which the networks train.
         console: The console to print the progress on.
 
     Raises:
@@ -71,9 +71,7 @@ def train_in_parallel(
     console.print(f"{jobs} runs at the same time; each writes its lines to {folder / LOGS}", soft_wrap=True)
     pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_open, initargs=start)
     with pool, deferred_interrupt() as interrupted:
-        waiting: dict[Future[None], PlannedRun] = {
-            pool.submit(_train, run, folder, forms.get(run.method)): run for run in runs
-        }
+        waiting: dict[Future[None], PlannedRun] = {pool.submit(_train, run, folder, choices): run for run in runs}
         try:
             for future in _ended(waiting, folder, console, interrupted):
                 error = future.exception()
@@ -152,7 +150,7 @@ def _end_with_the_others(broken: Event) -> None:
         os._exit(1)
 
 
-def _train(run: PlannedRun, folder: Path, forms: Mapping[str, Any] | None) -> None:
+def _train(run: PlannedRun, folder: Path, choices: Sequence[Choice]) -> None:
     """Train one run in this process, with its lines in a file."""
     assert _session is not None
     if has_to_stop():
@@ -162,4 +160,4 @@ def _train(run: PlannedRun, folder: Path, forms: Mapping[str, Any] | None) -> No
     with _at_work, log.open("a", encoding="utf-8") as lines:
         console = Console(file=lines, width=120)
         session = _session.variant(run.recipe)
-        train_network(session, folder / run.folder, console=console, label=run.label, forms=forms)
+        train_network(session, folder / run.folder, console=console, label=run.label, before=choices)

@@ -1,11 +1,9 @@
 """Loop over the runs of a comparison: one by one or several at a time. A run that fails does not end the others."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 
-from segdistill.comparison.equal_record import EqualRecord
 from segdistill.comparison.parallel import train_in_parallel
 from segdistill.comparison.plan import PlannedRun
 from segdistill.comparison.scoreboard import Scoreboard
@@ -15,6 +13,7 @@ from segdistill.runs.run_folder import RunFolder
 from segdistill.system.processes import are_several
 from segdistill.training.session import Session
 from segdistill.training.train import train_network
+from segdistill.training.tuning import Choice
 
 # Errors that end one run and not the others: errors of the user, out of memory, a bug in the user's loss or network.
 MENDABLE = (UserError, RuntimeError, ValueError, TypeError, IndexError, AttributeError)
@@ -33,7 +32,7 @@ def train_runs(
     board: Scoreboard,
     console: Console,
     jobs: int,
-    record: EqualRecord | None,
+    choices: Sequence[Choice],
 ) -> Iterator[PlannedRun]:
     """Train the runs, and yield each when it has ended. A run that fails is noted on the board.
 
@@ -43,30 +42,29 @@ def train_runs(
         board: The record of the comparison.
         console: The console to print on.
         jobs: Number of runs at the same time, each in a separate process.
-        record: The record with the forms in which the networks train; None if they are not measured yet.
+        choices: The forms in which the networks train.
 
     Raises:
         UserError: A run failed in a training of several processes.
         Stopped: At Ctrl-C or SIGTERM, after a checkpoint was written.
     """
-    forms = {run.method: record.forms(run.method) for run in runs} if record is not None else {}
     if jobs > 1 and len(runs) > 1:
         several = min(jobs, len(runs))
-        for run, error in train_in_parallel(runs, session, board.folder, jobs=several, forms=forms, console=console):
+        for run, error in train_in_parallel(
+            runs, session, board.folder, jobs=several, choices=choices, console=console
+        ):
             _note(run, error, board, console)
             yield run
     else:
         for run in runs:
-            _run(run, session, board, console, forms.get(run.method))
+            _run(run, session, board, console, choices)
             yield run
 
 
-def _run(
-    run: PlannedRun, session: Session, board: Scoreboard, console: Console, forms: Mapping[str, Any] | None
-) -> None:
+def _run(run: PlannedRun, session: Session, board: Scoreboard, console: Console, choices: Sequence[Choice]) -> None:
     folder = board.folder / run.folder
     try:
-        train_network(session.variant(run.recipe), folder, console=console, label=run.label, forms=forms)
+        train_network(session.variant(run.recipe), folder, console=console, label=run.label, before=choices)
     except MENDABLE as error:
         _failed(run, error, board, console)
         if are_several():

@@ -33,6 +33,7 @@ BESIDE_RUNS = {
     "equal_flops.json",
     "equal_time.json",
     "report.html",
+    "speed.json",
     "teacher",
     "teachers",
 }

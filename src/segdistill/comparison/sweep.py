@@ -29,6 +29,7 @@ from segdistill.training.rehearsal import rehearse_first
 from segdistill.training.session import Session
 from segdistill.training.teacher_runs import check_teacher
 from segdistill.training.train import train_network
+from segdistill.training.tuning import chosen_in
 
 RECORD = "sweep.json"
 ALONE = "alone"
@@ -90,13 +91,14 @@ def _trials(
     if base.distils:
         ready_teacher(session, base, folder, console)
     train_network(session.variant(alone_recipe(base)), folder / ALONE, console=console, label="student alone")
+    before = [choice] if (choice := chosen_in(folder / ALONE)) is not None else []
     while trial := next_trial(optuna, study, search, trials):
         name = trial_name(trial.trial)
         settings = " ".join(f"{key}={value}" for key, value in trial.values.items())
         console.print(f"{name} of {trials}: {settings}", soft_wrap=True)
         try:
             trial_session = session.variant(search.recipe(trial.values))
-            result = train_network(trial_session, folder / name, console=console, label=name)
+            result = train_network(trial_session, folder / name, console=console, label=name, before=before)
             study.tell(trial.number, result[f"val_{metric_of(result).key}"])
         except MENDABLE as error:
             problems[name] = why(error)

@@ -12,6 +12,7 @@ from segdistill.reports.differences import Differences, differences
 from segdistill.reports.facts import facts
 from segdistill.reports.method_table import ALONE, PublishedValue, method_table
 from segdistill.reports.table import Table, as_json, capital, comma_separated, latex, markdown
+from segdistill.runs.forms import forms_of_run
 from segdistill.runs.metric import Metric, metric_of, read_result, weak_teacher
 
 Record = dict[str, Any]
@@ -219,6 +220,7 @@ def _run(entry: Entry, results: Mapping[str, Mapping[int, Record]], metric: Metr
     state = "finished" if result is not None else "failed" if entry.problem else "unfinished"
     keys = (metric.key, f"val_{metric.key}", "seconds", "params", metric.classes)
     numbers = {key: result.get(key) for key in keys} if result is not None else {}
+    numbers |= {"forms": forms} if (forms := forms_of_run(entry.folder)) else {}
     record = {"method": entry.method, "seed": entry.seed, "folder": entry.folder.name, "state": state, **numbers}
     return record if result is not None or not entry.problem else {**record, "problem": entry.problem}
 

@@ -1,6 +1,6 @@
 """Training of one network in a folder: a student, distilled or alone, or a teacher."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from segdistill.training.repeat_threads import repeat_threads
 from segdistill.training.replayed import replay_teacher
 from segdistill.training.score_record import score_record
 from segdistill.training.session import Session
-from segdistill.training.tuning import tune
+from segdistill.training.tuning import Choice, tune
 
 
 def train_network(
@@ -38,7 +38,7 @@ def train_network(
     console: Console,
     label: str,
     accepts_changes: bool = False,
-    forms: Mapping[str, Any] | None = None,
+    before: Sequence[Choice] = (),
 ) -> dict[str, Any]:
     """Train the recipe's student in ``folder`` and return its result. Resume a started run; keep a finished one.
 
@@ -48,7 +48,7 @@ def train_network(
         console: The console to print on.
         label: The name of the network in the printed lines.
         accepts_changes: Resume with the changes that :class:`RunFolder` permits. A finished run is left unchanged.
-        forms: The forms in which a new run trains, if they are measured already; see :func:`tune`.
+        before: The choices of forms of the runs with which this one is compared; see :func:`tune`.
 
     Raises:
         UserError: At a mistake that the user can correct.
@@ -61,11 +61,11 @@ def train_network(
         _draw_samples(session, folder)
         return run_folder.result
     with lock.held(folder):
-        return _train(session, run_folder, console, label, forms)
+        return _train(session, run_folder, console, label, before)
 
 
 def _train(
-    session: Session, run_folder: RunFolder, console: Console, label: str, forms: Mapping[str, Any] | None
+    session: Session, run_folder: RunFolder, console: Console, label: str, before: Sequence[Choice]
 ) -> dict[str, Any]:
     folder, recipe = run_folder.path, session.recipe
     repeat_threads(folder, console, label)
@@ -76,8 +76,8 @@ def _train(
     session.prepare_cache(lambda line: console.print(line, soft_wrap=True))
     teacher = session.teacher()
     if teacher is not None:
-        before = teacher.checked_score()
-        console.print(f"teacher: {before.value:.1%} {before.metric.name} on val before training")
+        score = teacher.checked_score()
+        console.print(f"teacher: {score.value:.1%} {score.metric.name} on val before training")
     distiller = session.build_distiller()
     for change in run_folder.changes:
         console.print(f"{label}: {change}", soft_wrap=True)
@@ -87,7 +87,7 @@ def _train(
         write_json(folder / "split.json", names)
     _draw_samples(session, folder)
     answers = replay_teacher(session, distiller, console)
-    workers = tune(session, distiller, folder, console, is_new=not run_folder.has_begun, forms=forms)
+    workers = tune(session, distiller, folder, console, is_new=not run_folder.has_begun, before=before)
     progress = _training(session, distiller, folder, Narrator(console, label), inputs, answers, workers).run()
     split = session.final_split
     score = session.evaluate(distiller.student, split, "the student", keeps_images=True)

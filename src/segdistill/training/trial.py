@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from statistics import median
@@ -17,32 +16,17 @@ from torch.utils.flop_counter import FlopCounterMode
 from segdistill.data import training_loader
 from segdistill.distillation.distiller import Distiller
 from segdistill.evaluation.scoring import Score
-from segdistill.recipes.schema import Train
 from segdistill.training.checkpoints import Progress
 from segdistill.training.console import Narrator
+from segdistill.training.forms import use_forms
 from segdistill.training.loop import Training
 from segdistill.training.optimizer import build_optimizers
 from segdistill.training.replayed import replay_teacher
 from segdistill.training.session import Session
-from segdistill.training.tuning import measure_forms, use_forms
+from segdistill.training.tuning import Choice, choose
 
 # Batches on which the teacher is timed, if its answers are recorded. The first one does not count.
 ASKED = 4
-
-
-@dataclass(frozen=True)
-class Choice:
-    """The forms that were chosen for a run, and what the choice depends on.
-
-    Attributes:
-        train: The training settings.
-        reads: The teacher's features that the terms read.
-        forms: The record of :func:`segdistill.training.tuning.measure_forms`.
-    """
-
-    train: Train
-    reads: tuple[str, ...]
-    forms: dict[str, Any]
 
 
 class Trial:
@@ -51,8 +35,8 @@ class Trial:
     Args:
         session: The opened recipe. Its teacher has weights.
         console: The console to print the choice of forms on.
-        before: The choices of earlier trials. With the same training settings the student's form is taken over, and
-            with the same features the teacher's: a choice by noise would make equal methods unequal.
+        before: The choices of earlier trials. Their forms are taken over where the settings are the same: a choice by
+            noise would make equal methods unequal.
         records: Whether to record the answers of a replayed teacher, as the run would. Otherwise nothing is written:
             the teacher runs, and its time is subtracted from a step.
 
@@ -73,9 +57,8 @@ class Trial:
         answers = replay_teacher(session, distiller, console) if records else None
         runs = session.crops() is not None and answers is None
         self._asked = train.accumulate * teacher_seconds(session, distiller, session.fabric.autocast) if runs else 0.0
-        forms: dict[str, Any] = self._fabric.broadcast(self._choose(distiller, console, before))
-        self.choice = Choice(train, distiller.teacher_features, forms)
-        self._workers = use_forms(session, distiller, forms)
+        self.choice = choose(session, distiller, console, before)
+        self._workers = use_forms(session, distiller, self.choice.forms)
         self._training = Training(
             fabric=self._fabric,
             distiller=distiller,
@@ -92,15 +75,6 @@ class Trial:
         self._module, *self._optimizers = self._fabric.setup(called, *build_optimizers(distiller, train))
         self._progress = Progress()
         distiller.train()
-
-    def _choose(self, distiller: Distiller, console: Console, before: Sequence[Choice]) -> dict[str, Any]:
-        """Return the forms of an equal earlier trial, or measure them."""
-        alike = [choice for choice in before if choice.train == self._session.recipe.train]
-        for choice in alike:
-            if choice.reads == distiller.teacher_features:
-                return choice.forms
-        student = next((choice.forms["student"] for choice in alike if choice.forms), None)
-        return measure_forms(self._session, distiller, console, student=student)
 
     def seconds(self, steps: int) -> float:
         """Take steps, and return the seconds of one. Images that loader processes read ahead take no time of a step."""
