@@ -101,12 +101,13 @@ def differences(name: str) -> str:
             _spread(row["difference_points"], signed=True),
             _interval(row["over_seeds"]),
             _interval(row["over_images"]),
+            f"{row['p_holm']:.2f}",
             row["exceeds"],
         ]
         for row in found["rows"]
     ]
-    head = [f"minus `{found['reference']}`", "classes", "difference", "over seeds", "over images", "exceeds"]
-    return markdown(head, rows)
+    head = ["classes", "difference", "over seeds", "over images", "p (Holm)", "exceeds"]
+    return markdown([f"minus `{found['reference']}`", *head], rows)
 
 
 def classes(name: str) -> str:
