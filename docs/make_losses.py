@@ -52,10 +52,10 @@ the student, ({batch}, 256, 64, 128) of the teacher; 19 classes; labels of 512x1
 |---|---|---|---|
 """
 
-_PARTS = {
-    "pixels": "a mean over pixels: exact with gradient accumulation",
-    "images": "a mean over images: exact with gradient accumulation",
-    "batch": "no single mean over pixels or images: not exact with gradient accumulation",
+_MEANS = {
+    "pixels": "a mean over pixels",
+    "images": "a mean over images",
+    "batch": "no single mean over pixels or images",
 }
 
 
@@ -79,6 +79,8 @@ def section(card: LossCard) -> str:
         widths = "student alone"
     elif not card.equal_channels:
         widths = "channels may differ"
+    elif "student_channels" in card.hyperparameters:
+        widths = "channels may differ: with `student_channels`, the loss projects them"
     else:
         widths = (
             "equal classes" if card.needs == ("logits",) else "equal channels, by a 1x1 convolution where they differ"
@@ -97,11 +99,18 @@ def section(card: LossCard) -> str:
         "",
         f"* compares {' or '.join(card.needs)}, by default on `{on}`; {widths}; labels {labels}",
         *([f"* hyperparameters: {defaults}"] if defaults else []),
-        f"* {_PARTS[card.mean_over]}",
+        f"* {_MEANS[card.mean_over]}: {_exactness(card)}",
         f"* weight {card.weight:g}: {card.weight_source}",
         f"* checked against: {card.evidence}",
     ]
     return "\n".join(lines)
+
+
+def _exactness(card: LossCard) -> str:
+    """Return whether a step in parts equals a step on the whole batch."""
+    is_exact = card.mean_over != "batch" and not card.parts
+    reason = f" ({card.parts})" if card.parts else ""
+    return f"{'exact' if is_exact else 'not exact'} with gradient accumulation{reason}"
 
 
 def equations(card: LossCard) -> list[str]:

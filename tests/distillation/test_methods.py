@@ -12,6 +12,7 @@ from torchvision.models.segmentation import fcn_resnet50, lraspp_mobilenet_v3_la
 import segdistill
 from segdistill import Distiller, Term, losses, method_terms
 from segdistill.catalogue.cards import LOSS_CARDS, LossCard
+from segdistill.catalogue.methods import terms_of
 from segdistill.distillation.build import build_terms
 from segdistill.distillation.facts import NetworkPair
 from segdistill.errors import UserError
@@ -51,6 +52,13 @@ def check_equal(one: Distiller, other: Distiller) -> None:
     state, twin_state = one.terms.state_dict(), other.terms.state_dict()
     assert state.keys() == twin_state.keys()
     assert all(torch.equal(value, twin_state[key]) for key, value in state.items())
+
+
+@pytest.mark.parametrize("method", ["dist+gskd", "cirkd+gskd"])
+def test_the_order_of_the_parts_does_not_matter(method: str) -> None:
+    """dist+gskd has settings of its paper, which the terms of dist and of gskd alone do not have."""
+    assert terms_of("+".join(reversed(method.split("+")))) == terms_of(method)
+    assert terms_of("a+kd", {"kd+a": {"kd": {"weight": 3}}}) == {"kd": {"weight": 3}}
 
 
 @pytest.mark.parametrize("method", [*METHODS, "kd+at", "ofd+crd"])

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from segdistill.losses import md
@@ -74,3 +75,19 @@ def test_mirrored_images_give_the_same(rng: torch.Generator) -> None:
 def test_vectors_have_no_positions() -> None:
     with pytest.raises(ValueError, match=r"must be \(N, C, H, W\), got student \(8, 5\).*positions.*none"):
         md(torch.zeros(8, 5), torch.zeros(8, 5))
+
+
+@pytest.mark.parametrize("size", [(32, 32), (33, 47)])
+def test_equal_neighbors_that_rounding_tells_apart_have_no_gradient(
+    size: tuple[int, int], rng: torch.Generator
+) -> None:
+    """Upsampling makes equal neighbors, whose probabilities can differ in the last bit."""
+    small, teacher = torch.randn(1, 19, 4, 4, generator=rng), torch.randn(1, 19, *size, generator=rng)
+    gradients = []
+    student = F.interpolate(small, size, mode="bilinear")
+    for dtype in (torch.float32, torch.float64):
+        x = student.detach().to(dtype).requires_grad_()
+        md(x, teacher.to(dtype)).backward()
+        gradients.append(x.grad.double())
+    single, double = gradients
+    assert (single - double).norm() < 1e-3 * double.norm()

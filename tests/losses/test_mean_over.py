@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from segdistill.distillation.term import Term
-from segdistill.losses import cross_entropy, fsp
+from segdistill.losses import OFD, cross_entropy, fsp
 from tests.losses.case import Case, cases, name_of
 
 PARTS = (slice(0, 4), slice(4, 7))
@@ -82,3 +82,14 @@ def test_of_several_maps_the_coarsest_counts(rng: torch.Generator) -> None:
     shapes = {name: x.shape for name, x in zip(("fine", "coarse"), teacher, strict=True)}
     term = Term(fsp, on=["fine", "coarse"], labels="valid").wire(shapes, shapes)
     assert int(term.count(dict(zip(("fine", "coarse"), teacher, strict=True)), {"valid": labels}, 255)) == 1
+
+
+def test_an_image_whose_labels_the_coarsest_map_does_not_see_counts_in_no_map_of_ofd(rng: torch.Generator) -> None:
+    student, teacher = ([torch.randn(2, 3, size, size, generator=rng) for size in (8, 4)] for _ in range(2))
+    labels = torch.full((2, 8, 8), 255)
+    labels[0, 1, 1] = labels[1, 2, 2] = 0  # the first image's one pixel is not seen at half the size
+    loss = OFD(student_channels=(3, 3), teacher_channels=(3, 3), margin=[torch.zeros(3)] * 2).eval()
+    second = [tuple(x[1:] for x in side) for side in (student, teacher)]
+    torch.testing.assert_close(loss(tuple(student), tuple(teacher), labels), loss(*second, labels[1:]))
+    first = [tuple(x[:1] for x in side) for side in (student, teacher)]
+    assert loss(*first, labels[:1]).item() == 0

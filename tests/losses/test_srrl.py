@@ -125,6 +125,18 @@ def test_the_classifier_is_the_teacher_s_and_stays(rng: torch.Generator) -> None
     assert loss.to(torch.float64).weight.dtype == torch.float64  # it follows
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_two_images_of_wide_features_give_finite_values(seed: int) -> None:
+    """Their covariance has rank 1, so that rounding makes variances of the connector negative."""
+    torch.manual_seed(seed)
+    student, teacher = 30 * torch.randn(2, 1280), torch.rand(2, 2048)
+    loss = SRRL(student_channels=1280, classifier=nn.Linear(2048, 5))
+    value = loss(student, teacher)
+    value.backward()
+    assert value.isfinite()
+    assert all(p.grad.isfinite().all() for p in loss.parameters())
+
+
 def test_errors(rng: torch.Generator) -> None:
     for wrong in (nn.Conv2d(4, 5, 3), nn.Conv2d(4, 4, 1, groups=2), nn.ReLU()):
         with pytest.raises(ValueError, match="classifier must be an nn.Linear or an nn.Conv2d with kernel 1"):

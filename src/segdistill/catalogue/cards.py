@@ -29,6 +29,7 @@ class LossCard:
             compared map (of the labels, without a teacher), or "images" with a valid pixel. "batch" means anything
             else, such as a relation between images or a sum of several means: the parts have equal weights, and a step
             in parts differs slightly from a step on the whole batch.
+        parts: What else makes a step in parts differ from a step on the whole batch; empty for most losses.
         hyperparameters: Names and default values, as in the signature; None for one without a default.
             ``ignore_index`` and ``generator`` are not listed.
         weight: The default weight of the loss's term.
@@ -52,6 +53,7 @@ class LossCard:
     teacher: bool = True
     on: str | tuple[str, ...]
     mean_over: Literal["pixels", "images", "batch"]
+    parts: str = ""
     hyperparameters: Mapping[str, object] = field(default_factory=dict)
     weight: float
     weight_source: str
@@ -181,6 +183,7 @@ LOSS_CARDS: tuple[LossCard, ...] = (
         needs=("logits",),
         on="logits",
         mean_over="images",
+        parts="with form=released, as in the methods icsd and aicsd, no single mean",
         hyperparameters={"form": "paper"},
         weight=1.0,
         weight_source="none published for this form; the paper's 9500 is for form=released",
@@ -340,7 +343,7 @@ LOSS_CARDS: tuple[LossCard, ...] = (
         equal_channels=False,
         on="head",
         mean_over="images",
-        hyperparameters={"p": 2},
+        hyperparameters={"p": 2.0},
         weight=10000.0,
         weight_source="CIRKD code",
         cost="time and memory N d h w",
@@ -442,6 +445,7 @@ LOSS_CARDS: tuple[LossCard, ...] = (
         labels="required",
         on="head",
         mean_over="pixels",
+        parts="each part enters the queues before the next one is compared, and the projector normalizes with one part",
         hyperparameters={
             "num_classes": None,
             "channels": None,
@@ -472,7 +476,8 @@ LOSS_CARDS: tuple[LossCard, ...] = (
         hyperparameters={"num_classes": None},
         weight=0.001,
         weight_source="CIRKD code, with 1 kd and 10 skd_pairwise, and with its other methods too",
-        cost="time 3 passes of a network of 3.2M parameters over the logits, memory N h w of its activations",
+        cost="time 3 passes of a network of 3.2M parameters over the logits, memory N h w of its activations and "
+        "N (h w / 64)^2 of its attention",
         evidence="its layers written out and the parameter count; the released code's values are random",
     ),
     LossCard(
@@ -673,6 +678,7 @@ LOSS_CARDS: tuple[LossCard, ...] = (
         equal_channels=False,
         on="head",
         mean_over="images",
+        parts="each part enters the queues before the next one is compared",
         hyperparameters={
             "student_channels": None,
             "teacher_channels": None,

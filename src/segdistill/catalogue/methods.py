@@ -159,7 +159,7 @@ _LOSSES = frozenset(card.name for card in LOSS_CARDS if card.teacher)
 
 
 def terms_of(method: str, own: Mapping[str, Terms] | None = None) -> Terms:
-    """Return the terms of a method. ``a+b`` has the terms of both, unless it is the name of a method.
+    """Return the terms of a method. ``a+b`` has the terms of both, unless it is the name of a method, in either order.
 
     Args:
         method: A name in ``METHODS`` or ``own``; or a loss that needs a teacher, which gives one term with the defaults
@@ -170,6 +170,7 @@ def terms_of(method: str, own: Mapping[str, Terms] | None = None) -> Terms:
         UserError: An unknown method, or two methods that give one term different settings.
     """
     own = own or {}
+    method = _in_known_order(method, own)
     if method in METHODS or method in own:
         terms = dict(METHODS.get(method, {}))
         for name, change in own.get(method, {}).items():
@@ -188,6 +189,12 @@ def terms_of(method: str, own: Mapping[str, Terms] | None = None) -> Terms:
                 )
             terms[name] = term
     return terms
+
+
+def _in_known_order(method: str, own: Mapping[str, Terms]) -> str:
+    """Return the method that has these parts in another order, if there is one: ``gskd+dist`` is ``dist+gskd``."""
+    parts = sorted(method.split("+"))
+    return next((known for known in (*METHODS, *own) if "+" in known and sorted(known.split("+")) == parts), method)
 
 
 def updated(term: Any, change: Any) -> Any:

@@ -56,7 +56,8 @@ class Connector(nn.Module):
         center = summed_everywhere(zero_void(vectors, valid).sum(dim=(0, 2))) / count.clamp(min=1)
         centered = zero_void(vectors - center[:, None], valid)
         covariance = summed_everywhere((centered @ centered.mT).sum(dim=0)) / count.clamp(min=1)
-        mean, variance = weight @ center, ((weight @ covariance) * weight).sum(dim=1)
+        # With few positions and wide features, rounding can make a variance negative.
+        mean, variance = weight @ center, ((weight @ covariance) * weight).sum(dim=1).clamp(min=0)
         has_variance = count > 1
         with torch.no_grad():
             momentum = torch.where(has_variance, self.norm.momentum or 0.0, 0.0)

@@ -13,7 +13,7 @@ def at(
     teacher: Tensor,
     labels: Tensor | None = None,
     *,
-    p: Power = 2,
+    p: Power = 2.0,
     ignore_index: int = 255,
 ) -> Tensor:
     r"""Return the mean over images and positions of the squared difference of the two attention maps.
@@ -60,7 +60,7 @@ def _attention(features: Tensor, valid: Tensor, p: float) -> Tensor:
 class AT(nn.Module):
     """Module form of :func:`at`."""
 
-    def __init__(self, *, p: float = 2, ignore_index: int = 255) -> None:
+    def __init__(self, *, p: float = 2.0, ignore_index: int = 255) -> None:
         super().__init__()
         self.p = p
         self.ignore_index = ignore_index

@@ -75,7 +75,8 @@ class CIRKDMemory(nn.Module):
     Reference: Yang et al., CVPR 2022, https://arxiv.org/abs/2204.06986. The released code draws a class's pixels from
     the top of the image, regardless of their class, and a full queue starts over from its last entries. Here the pixels
     belong to the class, and the queue is a ring. The released code always has the projector, whose batch norm it
-    synchronizes between processes. Here each process normalizes with its images.
+    synchronizes between processes. Here it is synchronized in a run of several GPUs, as all batch norm of
+    the terms is. In another loop, each process normalizes with its images.
     """
 
     equal_channels = True

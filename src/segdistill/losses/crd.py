@@ -153,7 +153,9 @@ class CRD(nn.Module):
     def partition_of(self, exponentials: Tensor, counts: Tensor) -> Tensor:
         """Return Z for ``exponentials`` (2, N, K + 1) of the images that count. The first batch in training sets it."""
         values = exponentials.masked_fill(~counts[:, None], 0).sum(dim=(1, 2))
-        totals = summed(torch.cat([values, (counts.sum() * exponentials.shape[2]).to(values.dtype)[None]]))
+        totals = torch.cat([values, (counts.sum() * exponentials.shape[2]).to(values.dtype)[None]])
+        if self.training:  # in eval mode, a process may be alone
+            totals = summed(totals)
         first = len(self.student_memory) * totals[:2] / totals[2].clamp(min=1)
         partition = torch.where((self.partition > 0).all(), self.partition.to(first.dtype), first)
         if self.training:

@@ -79,7 +79,7 @@ def _check_maps(student: tuple[Tensor, ...], teacher: tuple[Tensor, ...]) -> Non
         if s[:, :1].shape != student[0][:, :1].shape:
             raise ValueError(
                 f"all maps must have the same N, H and W, got {tuple(student[0].shape)} and {tuple(s.shape)}; "
-                "resize them"
+                "give the Term a size, resize=(H, W), in a recipe resize: [H, W]"
             )
 
 

@@ -11,6 +11,9 @@ from segdistill.losses._ops import check_shapes, masked_mean, valid_at
 # Half of the eight neighbors, as (rows down, columns right). Each pair of pixels counts for both pixels.
 NEIGHBOURS = ((0, 1), (1, -1), (1, 0), (1, 1))
 
+# Two distributions closer than this are equal up to rounding.
+_COINCIDE = 1e-6
+
 
 @loss_function(reads_classes=True, mean_over="pixels")
 def md(
@@ -68,7 +71,8 @@ def _consistency(p: Tensor, valid: Tensor) -> Tensor:
         here = (..., slice(0, h - down), slice(max(-right, 0), w - max(right, 0)))
         there = (..., slice(down, h), slice(max(right, 0), w - max(-right, 0)))
         distance = torch.linalg.vector_norm(p[here] - p[there], dim=1)
-        distance = distance.masked_fill(~(valid[here] & valid[there]), 0)
+        # The gradient of a distance that is rounding would be a direction by chance.
+        distance = distance.masked_fill(~(valid[here] & valid[there]) | (distance < _COINCIDE), 0)
         total[here] += distance
         total[there] += distance
     return total

@@ -24,7 +24,7 @@ class OFD(nn.Module):
 
     over the maps l, shallow to deep. Where the teacher is inactive (t <= 0), the student is only penalized above t. The
     inner sum grows with the size and the width of the map; the published weights belong to this sum. The batch
-    normalization excludes void positions.
+    normalization excludes void positions. An image without a valid position in the deepest map does not count.
 
     The margin of a channel is the mean of its negative responses. A given margin does not change. Otherwise it is
     measured: the mean over all negative responses that the loss has seen in training mode, in all processes, and 0 for
@@ -98,11 +98,12 @@ class OFD(nn.Module):
 @loss_function
 def _ofd(student: tuple[Tensor, ...], teacher: tuple[Tensor, ...], labels: Tensor | None, *, loss: OFD) -> Tensor:
     check_maps(student, teacher, student_channels=loss.student_channels, teacher_channels=loss.teacher_channels)
-    levels = []
-    for layer, s, t in zip(loss.layers, student, teacher, strict=True):
-        valid = valid_at(labels, s, loss.ignore_index)  # (N, H, W)
-        images = valid.flatten(1).any(dim=1).sum().clamp(min=1)
-        levels.append(layer(s, t, valid) / images)
+    valid = [valid_at(labels, s, loss.ignore_index) for s in student]  # (N, H, W) each
+    images = valid[-1].flatten(1).any(dim=1)  # (N,); the deepest map has the fewest positions
+    levels = [
+        layer(s, t, here & images[:, None, None]) / images.sum().clamp(min=1)
+        for layer, s, t, here in zip(loss.layers, student, teacher, valid, strict=True)
+    ]
     return torch.stack([level / 2 ** (len(levels) - number) for number, level in enumerate(levels, start=1)]).sum()
 
 
