@@ -129,5 +129,5 @@ def test_only_tuples_of_two_or_more(maps: tuple[Maps, Maps]) -> None:
 
 def test_maps_share_their_size(maps: tuple[Maps, Maps]) -> None:
     small = tuple(x[..., :2] for x in (maps[0][1], maps[1][1]))
-    with pytest.raises(ValueError, match=r"same N, H and W, got \(2, 5, 3, 4\) and \(2, 6, 3, 2\); give the Term a size"):
+    with pytest.raises(ValueError, match=r"same N, H and W, got \(2, 5, 3, 4\) and \(2, 6, 3, 2\); give the Term"):
         dsd_pixel((maps[0][0], small[0]), (maps[1][0], small[1]))
