@@ -162,15 +162,17 @@ def test_rounds_continue_until_the_ratios_are_known(
 
 
 def test_networks_that_lie_badly_in_memory_once_are_outvoted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    builds = iter([0.3, 0.36, 0.3])
+    builds = iter([(0.3, 6.0), (0.36, 9.0), (0.3, 5.0)])
 
     def built(name: str, *_: Any, **__: Any) -> Scripted:
-        return Scripted(repeat(0.2 if name == "none" else next(builds)), share=0.0, once=0.0)
+        step, once = (0.2, 0.0) if name == "none" else next(builds)
+        return Scripted(repeat(step), share=0.0, once=once)
 
     monkeypatch.setattr(equal_record, "Trial", built)
     found = seconds_of_methods({"none": "none", "kd": "kd"}, "none", 10, SharedForms(tmp_path), records=True)
     assert found["kd"]["ratio"] == pytest.approx(1.5)
     assert found["kd"]["ratio_error"] == pytest.approx(0.3 / 3**0.5 / 3**0.5)  # medians 1.5, 1.8, 1.5
+    assert found["kd"]["once"] == 6.0
 
 
 def test_a_method_measured_on_a_slower_day_counts_by_its_ratio(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

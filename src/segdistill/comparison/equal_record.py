@@ -175,7 +175,7 @@ def seconds_of_methods(
     """Return the cost of each method's step in seconds, from blocks of steps in which the methods take turns.
 
     A method's cost is the median over the rounds of its ratio to the reference in the same round, times the median of
-    the reference.
+    the reference. The cost before the first step is the median over the builds.
 
     Args:
         sessions: The sessions of the methods.
@@ -185,12 +185,14 @@ def seconds_of_methods(
         records: Whether a replayed teacher's answers may be recorded.
     """
     rounds: Rounds = {name: [] for name in sessions}
+    once: dict[str, list[float]] = {name: [] for name in sessions}
     order, random = list(sessions), Random(0)
     for build in range(BUILDS):
         trials: dict[str, Trial] = {}  # those of the last build are freed
         for name in order:
             trials[name] = Trial(sessions[name], Console(quiet=True), forms.choices, records=records)
             forms.add(trials[name].choice)
+            once[name].append(trials[name].once)
             trials[name].seconds(BLOCK)  # the first steps include one-time setup
             rounds[name].append([])
         while not _is_enough(rounds, reference, steps, (build + 1) / BUILDS):
@@ -201,7 +203,7 @@ def seconds_of_methods(
     return {
         name: {
             "step": median(chain(*ratios)) * usual,
-            "once": trials[name].once,
+            "once": median(once[name]),
             "ratio": median(chain(*ratios)),
             "ratio_error": standard_error(ratios),
             "first_stage": trials[name].share,
