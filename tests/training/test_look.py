@@ -1,6 +1,7 @@
 """What is found in the data before the first step, and only by the doctor."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from PIL import ExifTags, Image
 from rich.console import Console
 
 from segdistill.errors import UserError
+from segdistill.jobs.checks import check_layout, layout_of_run
 from segdistill.recipes import load
 from segdistill.training.look import look
 from segdistill.training.run import distill
@@ -116,6 +118,28 @@ def test_a_run_keeps_how_its_folder_was_split(images: Path, tmp_path: Path, cons
     split = json.loads((tmp_path / "run/split.json").read_text())
     assert {name: len(stems) for name, stems in split.items()} == {"train": 7, "val": 2}
     assert not set(split["train"]) & set(split["val"])
+    add(flat, "an_image_whose_name_is_first")
+    recipe = load(tmp_path / "run" / "recipe.yaml")
+    drawn = {name: [image.stem for image in check_layout(recipe).split(name).images] for name in split}
+    assert set(drawn["val"]) & set(split["train"])  # what would be scored without the record
+    layout = layout_of_run(tmp_path / "run", recipe)
+    assert {name: [image.stem for image in layout.split(name).images] for name in split} == split
+    assert [mask.stem for mask in layout.split("val").labels] == split["val"]
+    (flat / "images" / f"{split['train'][0]}.png").unlink()
+    (flat / "labels" / f"{split['train'][0]}.png").unlink()
+    with pytest.raises(UserError, match=f"has changed since the run: {split['train'][0]} of its images cannot be"):
+        layout_of_run(tmp_path / "run", recipe)
+    for stem in (*split["train"][1:], *split["val"]):
+        for kind in ("images", "labels"):
+            (flat / kind / f"{stem}.png").rename(flat / kind / f"new_{stem}.png")
+    assert layout_of_run(tmp_path / "run", recipe) == check_layout(recipe)  # other images
+
+
+def add(folder: Path, name: str) -> None:
+    """Copy the first pair of a flat folder."""
+    for kind in ("images", "labels"):
+        first = min((folder / kind).iterdir())
+        shutil.copy(first, folder / kind / f"{name}{first.suffix}")
 
 
 @pytest.mark.parametrize("thoroughly", [False, True])

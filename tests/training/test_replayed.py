@@ -60,6 +60,23 @@ def counted(num_classes: int) -> nn.Module:
     return Counted(num_classes)
 
 
+class Turned(nn.Module):
+    """A teacher whose forward depends on code that the key of a record does not cover."""
+
+    factor = 1.0
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.body = sequential(classes, width=12)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return Turned.factor * self.body(images)
+
+
+def turned(num_classes: int) -> nn.Module:
+    return Turned(num_classes)
+
+
 @pytest.fixture(scope="module")
 def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a trained teacher."""
@@ -227,7 +244,8 @@ def test_a_comparison_asks_the_teacher_once_for_all_methods_and_seeds(
     planned = plan("quickstart", [*TINY, *changes], "kd,cwd", "0,1")
     compare(planned, tmp_path / "comparison", console=console)
     rehearsed = 2 * 2  # two images in the trial step of each method
-    assert Counted.crops == 12 * 3 + rehearsed
+    compared = 3  # one crop in each run that finds the record
+    assert Counted.crops == 12 * 3 + rehearsed + compared
     assert len(list((tmp_path / "replay").iterdir())) == 1
     assert said(console).count("teacher: recording") == 1
     assert said(console).count("teacher: replayed from") == 4
@@ -354,6 +372,21 @@ def test_an_edited_teacher_is_another_record_and_other_keys_are_as_before(tmp_pa
         False, False, True,
     ]  # fmt: skip
     assert list(before[2]) == ["format", "teacher", "weights", "crops", "type", "augmentation", "data", "images"]
+
+
+@pytest.mark.parametrize(("factor", "is_other"), [(1.001, False), (0.9, True), (-5.0, True)])
+def test_answers_of_a_teacher_whose_code_has_changed_elsewhere_are_refused(
+    tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch, factor: float, is_other: bool
+) -> None:
+    changes = ("method=kd", "baseline=false", f"teacher.model={HERE}:turned", "teacher.replay=2")
+    distill(tiny(*changes), tmp_path / "a", console=console)
+    monkeypatch.setattr(Turned, "factor", factor)
+    again = tiny(*changes, "teacher.train=null", f"teacher.weights={tmp_path}/a/teacher")
+    if not is_other:  # rounding on another machine
+        distill(again, tmp_path / "b", console=console)
+        return
+    with pytest.raises(UserError, match=r"the recorded feature 'logits' in .* is not what the teacher gives now: .*"):
+        distill(again, tmp_path / "b", console=console)
 
 
 @pytest.fixture

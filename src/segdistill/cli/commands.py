@@ -5,7 +5,7 @@ from pathlib import Path
 
 from segdistill.cli.screen import console
 from segdistill.errors import UserError
-from segdistill.jobs.checks import check_layout, check_recipe, check_run_folder, check_terms
+from segdistill.jobs.checks import check_recipe, check_run_folder, check_terms, layout_of_run
 from segdistill.jobs.threads import idle_threads
 from segdistill.models.names import check_name
 from segdistill.recipes import load
@@ -17,7 +17,7 @@ def evaluate(folder: Path, changes: Sequence[str], *, trust: bool) -> None:
     check_run_folder(folder)
     splits = [change.removeprefix("split=") for change in changes if change.startswith("split=")]
     recipe = load(folder / "recipe.yaml", [change for change in changes if not change.startswith("split=")])
-    layout = check_layout(recipe)
+    layout = layout_of_run(folder, recipe)
     with idle_threads(console, silent=True):
         from segdistill import models
         from segdistill.evaluation.class_order import put_in_order

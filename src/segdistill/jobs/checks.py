@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from segdistill.data import Layout, open_layout
+from segdistill.data.layouts.recorded import SPLIT_FILE, with_recorded_split
 from segdistill.errors import UserError
 from segdistill.models.names import check_name
 from segdistill.recipes import Recipe, files_of, load
 from segdistill.recipes.own_code import named_code
+from segdistill.runs.json_files import read_json
 
 Changes = Sequence[str] | Mapping[str, Any]
 """Changes to a recipe: ``["train.iterations=500"]`` or ``{"train.iterations": 500}``."""
@@ -76,6 +78,20 @@ def check_layout(recipe: Recipe) -> Layout:
     for split in ("train", "val"):
         layout.split(split)
     return layout
+
+
+def layout_of_run(folder: Path, recipe: Recipe) -> Layout:
+    """Return the files of a run's data set, split as in the run.
+
+    ``data.split`` would divide a folder with more or fewer images otherwise, and a training image could be scored.
+
+    Raises:
+        UserError: See :func:`check_layout`. An image of the run is missing.
+    """
+    layout, file = check_layout(recipe), folder / SPLIT_FILE
+    if recipe.data.split is None or not file.is_file():
+        return layout
+    return with_recorded_split(layout, read_json(file, "train", "val"))
 
 
 def check_terms(recipe: Recipe, where: str = "") -> None:

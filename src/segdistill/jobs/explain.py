@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from segdistill.errors import UserError
-from segdistill.jobs.checks import check_layout, check_run_folder
+from segdistill.jobs.checks import check_run_folder, layout_of_run
 from segdistill.jobs.threads import idle_threads
 from segdistill.recipes import Recipe, load
 from segdistill.recipes.own_code import named_code
@@ -51,7 +51,7 @@ def explain(
         if not file.is_file():
             raise UserError(f"no such picture: {file}")
     recipes = [_checked(folder, trust) for folder in folders]
-    layouts = [check_layout(recipe) for recipe in recipes]
+    layouts = [layout_of_run(folder, recipe) for folder, recipe in zip(folders, recipes, strict=True)]
     written = []
     with idle_threads(console, silent=True):
         from segdistill.training.session import Session

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from segdistill.errors import UserError
 from segdistill.export.formats import DEFAULT, FORMATS, check_formats, check_packages
-from segdistill.jobs.checks import Changes, as_arguments, check_layout, check_run_folder
+from segdistill.jobs.checks import Changes, as_arguments, check_run_folder, layout_of_run
 from segdistill.jobs.threads import idle_threads
 from segdistill.recipes import Recipe, load
 from segdistill.system.terminal import open_console
@@ -132,7 +132,7 @@ def _checked(folder: Path, changes: Changes) -> tuple[Recipe, "Layout"]:
     if not (folder / "student.safetensors").is_file():
         raise UserError(f"{folder} has no student.safetensors; repeat the run's command, which writes it")
     recipe = load(folder / "recipe.yaml", as_arguments(changes))
-    return recipe, check_layout(recipe)
+    return recipe, layout_of_run(folder, recipe)
 
 
 def _program(folder: Path, *, raw: bool, trust: bool) -> tuple["Program", dict[str, Any]]:

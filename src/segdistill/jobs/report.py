@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from segdistill.errors import UserError
-from segdistill.jobs.checks import check_layout
+from segdistill.jobs.checks import layout_of_run
 from segdistill.jobs.threads import idle_threads
 from segdistill.recipes import Recipe, load
 from segdistill.recipes.own_code import named_code
@@ -79,6 +79,6 @@ def _open(file: Path, trust: bool) -> "tuple[Session | None, str]":
         recipe: Recipe = load(file)
         if not trust and (code := named_code(recipe)):
             raise UserError(f"{file} names code to import, '{', '.join(code)}'; if you trust it, give --trust")
-        return Session(recipe, check_layout(recipe)), ""
+        return Session(recipe, layout_of_run(file.parent, recipe)), ""
     except UserError as error:
         return None, f"There are no pictures: {error}"

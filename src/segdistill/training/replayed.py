@@ -15,6 +15,7 @@ from segdistill.replay.key import record_key
 from segdistill.runs import lock
 from segdistill.system.atomic import unwritable
 from segdistill.training.recording import Recorder
+from segdistill.training.replay_check import check_answers
 from segdistill.training.session import Session
 
 ALREADY = "replay: the answers are recorded in"
@@ -32,7 +33,8 @@ def replay_teacher(session: Session, distiller: Distiller, console: Console) -> 
         The answers to the features that the Distiller reads; None if the recipe has no ``teacher.replay``.
 
     Raises:
-        UserError: The disk has no room, the folder is damaged, or an answer is not finite.
+        UserError: The disk has no room, the folder is damaged or was recorded with another teacher, or an answer is not
+            finite.
         Stopped: At Ctrl-C, SIGTERM or SIGHUP, after the answers so far were written.
     """
     folder = record_folder(session)
@@ -41,6 +43,8 @@ def replay_teacher(session: Session, distiller: Distiller, console: Console) -> 
     if session.recipe.train.nodes > 1:
         raise UserError("teacher.replay trains on one machine; give train.nodes=1, or teacher.replay=null")
     names = distiller.teacher_features
+    assert distiller.teacher is not None
+    check_answers(session, distiller.teacher, folder)
     if not _has(session, folder, names):
         with _locked(session, folder.path, console):
             if not _has(session, folder, names):  # another process may have recorded them meanwhile

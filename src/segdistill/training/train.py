@@ -9,6 +9,7 @@ from torch import nn
 
 from segdistill import models
 from segdistill.data import SegmentationDataset
+from segdistill.data.layouts.recorded import SPLIT_FILE
 from segdistill.distillation.distiller import Distiller
 from segdistill.evaluation.scoring import Score
 from segdistill.replay.answers import Answers
@@ -84,7 +85,7 @@ def _train(
     run_folder.claim()
     if recipe.data.split is not None and session.fabric.global_rank == 0:
         names = {split: [data.name(i) for i in range(len(data))] for split, data in sets.items()}
-        write_json(folder / "split.json", names)
+        write_json(folder / SPLIT_FILE, names)
     _draw_samples(session, folder)
     answers = replay_teacher(session, distiller, console)
     workers = tune(session, distiller, folder, console, is_new=not run_folder.has_begun, before=before)
