@@ -1,4 +1,4 @@
-"""Check that recorded answers are those of the teacher that is loaded."""
+"""Check that the teacher of a run gave the recorded answers."""
 
 import torch
 from torch import nn
@@ -14,7 +14,7 @@ TOLERANCE = 0.02
 
 
 def check_answers(session: Session, teacher: nn.Module, folder: RecordFolder) -> None:
-    """Compare the recorded answers to one crop with those that the teacher gives now.
+    """Compare the recorded answers to one crop with the answers that the teacher gives now.
 
     The key of a record covers weights and the module of a teacher, but not the code and the libraries that it uses.
 
