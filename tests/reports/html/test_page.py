@@ -160,6 +160,15 @@ def test_a_comparison(tmp_path: Path) -> None:
     ]
 
 
+def test_the_facts_are_those_of_the_record(tmp_path: Path) -> None:
+    folder = write_comparison(tmp_path / "compared", {"none": [0.40], "kd": [0.44]})
+    record = json.loads((folder / "comparison.json").read_text())
+    facts = ["the rows kd and at have the same settings, so their difference is noise", "a <b>file</b> has changed"]
+    (folder / "comparison.json").write_text(json.dumps({**record, "facts": facts}))
+    root = check(render(comparison_content(folder)))
+    assert [each.words() for each in root.all("header")[0].all("ul")[0].all("li")] == facts
+
+
 def test_a_curve_is_the_mean_of_the_finished_runs(tmp_path: Path) -> None:
     folder = write_comparison(tmp_path / "c", {"none": [0.40, 0.50], "kd": [0.44, 0.52]})
     (folder / "kd-s1" / "result.json").unlink()

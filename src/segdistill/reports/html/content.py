@@ -174,11 +174,14 @@ def comparison_content(folder: Path, measured: Measured | None = None) -> Conten
         for run in record["runs"]
     ]
     pixels, named = record.get("pixels") or measured.pixels, record.get("named") or {}
+    has_pixels = any((record.get("pixels") or {}).values())
     records = {entry: read_run(entry.folder) for entry in entries}
     runs = tuple(ShownRun(_shown(entry.method), entry.seed, each) for entry, each in records.items() if each)
     published = {str(row.get("method")): row.get("published") for row in record.get("table") or ()}
     against = str(value_of(record, "differences", "reference") or "none")
     summary = _summary(entries, recipe, pixels, folder / "teacher", named, against)
+    if has_pixels and record.get("facts"):  # those of comparison.md: some cannot be computed from the runs
+        summary = replace(summary, facts=tuple(map(str, record["facts"])))
     content = Content(
         title=summary.title,
         kind="comparison",
@@ -191,7 +194,7 @@ def comparison_content(folder: Path, measured: Measured | None = None) -> Conten
         measured=measured,
         published={_shown(method): text for method, text in published.items() if text},
         planned=len(entries),
-        has_pixels=any((record.get("pixels") or {}).values()),
+        has_pixels=has_pixels,
     )
     winner = content.winner
     if winner is None:
