@@ -12,6 +12,7 @@ import pytest
 from segdistill.comparison.report import last_lines
 from segdistill.data import Classes
 from segdistill.errors import UserError
+from segdistill.reports.html.alone import is_alone
 from segdistill.reports.html.content import comparison_content, run_content
 from segdistill.reports.html.page import LARGEST, render, write_page
 from tests.reports.html.folders import measured, scene, write_comparison, write_run, write_whole_run
@@ -124,8 +125,8 @@ def test_differences_have_a_table_charts_and_what_follows(tmp_path: Path) -> Non
     assert "exceeds the interval over seeds: kd +3.67; not: at +0.33 (would need about 26 seeds)" in root.words()
     assert "no interval over images of 9 of 9 runs" in root.words()
     titles = [each.words() for each in root.all("figcaption")]
-    assert "Difference with 95 % intervals, all classes" in titles
-    assert "Difference with 95 % intervals, rare classes" in titles
+    assert "Difference to the student alone with 95 % intervals, all classes" in titles
+    assert "Difference to the student alone with 95 % intervals, rare classes" in titles
 
 
 def test_differences_refer_to_the_method_of_the_record(tmp_path: Path) -> None:
@@ -137,9 +138,53 @@ def test_differences_refer_to_the_method_of_the_record(tmp_path: Path) -> None:
     assert rows[0][:4] == ["student alone", "all", "2", "-3.00 ± 1.41"]
 
 
+def test_the_headline_refers_to_the_reference_of_the_differences(tmp_path: Path) -> None:
+    scores = {"none": [0.40, 0.42], "none@time": [0.50, 0.51], "kd": [0.47, 0.49], "control": [0.52, 0.54]}
+    folder = write_comparison(tmp_path / "compared", scores)
+    record = json.loads((folder / "comparison.json").read_text())
+    named = {"control": "none:terms.kd={loss: kd, on: logits, weight: 1.0e-9}"}
+    more = {"differences": {"reference": "none@time"}, "named": named}
+    (folder / "comparison.json").write_text(json.dumps({**record, **more}))
+    content = comparison_content(folder, measured())
+    assert content.best == "kd"  # neither of the others is distilled
+    root = check(render(content))
+    cards = {each.all("dt")[0].words(): each.all("dd")[0].words() for each in root.all("dl")[0].all("div")}
+    assert list(cards) == ["none@time", "best on val: kd", "finished"]
+    assert cards["best on val: kd"] == "48.0 mIoU, percent; -2.5 points over none@time (mean of 2 seeds)"
+    figures = {each.all("figcaption")[0].words(): each for each in root.all("figure")}
+    described = {title: each.all("desc")[0].words() for title, each in figures.items()}
+    gains = described["Gain over none@time, seed by seed"]
+    assert gains.startswith("difference in mIoU, points: student alone -9.50 ± 0.71, kd -2.50 ± 0.71, control 2.50")
+    assert "Difference to none@time with 95 % intervals, all classes" in figures
+    assert "for none@time, kd; the table" in described["IoU of common classes"]
+    assert "The dashed line is none@time." in root.words()
+    chart = figures["mIoU of each method"]
+    (line,) = [each for each in chart.all("line") if each["class"] == "reference"]
+    means = [each["cx"] for each in chart.all("circle") if each["class"] == "mean"]
+    assert line["x1"] == means[1]
+
+
+@pytest.mark.parametrize(
+    ("row", "method", "expected"),
+    [
+        ("none", None, True),
+        ("none@flops", None, True),
+        ("low@time", "none:train.learning_rate=0.1", True),
+        ("control", "none:terms.kd={loss: kd, weight: 1e-9}", True),
+        ("focal", "none:terms.task.loss=a:b", True),
+        ("attention", "none:terms.at.weight=500", False),
+        ("mine", "none:terms.mine={loss: 'a:b'}", False),
+        ("kd@time", None, False),
+        ("soft", "kd:terms.kd.weight=1e-9", False),
+    ],
+)
+def test_rows_that_are_the_student_alone(row: str, method: str | None, expected: bool) -> None:
+    assert is_alone(row, {} if method is None else {row: method}) is expected
+
+
 def test_one_run_without_intervals_has_no_differences(whole: Path) -> None:
     page = render(run_content(whole, measured()))
-    assert "Difference with" not in page
+    assert "95 % intervals" not in page
     assert "differences in mIoU" not in page
 
 

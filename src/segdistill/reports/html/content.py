@@ -9,14 +9,13 @@ from typing import Any
 
 from segdistill.errors import UserError
 from segdistill.reports.facts import STARTED_BY
+from segdistill.reports.html.alone import is_alone
 from segdistill.reports.html.data import Measured, Record, RunRecords, read_run, value_of
 from segdistill.reports.summary import Entry, Summary, summarize
 from segdistill.runs.json_files import read_json
 from segdistill.runs.metric import Metric, metric_of
 
 ALONE, TEACHER = "student alone", "teacher"
-
-# Commands that a run's environment.json may record; others were given in Python.
 
 
 @dataclass(frozen=True)
@@ -51,6 +50,8 @@ class Content:
         published: The published results of each method, in words.
         planned: The number of runs in all.
         has_pixels: Whether the record of a comparison has the frequencies of the classes.
+        reference: The method to which the differences refer.
+        alone: The rows of the student alone.
     """
 
     title: str
@@ -65,6 +66,13 @@ class Content:
     published: Mapping[str, str] = field(default_factory=dict)
     planned: int = 1
     has_pixels: bool = False
+    reference: str = ALONE
+    alone: frozenset[str] = frozenset({ALONE})
+
+    @property
+    def over(self) -> str:
+        """The reference, in a sentence."""
+        return f"the {ALONE}" if self.reference == ALONE else self.reference
 
     @property
     def metric(self) -> Metric:
@@ -87,9 +95,9 @@ class Content:
         return tuple(100 * result[self.metric.key] for result in self.results(method).values())
 
     def gains(self, method: str) -> tuple[float, ...]:
-        """Return the gains of a method over the student alone in points, for the seeds that both have finished."""
-        alone, key = self.results(ALONE), self.metric.key
-        return tuple(100 * (run[key] - alone[seed][key]) for seed, run in self.results(method).items() if seed in alone)
+        """Return the gains of a method over the reference in points, for the seeds that both have finished."""
+        other, key = self.results(self.reference), self.metric.key
+        return tuple(100 * (run[key] - other[seed][key]) for seed, run in self.results(method).items() if seed in other)
 
     @property
     def teacher_result(self) -> Record | None:
@@ -102,7 +110,8 @@ class Content:
     @property
     def best(self) -> str | None:
         """The distilled student with the highest mean score on val; None if none is finished."""
-        return best_method({method: list(self.results(method).values()) for method in self.methods if method != ALONE})
+        methods = [method for method in self.methods if method not in self.alone]
+        return best_method({method: list(self.results(method).values()) for method in methods})
 
     @property
     def winner(self) -> ShownRun | None:
@@ -195,6 +204,8 @@ def comparison_content(folder: Path, measured: Measured | None = None) -> Conten
         published={_shown(method): text for method, text in published.items() if text},
         planned=len(entries),
         has_pixels=has_pixels,
+        reference=_shown(against),
+        alone=frozenset(_shown(entry.method) for entry in entries if is_alone(entry.method, named)),
     )
     winner = content.winner
     if winner is None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from segdistill.reports.html import charts
 from segdistill.reports.html.cells import Figure, ShownTable, mean_of, named, number_cell, table_cell, text_cell
-from segdistill.reports.html.content import ALONE, TEACHER, Content
+from segdistill.reports.html.content import TEACHER, Content
 from segdistill.reports.html.data import value_of
 from segdistill.reports.table import Range, Spread
 from segdistill.runs.metric import MORE
@@ -46,18 +46,18 @@ def _more_scores(content: Content) -> ShownTable | None:
 
 
 def score_figures(content: Content) -> list[Figure]:
-    """Return the charts of the scores and of the gains over the student alone, seed by seed."""
+    """Return the charts of the scores and of the gains over the reference, seed by seed."""
     metric = content.metric
-    alone = content.scores(ALONE)
+    reference = content.scores(content.reference)
     rows: dict[str, Sequence[float]] = {method: content.scores(method) for method in content.methods}
     if content.teacher_result is not None:
         rows[TEACHER] = [100 * content.teacher_result[metric.key]]
     title = f"{metric.name} of each method"
     unit = f"{metric.name}, percent"
-    figures = [Figure(title, charts.dots(title, rows, unit, reference=fmean(alone) if alone else None))]
-    gains = {method: content.gains(method) for method in content.methods if method != ALONE}
+    figures = [Figure(title, charts.dots(title, rows, unit, reference=fmean(reference) if reference else None))]
+    gains = {method: content.gains(method) for method in content.methods if method != content.reference}
     if any(gains.values()):
-        title = "Gain over the student alone, seed by seed"
+        title = f"Gain over {content.over}, seed by seed"
         figures.append(Figure(title, charts.dots(title, gains, f"difference in {metric.name}, points", reference=0.0)))
     return [figure for figure in figures if figure.chart]
 
@@ -85,7 +85,7 @@ def difference_figures(content: Content) -> list[Figure]:
         groups.setdefault(str(row["classes"]), {})[str(named(row["method"]))] = (difference.mean, ends)
     figures = []
     for group, rows in groups.items():
-        title = f"Difference with 95 % intervals, {group} classes"
+        title = f"Difference to {content.over} with 95 % intervals, {group} classes"
         chart = charts.intervals(title, rows, list(INTERVALS.values()), f"difference in {content.metric.name}, points")
         figures.append(Figure(title, chart, charts.key_of_intervals(list(INTERVALS.values()))))
     return figures
@@ -107,9 +107,9 @@ def class_table(content: Content) -> ShownTable | None:
 
 
 def class_figures(content: Content) -> list[Figure]:
-    """Return a chart for each group of classes: the student alone, the best method and the teacher."""
+    """Return a chart for each group of classes: the reference, the best method and the teacher."""
     metric, results = content.metric, results_by_network(content)
-    networks = [name for name in (ALONE, content.best, TEACHER) if name in results]
+    networks = [name for name in dict.fromkeys((content.reference, content.best, TEACHER)) if name in results]
     groups: dict[str, list[str]] = {}
     table = content.summary.classes
     grouped = len(table.columns) > 1 and table.columns[1].key == "group"
