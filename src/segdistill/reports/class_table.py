@@ -8,6 +8,9 @@ from segdistill.runs.metric import Metric
 
 Record = dict[str, Any]
 
+RESERVED = ("class", "group", "share_percent", "teacher")
+"""The columns beside those of the methods, whose names no method may have."""
+
 
 def class_table(
     results: Mapping[str, Mapping[int, Record]],

@@ -75,6 +75,16 @@ def test_without_the_frequencies_the_classes_are_not_grouped(whole: Path) -> Non
     assert "IoU of classes" in [each.words() for each in root.all("figcaption")]
 
 
+def test_a_class_called_none_keeps_its_name(whole: Path) -> None:
+    for file in whole.rglob("result.json"):
+        content = json.loads(file.read_text())
+        file.write_text(json.dumps({**content, "iou": {"none": 0.5, "sky": 0.4}}))
+    root = check(render(run_content(whole)))
+    assert [row[0] for row in table(root, "IoU of each class in percent")] == ["none", "sky"]
+    heads = next(each for each in root.all("table") if each.all("caption")[0].words().startswith("IoU of each class"))
+    assert [each.words() for each in heads.all("button")] == ["class", "student alone", "kd", "teacher"]
+
+
 def test_foreign_text_stays_text(whole: Path) -> None:
     evil = '"><img src=x onerror=alert(1)><!--'
     (whole / "alone").rename(whole / "kept")

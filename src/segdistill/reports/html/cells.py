@@ -49,7 +49,7 @@ def table_cell(table: Table, number: int, cell: Cell, *, bar: bool = False) -> S
     """Return a cell of column ``number`` of a table. A bar is as long as the value, from 0 to 100 percent."""
     mean = cell.mean if isinstance(cell, Spread) else cell.low if isinstance(cell, Range) else cell
     length = max(0.0, min(100.0, mean)) if bar and isinstance(mean, int | float) else None
-    return ShownCell(named(table.columns[number].show(cell)), mean, length)
+    return ShownCell(table.columns[number].show(cell), mean, length)
 
 
 def text_cell(value: Any) -> ShownCell:
