@@ -17,7 +17,15 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: `make 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("compared") / "run"
-    write_comparison(folder, {"none": [0.40, 0.50], "kd": [0.44, 0.52], "a very long name of a method": [0.41, 0.50]})
+    write_comparison(
+        folder,
+        {
+            "none": [0.40, 0.50],
+            "kd": [0.44, 0.52],
+            "a very long name of a method": [0.41, 0.50],
+            "knowledge_adaptation": [0.3, 0.3],
+        },
+    )
     found = measured(scene("first", networks=3), scene("second", size=(480, 640), networks=3))
     return write_page(comparison_content(folder, replace(found, classes=Classes(("road", "sky", "<script>")))))
 
@@ -38,6 +46,12 @@ def test_it_loads_nothing_logs_nothing_and_fits(file: Path, chromium: Page, widt
         ".map(t => 12 * t.ownerSVGElement.getBoundingClientRect().width / t.ownerSVGElement.viewBox.baseVal.width)"
     )
     assert min(sizes) >= 9  # a wide chart would shrink its text on a phone
+    texts = "[...document.querySelectorAll('svg.chart text')].filter(t => t.getClientRects().length)"
+    beyond = (
+        f"{texts}.filter(t => {{ const r = t.getBoundingClientRect(), c = t.ownerSVGElement.getBoundingClientRect();"
+    )
+    beyond += " return r.left < c.left - 1 || r.right > c.right + 1 }).map(t => t.textContent)"
+    assert chromium.run(beyond) == []
 
 
 def test_a_heading_sorts_by_keyboard(file: Path, chromium: Page) -> None:
