@@ -17,15 +17,7 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: `make 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("compared") / "run"
-    write_comparison(
-        folder,
-        {
-            "none": [0.40, 0.50],
-            "kd": [0.44, 0.52],
-            "a very long name of a method": [0.41, 0.50],
-            "knowledge_adaptation": [0.3, 0.3],
-        },
-    )
+    write_comparison(folder, {"none": [0.40, 0.50], "kd": [0.44, 0.52], "a very long name of a method": [0.41, 0.50]})
     found = measured(scene("first", networks=3), scene("second", size=(480, 640), networks=3))
     return write_page(comparison_content(folder, replace(found, classes=Classes(("road", "sky", "<script>")))))
 

@@ -252,6 +252,68 @@ def test_the_chart_of_curves_states_how_many_methods_it_leaves_out(
     assert drawn == ["student alone", *best, *(["teacher"] if teacher else [])]
 
 
+def test_the_best_curves_are_chosen_by_val(tmp_path: Path) -> None:
+    scores = {"none": [0.4], **{f"method {number}": [0.5 + number / 100] for number in range(6)}}
+    folder = write_comparison(tmp_path / "c", scores)
+    file = folder / "method 0-s0" / "result.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "val_miou": 0.9}))  # the worst one on test
+    root = check(render(comparison_content(folder)))
+    titles = {each.all("figcaption")[0].words(): each for each in root.all("figure")}
+    drawn = [
+        each["data-name"] for each in titles["mIoU on val during training, the best 4 of 6 methods"].all("polyline")
+    ]
+    assert drawn == ["student alone", "method 0", "method 5", "method 4", "method 3"]
+
+
+RINGS = "A ring is one seed, a dot the mean over seeds, a bar its standard deviation."
+
+
+@pytest.mark.parametrize(
+    ("scores", "expected"),
+    [
+        ({"none": [0.4, 0.5], "kd": [0.5, 0.6]}, f"{RINGS} The dashed line is the student alone."),
+        ({"none": [0.4], "kd": [0.5]}, "The dashed line is the student alone."),
+        ({"kd": [0.5, 0.6]}, RINGS),
+        ({"kd": [0.5]}, None),
+    ],
+)
+def test_the_note_on_scores_describes_what_is_drawn(
+    tmp_path: Path, scores: dict[str, list[float]], expected: str | None
+) -> None:
+    root = check(render(comparison_content(write_comparison(tmp_path / "c", scores))))
+    notes = [each.words() for each in root.all("section")[0].all("p")]
+    assert [note for note in notes if "ring" in note or "dashed" in note] == ([] if expected is None else [expected])
+
+
+def test_the_legend_of_differences_is_there_with_differences(whole: Path) -> None:
+    text = "in a difference: only the student alone is right"
+    assert text in check(render(run_content(whole, measured(scene("first"))))).words()
+    assert "in a difference" not in render(run_content(whole, measured(scene("first", networks=1))))
+    assert "in a difference" not in render(run_content(whole, measured(replace(scene("first"), reference=None))))
+
+
+def test_the_key_of_intervals_names_those_that_are_drawn(tmp_path: Path) -> None:
+    folder = write_comparison(tmp_path / "c", {"none": [0.40, 0.50], "kd": [0.44, 0.52]})  # without images.json
+    figures = check(render(comparison_content(folder, measured()))).all("figure")
+    keys = [each.all("ul")[0].words() for each in figures if "95 % intervals" in each.all("figcaption")[0].words()]
+    assert keys == ["over seeds"] * 3
+
+
+def test_counts_and_bounds_sort_as_numbers_and_dashes_are_last(tmp_path: Path) -> None:
+    folder = write_comparison(tmp_path / "c", {"none": [0.40, 0.50, 0.45], "kd": [0.41, 0.49, 0.455], "at": [0.5] * 3})
+    root = check(render(comparison_content(folder, measured())))
+
+    def values(caption: str, column: int) -> list[tuple[str, str]]:
+        found = next(each for each in root.all("table") if each.all("caption")[0].words() == caption)
+        cells = [row.children[column] for row in found.all("tbody")[0].all("tr")]
+        return [(each.words(), each["data-value"]) for each in cells]
+
+    assert values("mIoU in percent", 1)[0] == ("3 of 3", "3.0")
+    assert values("mIoU in percent", -1)[::2] == [("-", ""), ("-", "")]  # published: at and none have no value
+    needed = values("differences in mIoU to the student alone, points, with 95 % intervals", -1)
+    assert needed[0] == ("> 100", "100.5")
+
+
 def test_methods_without_a_curve_are_not_counted(tmp_path: Path) -> None:
     folder = write_comparison(tmp_path / "c", {"none": [0.4], **{f"method {i}": [0.5] for i in range(5)}})
     (folder / "method 1-s0" / "metrics.jsonl").unlink()

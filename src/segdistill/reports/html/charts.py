@@ -129,11 +129,12 @@ def intervals(
     return chart_of(title, f"{unit}: {'; '.join(said)}.", bottom + 34, parts)
 
 
-def key_of_intervals(names: Sequence[str]) -> Markup:
-    """Return the key of :func:`intervals`."""
+def key_of_intervals(names: Sequence[str], drawn: Sequence[bool]) -> Markup:
+    """Return the key of :func:`intervals`: the names of those that are drawn."""
     items = [
         Markup('<li><svg viewBox="0 0 26 16" aria-hidden="true">{}</svg>{}</li>').format(line(0, 8, 26, 8, kind), name)
-        for kind, name in zip(("spread", "interval"), names, strict=False)
+        for kind, name, is_drawn in zip(("spread", "interval"), names, drawn, strict=False)
+        if is_drawn
     ]
     return Markup('<ul class="key">{}</ul>').format(Markup("").join(items))
 

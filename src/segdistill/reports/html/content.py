@@ -99,6 +99,15 @@ class Content:
         other, key = self.results(self.reference), self.metric.key
         return tuple(100 * (run[key] - other[seed][key]) for seed, run in self.results(method).items() if seed in other)
 
+    def on_val(self, method: str) -> float | None:
+        """Return the mean score of a method on val, or on the reported split if val's is missing; None without any."""
+        key, results = self.metric.key, self.results(method).values()
+        return fmean(result.get(f"val_{key}") or result[key] for result in results) if results else None
+
+    def _best(self, methods: Sequence[str]) -> str | None:
+        scores = {method: score for method in methods if (score := self.on_val(method)) is not None}
+        return max(scores, key=scores.__getitem__, default=None)
+
     @property
     def teacher_result(self) -> Record | None:
         """The scores of the teacher on the reported split: those of its run, or those that a student's run records."""
@@ -110,13 +119,12 @@ class Content:
     @property
     def best(self) -> str | None:
         """The distilled student with the highest mean score on val; None if none is finished."""
-        methods = [method for method in self.methods if method not in self.alone]
-        return best_method({method: list(self.results(method).values()) for method in methods})
+        return self._best([method for method in self.methods if method not in self.alone])
 
     @property
     def winner(self) -> ShownRun | None:
         """The run to use: the best run of the best method on val, which may be the student alone."""
-        best = best_method({method: list(self.results(method).values()) for method in self.methods})
+        best = self._best(self.methods)
         key = f"val_{self.metric.key}"
         finished = [run for run in self.runs if run.method == best and run.records.result is not None]
         return max(finished, key=lambda run: value_of(run.records.result, key) or 0.0, default=None)
@@ -125,17 +133,6 @@ class Content:
 def use_of(folder: Path) -> str:
     """Return the command that segments images with the student of a run."""
     return f"{shlex.join(['segdistill', 'predict', str(folder)])} IMAGE... --out predictions"
-
-
-def best_method(results: Mapping[str, Sequence[Record]]) -> str | None:
-    """Return the method with the highest mean score on val, or on the reported split if val's is missing."""
-
-    def score(runs: Sequence[Record]) -> float:
-        key = metric_of(runs[0]).key
-        return fmean(run.get(f"val_{key}") or run[key] for run in runs)
-
-    finished = {method: runs for method, runs in results.items() if runs}
-    return max(finished, key=lambda method: score(finished[method]), default=None)
 
 
 def run_content(folder: Path, measured: Measured | None = None) -> Content:

@@ -62,6 +62,14 @@ def score_figures(content: Content) -> list[Figure]:
     return [figure for figure in figures if figure.chart]
 
 
+def note_on_scores(content: Content) -> str:
+    """Return how to read the charts of the scores: only what is drawn in them."""
+    several = any(len(content.scores(method)) > 1 for method in content.methods)
+    note = "A ring is one seed, a dot the mean over seeds, a bar its standard deviation." if several else ""
+    line = f"The dashed line is {content.over}." if content.scores(content.reference) else ""
+    return f"{note} {line}".strip()
+
+
 def difference_table(content: Content) -> ShownTable | None:
     """Return the paired differences with their intervals; None if no interval is known."""
     table = content.summary.differences.table
@@ -85,9 +93,10 @@ def difference_figures(content: Content) -> list[Figure]:
         groups.setdefault(str(row["classes"]), {})[str(named(row["method"]))] = (difference.mean, ends)
     figures = []
     for group, rows in groups.items():
+        drawn = [any(ends[number] for _, ends in rows.values()) for number in range(len(INTERVALS))]
         title = f"Difference to {content.over} with 95 % intervals, {group} classes"
         chart = charts.intervals(title, rows, list(INTERVALS.values()), f"difference in {content.metric.name}, points")
-        figures.append(Figure(title, chart, charts.key_of_intervals(list(INTERVALS.values()))))
+        figures.append(Figure(title, chart, charts.key_of_intervals(list(INTERVALS.values()), drawn)))
     return figures
 
 
