@@ -43,8 +43,8 @@ def parse_methods(text: str) -> dict[str, MethodRow]:
     A part between commas that has ``=`` before any ``:`` is a further change to the method before it, or names a row.
 
     Raises:
-        UserError: If a change has no method or concerns all methods, two rows have the same name, or a name is that of
-            another column of the tables.
+        UserError: If a change has no method or concerns all methods, or two rows, or a row and another column of the
+            tables, have the same name.
     """
     typed: list[list[str]] = []
     for part in _split(text):

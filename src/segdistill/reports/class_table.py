@@ -9,7 +9,7 @@ from segdistill.runs.metric import Metric
 Record = dict[str, Any]
 
 RESERVED = ("class", "group", "share_percent", "teacher")
-"""The columns beside those of the methods, whose names no method may have."""
+"""The columns next to those of the methods. No method may have such a name."""
 
 
 def class_table(

@@ -166,8 +166,8 @@ _SPECIAL = {
 def escape(text: str) -> str:
     """Return text with LaTeX's special characters escaped.
 
-    A minus before a number is that of a formula: a hyphen is shorter. A leading ``[`` or ``*`` is in braces: after
-    ``\\\\`` or a rule of a table, LaTeX reads it as an optional argument.
+    A minus before a number is in a formula, because LaTeX sets it as a hyphen otherwise. A leading ``[`` or ``*`` is in
+    braces: after ``\\\\`` or a rule of a table, LaTeX reads it as an optional argument.
     """
     escaped = re.sub(r"[\\~^±|<>&%$#_{}]", lambda match: _SPECIAL[match[0]], text)
     escaped = re.sub(r"(?<![\w.-])-(?=\.?\d)", "$-$", escaped)

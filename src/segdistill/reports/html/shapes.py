@@ -8,7 +8,7 @@ from markupsafe import Markup
 # Charts are drawn for this width in pixels, near the width of a phone, so that their text is never scaled down much.
 WIDTH = 420
 
-# Where names of rows end, and where the axis beside them starts.
+# Where names of rows end, and where the axis next to them starts.
 NAMES, START = 144, 152
 
 # Letters of a sans-serif font at 12 pixels, by their width in pixels. Others are as wide as most small letters.
