@@ -146,6 +146,9 @@ def test_differences_refer_to_the_method_of_the_record(tmp_path: Path) -> None:
     root = check(render(comparison_content(folder, measured())))
     rows = table(root, "differences in mIoU to kd, points, with 95 % intervals")
     assert rows[0][:4] == ["student alone", "all", "2", "-3.00 ± 1.41"]
+    cards = [each.words() for each in root.all("dl")[0].all("div")]
+    assert "points over" not in cards[0]  # kd is the reference, and the best method
+    assert "for student alone, kd; the table" in root.words()
 
 
 def test_the_headline_refers_to_the_reference_of_the_differences(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from segdistill.reports.html import charts
 from segdistill.reports.html.cells import Figure, ShownTable, mean_of, named, number_cell, table_cell, text_cell
-from segdistill.reports.html.content import TEACHER, Content
+from segdistill.reports.html.content import ALONE, TEACHER, Content
 from segdistill.reports.html.data import value_of
 from segdistill.reports.table import Range, Spread
 from segdistill.runs.metric import MORE
@@ -116,9 +116,13 @@ def class_table(content: Content) -> ShownTable | None:
 
 
 def class_figures(content: Content) -> list[Figure]:
-    """Return a chart for each group of classes: the reference, the best method and the teacher."""
+    """Return a chart for each group of classes: the reference, the best method and the teacher.
+
+    If the reference is the best method, the student alone takes its place.
+    """
     metric, results = content.metric, results_by_network(content)
-    networks = [name for name in dict.fromkeys((content.reference, content.best, TEACHER)) if name in results]
+    reference = content.reference if content.reference != content.best else ALONE
+    networks = [name for name in (reference, content.best, TEACHER) if name in results]
     groups: dict[str, list[str]] = {}
     table = content.summary.classes
     grouped = len(table.columns) > 1 and table.columns[1].key == "group"
