@@ -328,7 +328,7 @@ def test_methods_and_seeds_are_added_later_with_the_same_teacher(tmp_path: Path,
     assert load(tmp_path / "c/teacher/recipe.yaml").seed == 4
     compare(planned("gskd", "4"), tmp_path / "c", console=console)  # what is not asked for keeps its place
     assert [each["method"] for each in record(tmp_path / "c")["table"]] == ["none", "kd", "dist", "gskd", "teacher"]
-    assert [row(tmp_path / "c", name)["seeds"] for name in ("kd", "gskd")] == ["2 of 2", "1 of 2"]
+    assert [row(tmp_path / "c", name)["seeds"] for name in ("kd", "gskd")] == ["2 of 2", "1 of 1"]
 
 
 def test_a_teacher_that_is_too_weak_goes_on_once_less_is_asked_of_it(tmp_path: Path, console: Console) -> None:
