@@ -26,8 +26,9 @@ def figure(differences: Mapping[str, Any]) -> str:
         for row in differences["rows"]
         if row["classes"] == "all"
     }
-    unit = f"points of mIoU over {differences['reference']}"
-    chart = charts.intervals("Differences of all classes", rows, list(INTERVALS.values()), unit)
+    reference = "the student alone" if differences["reference"] == "none" else differences["reference"]
+    unit, title = f"points of mIoU over {reference}", f"Differences to {reference}, all classes"
+    chart = charts.intervals(title, rows, list(INTERVALS.values()), unit)
     return (
         str(chart)
         .replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" width="640" ', 1)

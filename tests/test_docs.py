@@ -51,6 +51,14 @@ def test_what_the_results_page_says_is_what_the_comparisons_found() -> None:
     assert {path.name for path in RESULTS} == {name for names in shown for name in names.split()}
 
 
+def test_the_figures_of_the_results_name_what_they_compare_with() -> None:
+    named = {"camvid": "the student alone", "scenes_equal_time": "none@time"}
+    for name, reference in named.items():
+        text = (ROOT / "docs" / "results" / name / "differences.svg").read_text(encoding="utf-8")
+        assert f"<title>Differences to {reference}, all classes</title>" in text
+        assert f">points of mIoU over {reference}</text>" in text
+
+
 @pytest.mark.parametrize("folder", RESULTS, ids=lambda folder: folder.name)
 def test_published_scores_follow_from_the_published_counts(folder: Path) -> None:
     runs = json.loads((folder / "comparison.json").read_text())["runs"]

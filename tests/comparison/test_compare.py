@@ -153,6 +153,24 @@ def test_two_rows_of_one_name_are_refused(methods: str) -> None:
         planned(methods)
 
 
+@pytest.mark.parametrize(
+    ("typed", "name", "remedy"),
+    [
+        ("class=dkd:terms.dkd.weight=2", "class", "my_class=dkd:terms.dkd.weight=2"),
+        ("group=dkd", "group", "my_group=dkd"),
+        ("share_percent=dkd", "share_percent", "my_share_percent=dkd"),
+        ("teacher", "teacher", "my_teacher=teacher"),  # an own method of this name
+        ("none_std=dkd", "none_std", "my_none_std=dkd"),
+        ("kd_std=dkd", "kd_std", "my_kd_std=dkd"),
+    ],
+)
+def test_a_row_with_the_name_of_another_column_is_refused(typed: str, name: str, remedy: str) -> None:
+    with pytest.raises(UserError, match=f"'{name}' is the name of .*; give the row another name, as in {remedy}$"):
+        parse_methods(f"kd,{typed}")
+    assert list(parse_methods(f"kd,{remedy}")) == ["none", "kd", f"my_{name}"]
+    assert "fit_std" in parse_methods("kd,fit_std=dkd")
+
+
 def test_the_student_alone_has_the_task_that_all_have() -> None:
     runs = planned("kd,aicsd", "0", "method=aicsd", "terms.task.loss=tests.losses:mine").runs
     assert {run.recipe.terms["task"].loss for run in runs} == {"tests.losses:mine"}
@@ -310,7 +328,7 @@ def test_methods_and_seeds_are_added_later_with_the_same_teacher(tmp_path: Path,
     assert load(tmp_path / "c/teacher/recipe.yaml").seed == 4
     compare(planned("gskd", "4"), tmp_path / "c", console=console)  # what is not asked for keeps its place
     assert [each["method"] for each in record(tmp_path / "c")["table"]] == ["none", "kd", "dist", "gskd", "teacher"]
-    assert [row(tmp_path / "c", name)["seeds"] for name in ("kd", "gskd")] == ["2 of 2", "1 of 2"]
+    assert [row(tmp_path / "c", name)["seeds"] for name in ("kd", "gskd")] == ["2 of 2", "1 of 1"]
 
 
 def test_a_teacher_that_is_too_weak_goes_on_once_less_is_asked_of_it(tmp_path: Path, console: Console) -> None:

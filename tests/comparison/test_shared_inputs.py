@@ -117,6 +117,7 @@ def test_files_of_another_size_are_a_doubt_in_every_later_table(images: Path, tm
     for seeds in ("0,1", "0,1,2"):
         compare(planned(images, "none", seeds), folder, console=console)
         assert f"* {line}\n" in (folder / "comparison.md").read_text()
+        assert f"<li>{line}</li>" in (folder / "report.html").read_text(encoding="utf-8")
     assert said(console).count(line) == 4  # before the runs and below the table, each time
 
 

@@ -1,5 +1,6 @@
 """Colors, matrices, plots and sheets."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +71,22 @@ def test_a_sheet_has_every_picture(tmp_path: Path) -> None:
     assert (pixels == CIVIDIS[-1]).all(axis=2).any()
     assert (pixels == [10, 200, 10]).all(axis=2).any()
     assert not (pixels == [200, 10, 10]).all(axis=2).any()
+
+
+@pytest.mark.parametrize("width", [20, 300])
+def test_titles_of_columns_do_not_overlap(tmp_path: Path, width: int) -> None:
+    red = np.zeros((10, 20, 3), np.uint8)
+    red[..., 0] = 255
+    columns = ["m" * 30, "m" * 25]
+    file = sheet(tmp_path / "sheet.png", "Title", columns, [("a long name of a row", [red, red])], width=width)
+    pixels = np.asarray(Image.open(file))
+    ink = np.flatnonzero((pixels[36:54] < 128).any(axis=(0, 2)))  # the line of the titles
+    starts = [int(ink[0]), *(int(right) for left, right in pairwise(ink.tolist()) if right - left > 4)]
+    assert len(starts) == 2  # a gap of more than 4 pixels between the titles, and none within
+    is_red = (pixels == [255, 0, 0]).all(axis=2).any(axis=0)
+    pictures = np.flatnonzero(is_red & ~np.roll(is_red, 1))
+    assert len(pictures) == 2
+    assert np.abs(pictures - starts).max() <= 2  # each title begins where its picture does
 
 
 def test_names_outside_ascii_have_their_letters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

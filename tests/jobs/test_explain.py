@@ -49,6 +49,8 @@ def test_of_a_file_without_scikit_learn(
     monkeypatch.setattr(feature_map, "find_spec", lambda _: None)
     folder = shutil.copytree(finished, tmp_path / "run")
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (36, 50, 3), np.uint8)).save(tmp_path / "my photo.png")
+    explain([folder], count=1, trust=True, console=console)
+    assert "grad_cam_1_test_00000.png" in names(folder)
     explain([folder], images=[tmp_path / "my photo.png"], feature="stem", trust=True, console=console)
     assert names(folder) == {
         "grad_cam_1_my_photo.png", "class_distributions_1_my_photo.png", "gskd_1_my_photo.png", "class_similarities.png"

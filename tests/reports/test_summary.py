@@ -148,6 +148,20 @@ def test_what_is_missing_is_named_with_its_reason(three_of_four: Path) -> None:
                       "gskd-s0": "unfinished", "gskd-s1": "failed"}  # fmt: skip
 
 
+def test_the_planned_seeds_are_those_of_each_method(three_of_four: Path) -> None:
+    planned = {"none": (0, 1), "kd": (1,), "at": (0, 1, 2)}
+    entries = [
+        Entry(name, seed, three_of_four / f"{name}-s{seed}") for name, seeds in planned.items() for seed in seeds
+    ]
+    found = rows(summarize(entries, RECIPE, PIXELS))
+    assert [found[name]["seeds"] for name in planned] == ["2 of 2", "1 of 1", "0 of 3"]
+
+
+def test_one_of_a_thing_has_no_plural(three_of_four: Path) -> None:
+    assert summary(three_of_four, ["none"], [0]).title == "mine: 1 method, 1 seed"
+    assert summary(three_of_four, ["none", "kd"], [0, 1]).title == "mine: 2 methods, 2 seeds"
+
+
 def test_it_says_what_it_is(three_of_four: Path) -> None:
     record(three_of_four, "kd-s0", 0.4, 10)
     machine = json.loads((three_of_four / "kd-s0/environment.json").read_text())

@@ -53,7 +53,7 @@ def test_markdown() -> None:
 
 def test_latex_has_booktabs_rules_and_no_raw_special_letter() -> None:
     written = latex(TABLE, notes=("100 % of a_b", "± is one"))
-    assert r"a|b\_c & +3.0 $\pm$ 2.6 & 12 \\" in written
+    assert r"a\textbar{}b\_c & +3.0 $\pm$ 2.6 & 12 \\" in written
     assert r"\caption{Scores; 100 \% of a\_b; $\pm$ is one.}" in written
     assert r"\begin{tabular}{lrr}" in written
     assert [written.count(rule) for rule in (r"\toprule", r"\midrule", r"\bottomrule")] == [1, 1, 1]
@@ -64,6 +64,19 @@ def test_latex_escapes_each_letter_once() -> None:
     assert escape("50% & #1 $x_1^2~<>") == (
         r"50\% \& \#1 \$x\_1\textasciicircum{}2\textasciitilde{}\textless{}\textgreater{}"
     )
+
+
+def test_latex_has_a_minus_before_a_number_and_a_hyphen_within_a_name() -> None:
+    assert escape("-0.25 to -1.5, over (-.5)") == "$-$0.25 to $-$1.5, over ($-$.5)"
+    assert escape("kd-s1, 2027-01, 4.9e-05, --jobs, a-2") == "kd-s1, 2027-01, 4.9e-05, --jobs, a-2"
+    assert escape("a|b") == r"a\textbar{}b"
+
+
+def test_significant_digits_show_small_numbers() -> None:
+    column = Column("train.learning_rate", "train.learning_rate", digits=4, significant=True)
+    assert [column.show(each) for each in (1e-5, 4.9e-5, 0.123456, 0.1, 3, "1e30")] == [
+        "1e-05", "4.9e-05", "0.1235", "0.1", "3", "1e30",
+    ]  # fmt: skip
 
 
 def test_latex_reads_no_name_as_an_optional_argument() -> None:

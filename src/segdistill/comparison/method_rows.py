@@ -1,10 +1,12 @@
 """The rows of a comparison as typed: methods with changes and names. This module does not import PyTorch."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from segdistill.errors import UserError
 from segdistill.recipes import Recipe
+from segdistill.reports.class_table import RESERVED
 
 ALONE = "none"
 
@@ -41,7 +43,8 @@ def parse_methods(text: str) -> dict[str, MethodRow]:
     A part between commas that has ``=`` before any ``:`` is a further change to the method before it, or names a row.
 
     Raises:
-        UserError: If a change has no method or concerns all methods, or two rows have the same name.
+        UserError: If a change has no method or concerns all methods, or two rows, or a row and another column of the
+            tables, have the same name.
     """
     typed: list[list[str]] = []
     for part in _split(text):
@@ -74,7 +77,20 @@ def parse_methods(text: str) -> dict[str, MethodRow]:
                     f"--methods: '{change}' would make the comparison unequal; a method changes terms.* or train.* "
                     f"except {', '.join(BUDGET)}; give changes for all methods outside --methods"
                 )
+    _check_names(rows)
     return rows
+
+
+def _check_names(rows: Mapping[str, MethodRow]) -> None:
+    """Raise a UserError if a row would have the name of another column of the class table."""
+    for name, row in rows.items():
+        before = name.removesuffix("_std")
+        if name in RESERVED or (before != name and before in rows):
+            column = "the deviation of a row" if name not in RESERVED else "a column"
+            raise UserError(
+                f"--methods: '{name}' is the name of {column} in the tables; give the row another name, as in "
+                f"my_{name}={row}"
+            )
 
 
 def _is_row_name(key: str) -> bool:

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from statistics import fmean
 
 from segdistill.reports.html.content import ALONE, Content, ShownRun, comparison_content, use_of
 from segdistill.reports.html.page import write_page
@@ -46,7 +45,7 @@ def _by_score(content: Content) -> list[ShownRun]:
     for run in content.runs:
         if run.records.result is not None and run.records.student_bytes:
             firsts.setdefault(run.method, run)
-    ordered = sorted(firsts, key=lambda method: (method != ALONE, -_on_val(content, method)))
+    ordered = sorted(firsts, key=lambda method: (method != ALONE, -(content.on_val(method) or 0.0)))
     return [firsts[method] for method in ordered]
 
 
@@ -62,8 +61,3 @@ def last_lines(content: Content) -> Iterator[str]:
         left_out = len(content.measured.left_out)
         which = f"the {PICTURED} students in the pictures, of {PICTURED + left_out}," if left_out else "the methods"
         yield f"{which} differ most on {names}: see report.html"
-
-
-def _on_val(content: Content, method: str) -> float:
-    key = content.metric.key
-    return fmean(result.get(f"val_{key}") or result[key] for result in content.results(method).values())

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from segdistill.data import Classes
+from segdistill.explain.files import mark
 from segdistill.reports.drawing import Pixels
 from segdistill.reports.fonts import font as font_for
 from segdistill.system.atomic import replacing
@@ -113,7 +114,8 @@ def sheet(
         title: The title.
         columns: Titles of the columns.
         rows: For each row its name, and a picture of shape (H, W, 3) for each column.
-        width: Width of a picture in pixels; its height keeps the ratio.
+        width: Width of a picture in pixels; its height keeps the ratio. A column is as wide as its title, if that is
+            wider.
         bars: Legends of colors.
         classes, shown: The classes to name with their colors, and the indices of those that occur.
         note: A line of text.
@@ -123,7 +125,8 @@ def sheet(
     bold = font_for(15, [title])
     side = max((round(font.getlength(line)) + 10 for name, _ in rows for line in name.split("\n")), default=0)
     heights = [max(max(1, round(width * each.shape[0] / each.shape[1])) for each in cells) for _, cells in rows]
-    across = max(side + len(columns) * (width + GAP), 360, round(bold.getlength(title)) + 2 * GAP)
+    step = max(width, *(round(font.getlength(text)) for text in columns)) + GAP
+    across = max(side + len(columns) * step, 360, round(bold.getlength(title)) + 2 * GAP)
     key = _key(classes, shown, across, font) if classes is not None else []
     notes = _wrapped(note, across - 2 * GAP, font)
     top = LINE * 3
@@ -132,13 +135,13 @@ def sheet(
     draw = ImageDraw.Draw(picture)
     draw.text((GAP, GAP), title, fill="black", font=bold)
     for column, text in enumerate(columns):
-        draw.text((side + column * (width + GAP), top - LINE), text, fill="black", font=font)
+        draw.text((side + column * step, top - LINE), text, fill="black", font=font)
     for (name, cells), height in zip(rows, heights, strict=True):
         draw.multiline_text((GAP, top + height // 2), name, fill="black", font=font, anchor="lm")
         for column, each in enumerate(cells):
             size = (width, max(1, round(width * each.shape[0] / each.shape[1])))
             way = Image.Resampling.BOX if size[0] < each.shape[1] else Image.Resampling.NEAREST
-            picture.paste(Image.fromarray(each).resize(size, way), (side + column * (width + GAP), top))
+            picture.paste(Image.fromarray(each).resize(size, way), (side + column * step, top))
         top += height + GAP
     for bar in bars:
         _draw_bar(picture, draw, bar, top, font)
@@ -154,7 +157,7 @@ def sheet(
         top += LINE
     file.parent.mkdir(parents=True, exist_ok=True)
     with replacing(file) as opened:
-        picture.save(opened, format="PNG")
+        picture.save(opened, format="PNG", pnginfo=mark())
     return file
 
 

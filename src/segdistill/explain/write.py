@@ -15,6 +15,7 @@ from segdistill.explain.class_similarity import class_distributions, class_simil
 from segdistill.explain.examples import Example
 from segdistill.explain.feature_map import can_embed, embedded, neighbor_accuracy, pixel_features, sampled_pixels
 from segdistill.explain.figures import Bar, heat, marked, matrix, over_gray, scatter, sheet
+from segdistill.explain.files import remove_others
 from segdistill.explain.grad_cam import grad_cam
 from segdistill.explain.gskd_view import Descriptors, gskd_view, resized_like
 from segdistill.losses._ops import labels_at
@@ -58,7 +59,10 @@ class Figures:
         self.passes = [self._passes(example) for example in tracked(examples, "forward passes", len(examples))]
 
     def write(self) -> tuple[list[Path], list[str]]:
-        """Write all figures; return the files, and lines on accuracies and on what is left out."""
+        """Write all figures; return the files, and lines on accuracies and on what is left out.
+
+        Figures of an earlier call with other images are removed.
+        """
         files, lines = [], []
         for number in tracked(range(len(self.examples)), "figures of images", len(self.examples)):
             files.append(self.grad_cam(number))
@@ -74,6 +78,7 @@ class Figures:
             lines.append('t-SNE is left out; it needs scikit-learn: pip install "segdistill[explain]"')
         if TEACHER not in self.networks:
             lines.append("GSKD's samples are left out; they need the teacher")
+        remove_others(self.folder, files)
         return files, lines
 
     def grad_cam(self, number: int) -> Path:
@@ -201,8 +206,8 @@ class Figures:
             ],
             classes=self.classes,
             shown=sorted(set(first.classes.tolist())),
-            note=f"{SAMPLES} positions of each class where the teacher is right, in the order of the key. KL: the "
-            "divergence from the teacher's descriptors, in nats (GSKD, Eq. 7).",
+            note=f"{SAMPLES} positions of each class where the teacher is right, in the order of the key; a class with "
+            "fewer repeats them. KL: the divergence from the teacher's descriptors, in nats (GSKD, Eq. 7).",
         )
 
     def feature_map(self) -> tuple[Path, list[str]]:

@@ -8,6 +8,9 @@ from segdistill.runs.metric import Metric
 
 Record = dict[str, Any]
 
+RESERVED = ("class", "group", "share_percent", "teacher")
+"""The columns next to those of the methods. No method may have such a name."""
+
 
 def class_table(
     results: Mapping[str, Mapping[int, Record]],

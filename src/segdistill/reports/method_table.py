@@ -34,7 +34,7 @@ def method_table(
     frequent: Sequence[str],
     metric: Metric,
     *,
-    planned: int,
+    planned: Mapping[str, int],
     published: Mapping[str, Sequence[PublishedValue]],
     against: str,
 ) -> Table:
@@ -45,14 +45,16 @@ def method_table(
         teacher: The teacher's result.
         frequent: The common classes.
         metric: The metric of the scores.
-        planned: The number of planned seeds.
+        planned: The number of planned seeds by method.
         published: Published results by method; the teacher's under "teacher".
         against: The method to which the differences refer, besides the student alone.
     """
     rows: list[dict[str, Cell]] = []
     for method, runs in results.items():
         others = {name: results.get(name, {}) for name in (ALONE, against) if name != method}
-        rows.append({"method": method, "seeds": f"{len(runs)} of {planned}", **_cells(runs, others, teacher, frequent)})
+        rows.append(
+            {"method": method, "seeds": f"{len(runs)} of {planned[method]}", **_cells(runs, others, teacher, frequent)}
+        )
     if teacher is not None:
         kept = ("score", "common_percent", "rare_percent", "parameters_millions")
         cells = _cells({0: teacher}, {}, None, frequent)

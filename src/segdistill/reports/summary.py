@@ -1,6 +1,7 @@
 """Results of a comparison so far: methods over seeds, scores by class, common and rare classes."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
@@ -145,7 +146,7 @@ def summarize(
         trained,
         frequent,
         metric,
-        planned=len({entry.seed for entry in entries}),
+        planned=Counter(entry.method for entry in entries),
         published=published or {},
         against=against,
     )
@@ -164,7 +165,7 @@ def summarize(
             raise
         about = ()
     return Summary(
-        title=f"{recipe['name']}: {len(results)} methods, {len(seeds)} seeds",
+        title=f"{recipe['name']}: {_number(results, 'method')}, {_number(seeds, 'seed')}",
         facts=(
             *about,
             *warnings,
@@ -187,6 +188,10 @@ def summarize(
         warnings=warnings,
         runs=tuple(_run(entry, results, metric) for entry in entries),
     )
+
+
+def _number(things: Collection[Any], name: str) -> str:
+    return f"{len(things)} {name}{'s' if len(things) != 1 else ''}"
 
 
 def _about_groups(frequent: Sequence[str], pixels: Mapping[str, int], metric: Metric) -> str:

@@ -72,7 +72,7 @@ def sweep_tables(trials: Sequence[Trial], recipe: Record, keys: Sequence[str]) -
     results = {name: read_result(file, "seconds") for name, file in files.items() if file.exists()}
     metric = metric_of(next(iter(results.values()), {}))
     key = f"val_{metric.key}"
-    columns = [Column("trial", "trial"), *(Column(each, each, digits=4) for each in keys)]
+    columns = [Column("trial", "trial"), *(Column(each, each, digits=4, significant=True) for each in keys)]
     columns += [Column(f"{key}_percent", f"{metric.name} on val"), Column("seconds", "seconds", digits=0)]
     columns += [Column("problem", "problem")]
     scores = {name: result[key] for name, result in results.items()}

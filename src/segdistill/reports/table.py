@@ -58,6 +58,7 @@ class Column:
         key: The name for programs, with the unit.
         title: The name for readers.
         digits: The number of digits after the point; integers have none.
+        significant: Whether ``digits`` counts from the first digit that is not 0, without zeros at the end.
         signed: Whether to write a plus sign before numbers that are not negative.
         spreads: Whether the cells are spreads (or None).
         ranges: Whether the cells are ranges (or None).
@@ -66,6 +67,7 @@ class Column:
     key: str
     title: str
     digits: int = 2
+    significant: bool = False
     signed: bool = False
     spreads: bool = False
     ranges: bool = False
@@ -90,7 +92,7 @@ class Column:
             return f"{self.show(cell.low)} to {self.show(cell.high)}"
         if isinstance(cell, int):
             return f"{cell:+d}" if self.signed else str(cell)
-        return f"{cell:{'+' if self.signed else ''}.{self.digits}f}"
+        return f"{cell:{'+' if self.signed else ''}.{self.digits}{'g' if self.significant else 'f'}}"
 
 
 @dataclass(frozen=True)
@@ -154,6 +156,7 @@ _SPECIAL = {
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
     "±": r"$\pm$",
+    "|": r"\textbar{}",
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     **{letter: "\\" + letter for letter in "&%$#_{}"},
@@ -163,9 +166,11 @@ _SPECIAL = {
 def escape(text: str) -> str:
     """Return text with LaTeX's special characters escaped.
 
-    A leading ``[`` or ``*`` is in braces: after ``\\\\`` or a rule of a table, LaTeX reads it as an optional argument.
+    A minus before a number is in a formula, because LaTeX sets it as a hyphen otherwise. A leading ``[`` or ``*`` is in
+    braces: after ``\\\\`` or a rule of a table, LaTeX reads it as an optional argument.
     """
-    escaped = re.sub(r"[\\~^±<>&%$#_{}]", lambda match: _SPECIAL[match[0]], text)
+    escaped = re.sub(r"[\\~^±|<>&%$#_{}]", lambda match: _SPECIAL[match[0]], text)
+    escaped = re.sub(r"(?<![\w.-])-(?=\.?\d)", "$-$", escaped)
     return re.sub(r"^\s*([\[*])", r"{\1}", escaped)
 
 

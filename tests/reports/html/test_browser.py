@@ -38,6 +38,12 @@ def test_it_loads_nothing_logs_nothing_and_fits(file: Path, chromium: Page, widt
         ".map(t => 12 * t.ownerSVGElement.getBoundingClientRect().width / t.ownerSVGElement.viewBox.baseVal.width)"
     )
     assert min(sizes) >= 9  # a wide chart would shrink its text on a phone
+    texts = "[...document.querySelectorAll('svg.chart text')].filter(t => t.getClientRects().length)"
+    beyond = (
+        f"{texts}.filter(t => {{ const r = t.getBoundingClientRect(), c = t.ownerSVGElement.getBoundingClientRect();"
+    )
+    beyond += " return r.left < c.left - 1 || r.right > c.right + 1 }).map(t => t.textContent)"
+    assert chromium.run(beyond) == []
 
 
 def test_a_heading_sorts_by_keyboard(file: Path, chromium: Page) -> None:

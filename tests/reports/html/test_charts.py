@@ -40,7 +40,7 @@ def test_dots_show_every_seed_their_mean_and_deviation() -> None:
     start, end = (positions(chart, "line", "spread", name)[0] for name in ("x1", "x2"))
     per_point = (rings[1] - rings[0]) / 10
     assert end - start == pytest.approx(2 * 50**0.5 * per_point, abs=0.2)  # sd of 40 and 50: sqrt(50)
-    assert start > 122  # right of the names
+    assert start > 144  # right of the names
     assert chart.all("title")[0].words() == "Scores"
     assert chart.all("desc")[0].words() == "mIoU: alone 45.00 ± 7.07, kd 60.00."
 
@@ -76,7 +76,7 @@ def test_a_class_has_a_mark_for_each_network_and_a_line_for_its_gain() -> None:
     (gain,), (loss,) = positions(chart, "line", "gain", "x1"), positions(chart, "line", "loss", "x1")
     assert gain > loss
     taller = drawn(charts.by_class("Classes", {"pole": {"alone": 1.0}}, "IoU", top=95.0))
-    assert positions(taller, "circle", "ring", "cx") == pytest.approx([130 + 276 * 0.01], abs=0.1)  # of an axis to 100
+    assert positions(taller, "circle", "ring", "cx") == pytest.approx([152 + 254 * 0.01], abs=0.1)  # of an axis to 100
 
 
 def test_curves_keep_their_exact_values_for_the_cursor() -> None:
@@ -109,4 +109,42 @@ def test_names_are_escaped_and_cut() -> None:
         assert "<b>" not in chart
         assert name in drawn(chart).words() or name in drawn(chart).all("polyline")[0]["data-name"]
     names = [each for each in drawn(charts.dots("t", {name: [1.0]}, "u")).all("text") if each["class"] == "name end"]
-    assert names[0].words() == f"{name[:18]}…{name}"  # the whole name is in the title
+    short = names[0].words().removesuffix(name)  # the whole name is in the title
+    start, end = short.split("…")
+    assert name.startswith(start)
+    assert name.endswith(end)
+
+
+def test_names_are_shortened_in_the_middle_by_their_width() -> None:
+    def shown(*names: str) -> list[str]:
+        texts = drawn(charts.dots("t", dict.fromkeys(names, (1.0,)), "u")).all("text")
+        return [str(each.content[0]) for each in texts if each["class"] == "name end"]
+
+    one, other = (f"a_very_long_name_of_method_{number}" for number in (1, 2))
+    assert shown("knowledge_adaptation", "student alone") == ["knowledge_adaptation", "student alone"]
+    assert shown(one, other) == ["a_very_lo…_method_1", "a_very_lo…_method_2"]
+    assert shown("i" * 30, "語" * 11, "語" * 12) == ["i" * 30, "語" * 11, "語" * 5 + "…" + "語" * 5]
+
+
+@pytest.mark.parametrize("last", [6, 3000, 100_000, 1_000_000])
+def test_no_label_reaches_beyond_the_chart(last: int) -> None:
+    curve = drawn(charts.lines("Loss", {"total": ((0, 1.0), (last, 0.5))}, "value"))
+    dots = drawn(charts.dots("Scores", {"kd": [0.0, float(last)]}, "points"))
+    for chart in (curve, dots):
+        labels = [
+            each for each in chart.all("text") if each["class"].startswith("tick") and each.words() == f"{last:,}"
+        ]
+        (label,) = labels
+        wide = 7.7 * len(label.words())  # a digit of DejaVu Sans at 12 pixels has 7.63
+        x, is_end = float(label["x"]), label["class"] == "tick end"
+        assert (x if is_end else x + wide / 2) <= 420
+        assert is_end == (last >= 3000 and chart is curve)  # the axis of dots goes on to the end of their deviation
+
+
+@pytest.mark.parametrize("names", [["kd"], ["student alone", "kd"], list("abcdefgh")])
+def test_a_curve_has_the_color_of_its_name_in_the_key(names: list[str]) -> None:
+    chart = drawn(charts.lines("Loss", dict.fromkeys(names, ((1, 2.0), (2, 3.0))), "value"))
+    marks = drawn(charts.key(names)).all("line")
+    colors = [each["class"] for each in chart.all("polyline")]
+    assert [each["class"] for each in marks] == colors
+    assert len(names) > 1 or colors == ["curve c1"]  # the first color is dashed

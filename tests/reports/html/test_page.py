@@ -12,6 +12,7 @@ import pytest
 from segdistill.comparison.report import last_lines
 from segdistill.data import Classes
 from segdistill.errors import UserError
+from segdistill.reports.html.alone import is_alone
 from segdistill.reports.html.content import comparison_content, run_content
 from segdistill.reports.html.page import LARGEST, render, write_page
 from tests.reports.html.folders import measured, scene, write_comparison, write_run, write_whole_run
@@ -74,6 +75,16 @@ def test_without_the_frequencies_the_classes_are_not_grouped(whole: Path) -> Non
     assert "IoU of classes" in [each.words() for each in root.all("figcaption")]
 
 
+def test_a_class_called_none_keeps_its_name(whole: Path) -> None:
+    for file in whole.rglob("result.json"):
+        content = json.loads(file.read_text())
+        file.write_text(json.dumps({**content, "iou": {"none": 0.5, "sky": 0.4}}))
+    root = check(render(run_content(whole)))
+    assert [row[0] for row in table(root, "IoU of each class in percent")] == ["none", "sky"]
+    heads = next(each for each in root.all("table") if each.all("caption")[0].words().startswith("IoU of each class"))
+    assert [each.words() for each in heads.all("button")] == ["class", "student alone", "kd", "teacher"]
+
+
 def test_foreign_text_stays_text(whole: Path) -> None:
     evil = '"><img src=x onerror=alert(1)><!--'
     (whole / "alone").rename(whole / "kept")
@@ -124,8 +135,8 @@ def test_differences_have_a_table_charts_and_what_follows(tmp_path: Path) -> Non
     assert "exceeds the interval over seeds: kd +3.67; not: at +0.33 (would need about 26 seeds)" in root.words()
     assert "no interval over images of 9 of 9 runs" in root.words()
     titles = [each.words() for each in root.all("figcaption")]
-    assert "Difference with 95 % intervals, all classes" in titles
-    assert "Difference with 95 % intervals, rare classes" in titles
+    assert "Difference to the student alone with 95 % intervals, all classes" in titles
+    assert "Difference to the student alone with 95 % intervals, rare classes" in titles
 
 
 def test_differences_refer_to_the_method_of_the_record(tmp_path: Path) -> None:
@@ -135,11 +146,58 @@ def test_differences_refer_to_the_method_of_the_record(tmp_path: Path) -> None:
     root = check(render(comparison_content(folder, measured())))
     rows = table(root, "differences in mIoU to kd, points, with 95 % intervals")
     assert rows[0][:4] == ["student alone", "all", "2", "-3.00 ± 1.41"]
+    cards = [each.words() for each in root.all("dl")[0].all("div")]
+    assert "points over" not in cards[0]  # kd is the reference, and the best method
+    assert "for student alone, kd; the table" in root.words()
+
+
+def test_the_headline_refers_to_the_reference_of_the_differences(tmp_path: Path) -> None:
+    scores = {"none": [0.40, 0.42], "none@time": [0.50, 0.51], "kd": [0.47, 0.49], "control": [0.52, 0.54]}
+    folder = write_comparison(tmp_path / "compared", scores)
+    record = json.loads((folder / "comparison.json").read_text())
+    named = {"control": "none:terms.kd={loss: kd, on: logits, weight: 1.0e-9}"}
+    more = {"differences": {"reference": "none@time"}, "named": named}
+    (folder / "comparison.json").write_text(json.dumps({**record, **more}))
+    content = comparison_content(folder, measured())
+    assert content.best == "kd"  # neither of the others is distilled
+    root = check(render(content))
+    cards = {each.all("dt")[0].words(): each.all("dd")[0].words() for each in root.all("dl")[0].all("div")}
+    assert list(cards) == ["none@time", "best on val: kd", "finished"]
+    assert cards["best on val: kd"] == "48.0 mIoU, percent; -2.5 points over none@time (mean of 2 seeds)"
+    figures = {each.all("figcaption")[0].words(): each for each in root.all("figure")}
+    described = {title: each.all("desc")[0].words() for title, each in figures.items()}
+    gains = described["Gain over none@time, seed by seed"]
+    assert gains.startswith("difference in mIoU, points: student alone -9.50 ± 0.71, kd -2.50 ± 0.71, control 2.50")
+    assert "Difference to none@time with 95 % intervals, all classes" in figures
+    assert "for none@time, kd; the table" in described["IoU of common classes"]
+    assert "The dashed line is none@time." in root.words()
+    chart = figures["mIoU of each method"]
+    (line,) = [each for each in chart.all("line") if each["class"] == "reference"]
+    means = [each["cx"] for each in chart.all("circle") if each["class"] == "mean"]
+    assert line["x1"] == means[1]
+
+
+@pytest.mark.parametrize(
+    ("row", "method", "expected"),
+    [
+        ("none", None, True),
+        ("none@flops", None, True),
+        ("low@time", "none:train.learning_rate=0.1", True),
+        ("control", "none:terms.kd={loss: kd, weight: 1e-9}", True),
+        ("focal", "none:terms.task.loss=a:b", True),
+        ("attention", "none:terms.at.weight=500", False),
+        ("mine", "none:terms.mine={loss: 'a:b'}", False),
+        ("kd@time", None, False),
+        ("soft", "kd:terms.kd.weight=1e-9", False),
+    ],
+)
+def test_rows_that_are_the_student_alone(row: str, method: str | None, expected: bool) -> None:
+    assert is_alone(row, {} if method is None else {row: method}) is expected
 
 
 def test_one_run_without_intervals_has_no_differences(whole: Path) -> None:
     page = render(run_content(whole, measured()))
-    assert "Difference with" not in page
+    assert "95 % intervals" not in page
     assert "differences in mIoU" not in page
 
 
@@ -158,6 +216,15 @@ def test_a_comparison(tmp_path: Path) -> None:
     assert f"segdistill predict {folder / 'kd-s1'} IMAGE... --out predictions" in [
         each.words() for each in root.all("code")
     ]
+
+
+def test_the_facts_are_those_of_the_record(tmp_path: Path) -> None:
+    folder = write_comparison(tmp_path / "compared", {"none": [0.40], "kd": [0.44]})
+    record = json.loads((folder / "comparison.json").read_text())
+    facts = ["the rows kd and at have the same settings, so their difference is noise", "a <b>file</b> has changed"]
+    (folder / "comparison.json").write_text(json.dumps({**record, "facts": facts}))
+    root = check(render(comparison_content(folder)))
+    assert [each.words() for each in root.all("header")[0].all("ul")[0].all("li")] == facts
 
 
 def test_a_curve_is_the_mean_of_the_finished_runs(tmp_path: Path) -> None:
@@ -186,6 +253,68 @@ def test_the_chart_of_curves_states_how_many_methods_it_leaves_out(
     best = [f"method {number}" for number in reversed(range(methods))][:4]
     drawn = [each["data-name"] for each in figure.all("polyline")]
     assert drawn == ["student alone", *best, *(["teacher"] if teacher else [])]
+
+
+def test_the_best_curves_are_chosen_by_val(tmp_path: Path) -> None:
+    scores = {"none": [0.4], **{f"method {number}": [0.5 + number / 100] for number in range(6)}}
+    folder = write_comparison(tmp_path / "c", scores)
+    file = folder / "method 0-s0" / "result.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "val_miou": 0.9}))  # the worst one on test
+    root = check(render(comparison_content(folder)))
+    titles = {each.all("figcaption")[0].words(): each for each in root.all("figure")}
+    drawn = [
+        each["data-name"] for each in titles["mIoU on val during training, the best 4 of 6 methods"].all("polyline")
+    ]
+    assert drawn == ["student alone", "method 0", "method 5", "method 4", "method 3"]
+
+
+RINGS = "A ring is one seed, a dot the mean over seeds, a bar its standard deviation."
+
+
+@pytest.mark.parametrize(
+    ("scores", "expected"),
+    [
+        ({"none": [0.4, 0.5], "kd": [0.5, 0.6]}, f"{RINGS} The dashed line is the student alone."),
+        ({"none": [0.4], "kd": [0.5]}, "The dashed line is the student alone."),
+        ({"kd": [0.5, 0.6]}, RINGS),
+        ({"kd": [0.5]}, None),
+    ],
+)
+def test_the_note_on_scores_describes_what_is_drawn(
+    tmp_path: Path, scores: dict[str, list[float]], expected: str | None
+) -> None:
+    root = check(render(comparison_content(write_comparison(tmp_path / "c", scores))))
+    notes = [each.words() for each in root.all("section")[0].all("p")]
+    assert [note for note in notes if "ring" in note or "dashed" in note] == ([] if expected is None else [expected])
+
+
+def test_the_legend_of_differences_is_there_with_differences(whole: Path) -> None:
+    text = "in a difference: only the student alone is right"
+    assert text in check(render(run_content(whole, measured(scene("first"))))).words()
+    assert "in a difference" not in render(run_content(whole, measured(scene("first", networks=1))))
+    assert "in a difference" not in render(run_content(whole, measured(replace(scene("first"), reference=None))))
+
+
+def test_the_key_of_intervals_names_those_that_are_drawn(tmp_path: Path) -> None:
+    folder = write_comparison(tmp_path / "c", {"none": [0.40, 0.50], "kd": [0.44, 0.52]})  # without images.json
+    figures = check(render(comparison_content(folder, measured()))).all("figure")
+    keys = [each.all("ul")[0].words() for each in figures if "95 % intervals" in each.all("figcaption")[0].words()]
+    assert keys == ["over seeds"] * 3
+
+
+def test_counts_and_bounds_sort_as_numbers_and_dashes_are_last(tmp_path: Path) -> None:
+    folder = write_comparison(tmp_path / "c", {"none": [0.40, 0.50, 0.45], "kd": [0.41, 0.49, 0.455], "at": [0.5] * 3})
+    root = check(render(comparison_content(folder, measured())))
+
+    def values(caption: str, column: int) -> list[tuple[str, str]]:
+        found = next(each for each in root.all("table") if each.all("caption")[0].words() == caption)
+        cells = [row.children[column] for row in found.all("tbody")[0].all("tr")]
+        return [(each.words(), each["data-value"]) for each in cells]
+
+    assert values("mIoU in percent", 1)[0] == ("3 of 3", "3.0")
+    assert values("mIoU in percent", -1)[::2] == [("-", ""), ("-", "")]  # published: at and none have no value
+    needed = values("differences in mIoU to the student alone, points, with 95 % intervals", -1)
+    assert needed[0] == ("> 100", "100.5")
 
 
 def test_methods_without_a_curve_are_not_counted(tmp_path: Path) -> None:

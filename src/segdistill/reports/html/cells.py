@@ -1,5 +1,6 @@
 """Cells, tables and figures of the page, and how values become cells."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import fmean
@@ -49,13 +50,18 @@ def table_cell(table: Table, number: int, cell: Cell, *, bar: bool = False) -> S
     """Return a cell of column ``number`` of a table. A bar is as long as the value, from 0 to 100 percent."""
     mean = cell.mean if isinstance(cell, Spread) else cell.low if isinstance(cell, Range) else cell
     length = max(0.0, min(100.0, mean)) if bar and isinstance(mean, int | float) else None
-    return ShownCell(named(table.columns[number].show(cell)), mean, length)
+    return ShownCell(table.columns[number].show(cell), sort_value(mean) if isinstance(mean, str) else mean, length)
 
 
 def text_cell(value: Any) -> ShownCell:
     """Return a cell with words; a dash if there are none."""
-    text = "-" if value is None or value == "" else str(value)
-    return ShownCell(text, text)
+    return ShownCell("-", None) if value is None or value == "" else ShownCell(str(value), str(value))
+
+
+def sort_value(text: str) -> float | str:
+    """Return the number by which a text sorts, as in "3 of 10" and "> 100"; the text itself if there is none."""
+    counted = re.fullmatch(r"(> )?(\d+)( of \d+)?", text)
+    return text if counted is None else int(counted[2]) + (0.5 if counted[1] else 0.0)
 
 
 def number_cell(value: float | None, factor: float, *, digits: int = 2, bar: bool = False) -> ShownCell:

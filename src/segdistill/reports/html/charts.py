@@ -4,19 +4,17 @@ Each chart has a title and a description for screen readers. Everything in them 
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
 from markupsafe import Markup
 
 from segdistill.reports.html.curves import Points
+from segdistill.reports.html.shapes import START, WIDTH, chart_of, circle, line, row_name, text_at, tick_below
 
-# Charts are drawn for this width in pixels, near the width of a phone, so that their text is never scaled down much.
-WIDTH = 420
 ROW = 26
 COLORS = 6
-
 
 Ends = tuple[float, float]
 
@@ -72,25 +70,25 @@ def dots(title: str, rows: Mapping[str, Sequence[float]], unit: str, *, referenc
     spreads = {name: (fmean(values), stdev(values)) for name, values in rows.items() if len(values) > 1}
     shown += [end for mean, spread in spreads.values() for end in (mean - spread, mean + spread)]
     shown += [] if reference is None else [reference]
-    axis = Axis.over(shown, 130, WIDTH - 14)
+    axis = Axis.over(shown, START, WIDTH - 14)
     bottom = ROW * len(rows) + 8
     parts = _across(axis, bottom, unit)
     if reference is not None:
-        parts.append(_line(axis(reference), 0, axis(reference), bottom, "reference"))
+        parts.append(line(axis(reference), 0, axis(reference), bottom, "reference"))
     said = []
     for number, (name, values) in enumerate(rows.items()):
         middle = ROW * number + ROW / 2 + 4
-        parts.append(_name(name, middle))
+        parts.append(row_name(name, middle))
         if not values:
             continue
         mean, spread = spreads.get(name, (values[0], 0.0))
         if spread:
-            parts.append(_line(axis(mean - spread), middle, axis(mean + spread), middle, "spread"))
-        parts += [_circle(axis(value), middle, 4.5, "ring") for value in values]
-        parts.append(_circle(axis(mean), middle, 3.5, "mean"))
+            parts.append(line(axis(mean - spread), middle, axis(mean + spread), middle, "spread"))
+        parts += [circle(axis(value), middle, 4.5, "ring") for value in values]
+        parts.append(circle(axis(mean), middle, 3.5, "mean"))
         around = f" ± {spread:.2f}" if spread else ""
         said.append(f"{name} {mean:.2f}{around}")
-    return _chart(title, f"{unit}: {', '.join(said)}.", bottom + 34, parts)
+    return chart_of(title, f"{unit}: {', '.join(said)}.", bottom + 34, parts)
 
 
 def intervals(
@@ -110,32 +108,33 @@ def intervals(
     shown += [end for _, ranges in rows.values() for each in ranges if each is not None for end in each]
     if not shown:
         return Markup("")
-    axis = Axis.over([0.0, *shown], 130, WIDTH - 14)
+    axis = Axis.over([0.0, *shown], START, WIDTH - 14)
     bottom = ROW * len(rows) + 8
-    parts = [*_across(axis, bottom, unit), _line(axis(0.0), 0, axis(0.0), bottom, "reference")]
+    parts = [*_across(axis, bottom, unit), line(axis(0.0), 0, axis(0.0), bottom, "reference")]
     said = []
     for number, (name, (value, ranges)) in enumerate(rows.items()):
         middle = ROW * number + ROW / 2 + 4
-        parts.append(_name(name, middle))
+        parts.append(row_name(name, middle))
         text = f"{name} {value:+.2f}"
         for which, ends, (offset, kind) in zip(names, ranges, ((5, "spread"), (-5, "interval")), strict=False):
             if ends is None:
                 continue
             low, high = (axis(end) for end in ends)
             height = middle + offset
-            parts.append(_line(low, height, high, height, kind))
-            parts += [_line(x, height - 3, x, height + 3, f"{kind} end-mark") for x in (low, high)]
+            parts.append(line(low, height, high, height, kind))
+            parts += [line(x, height - 3, x, height + 3, f"{kind} end-mark") for x in (low, high)]
             text += f", {which} {ends[0]:+.2f} to {ends[1]:+.2f}"
-        parts.append(_circle(axis(value), middle, 3.5, "mean"))
+        parts.append(circle(axis(value), middle, 3.5, "mean"))
         said.append(text)
-    return _chart(title, f"{unit}: {'; '.join(said)}.", bottom + 34, parts)
+    return chart_of(title, f"{unit}: {'; '.join(said)}.", bottom + 34, parts)
 
 
-def key_of_intervals(names: Sequence[str]) -> Markup:
-    """Return the key of :func:`intervals`."""
+def key_of_intervals(names: Sequence[str], drawn: Sequence[bool]) -> Markup:
+    """Return the key of :func:`intervals`: the names of those that are drawn."""
     items = [
-        Markup('<li><svg viewBox="0 0 26 16" aria-hidden="true">{}</svg>{}</li>').format(_line(0, 8, 26, 8, kind), name)
-        for kind, name in zip(("spread", "interval"), names, strict=False)
+        Markup('<li><svg viewBox="0 0 26 16" aria-hidden="true">{}</svg>{}</li>').format(line(0, 8, 26, 8, kind), name)
+        for kind, name, is_drawn in zip(("spread", "interval"), names, drawn, strict=False)
+        if is_drawn
     ]
     return Markup('<ul class="key">{}</ul>').format(Markup("").join(items))
 
@@ -152,21 +151,21 @@ def by_class(title: str, rows: Mapping[str, Mapping[str, float | None]], unit: s
     shown = [value for row in rows.values() for value in row.values() if value is not None]
     if not shown:
         return Markup("")
-    axis = Axis.over([0.0, top, *shown], 130, WIDTH - 14)
+    axis = Axis.over([0.0, top, *shown], START, WIDTH - 14)
     bottom = ROW * len(rows) + 8
     parts = _across(axis, bottom, unit)
     for number, (name, row) in enumerate(rows.items()):
         middle = ROW * number + ROW / 2 + 4
-        parts.append(_name(name, middle))
+        parts.append(row_name(name, middle))
         values = list(row.values())
         first, second = (*values, None, None)[:2]
         if first is not None and second is not None:
-            parts.append(_line(axis(first), middle, axis(second), middle, "gain" if second >= first else "loss"))
+            parts.append(line(axis(first), middle, axis(second), middle, "gain" if second >= first else "loss"))
         for mark, value in zip(_MARKS, values, strict=False):
             if value is not None:
                 parts.append(mark(axis(value), middle))
     names = ", ".join(next(iter(rows.values())))
-    return _chart(title, f"{unit} of {len(rows)} classes for {names}; the table has the numbers.", bottom + 34, parts)
+    return chart_of(title, f"{unit} of {len(rows)} classes for {names}; the table has the numbers.", bottom + 34, parts)
 
 
 def lines(title: str, series: Mapping[str, Points], y_title: str, *, x_title: str = "step") -> Markup:
@@ -186,15 +185,15 @@ def lines(title: str, series: Mapping[str, Points], y_title: str, *, x_title: st
     up = Axis.over([y for _, y in points], bottom, 8)
     parts = []
     for tick in up.ticks:
-        parts.append(_line(left, up(tick), WIDTH - 14, up(tick), "grid"))
-        parts.append(_text(left - 6, up(tick) + 4, up.label(tick), "tick end"))
+        parts.append(line(left, up(tick), WIDTH - 14, up(tick), "grid"))
+        parts.append(text_at(left - 6, up(tick) + 4, up.label(tick), "tick end"))
     for tick in across.ticks:
-        parts.append(_text(across(tick), bottom + 16, across.label(tick), "tick middle"))
-    parts.append(_text((left + WIDTH - 14) / 2, bottom + 32, x_title, "axis middle"))
+        parts.append(tick_below(across(tick), bottom + 16, across.label(tick)))
+    parts.append(text_at((left + WIDTH - 14) / 2, bottom + 32, x_title, "axis middle"))
     parts.append(
         Markup('<text class="axis middle" transform="translate(12 104) rotate(-90)">{}</text>').format(y_title)
     )
-    for number, (name, curve) in enumerate(series.items(), start=len(series) == 1):  # a single curve is solid
+    for number, (name, curve) in enumerate(series.items(), start=_first_color(series)):
         if not curve:
             continue
         places = " ".join(f"{across(x):.1f},{up(y):.1f}" for x, y in curve)
@@ -205,17 +204,17 @@ def lines(title: str, series: Mapping[str, Points], y_title: str, *, x_title: st
             )
         )
         if len(curve) == 1:
-            parts.append(_circle(across(curve[0][0]), up(curve[0][1]), 3, f"point c{number % COLORS}"))
-    parts.append(_line(left, 8, left, bottom, "cursor"))
+            parts.append(circle(across(curve[0][0]), up(curve[0][1]), 3, f"point c{number % COLORS}"))
+    parts.append(line(left, 8, left, bottom, "cursor"))
     ends = "; ".join(f"{name} from {each[0][1]:.4g} to {each[-1][1]:.4g}" for name, each in series.items() if each)
     scale = Markup('tabindex="0" data-x="{} {} {} {}"').format(across.low, across.high, across.start, across.end)
-    return _chart(title, f"{y_title} by {x_title}: {ends}.", height, parts, scale)
+    return chart_of(title, f"{y_title} by {x_title}: {ends}.", height, parts, scale)
 
 
 def key(names: Sequence[str], kind: str = "curve") -> Markup:
     """Return the key of a chart: the names with the colors of curves, or with the marks of :func:`by_class`."""
     items = []
-    for number, name in enumerate(names):
+    for number, name in enumerate(names, start=_first_color(names) if kind == "curve" else 0):
         if kind == "curve":
             mark = Markup('<line class="curve c{}" x1="0" y1="8" x2="26" y2="8"/>').format(number % COLORS)
         else:
@@ -224,45 +223,24 @@ def key(names: Sequence[str], kind: str = "curve") -> Markup:
     return Markup('<ul class="key">{}</ul>').format(Markup("").join(items))
 
 
+def _first_color(names: Collection[str]) -> int:
+    """Return the color of the first curve. A single curve has the second color: the first one is dashed."""
+    return int(len(names) == 1)
+
+
 def _across(axis: Axis, bottom: float, unit: str) -> list[Markup]:
     parts = []
     for tick in axis.ticks:
-        parts.append(_line(axis(tick), 0, axis(tick), bottom, "grid"))
-        parts.append(_text(axis(tick), bottom + 14, axis.label(tick), "tick middle"))
-    parts.append(_text((axis.start + axis.end) / 2, bottom + 29, unit, "axis middle"))
+        parts.append(line(axis(tick), 0, axis(tick), bottom, "grid"))
+        parts.append(tick_below(axis(tick), bottom + 14, axis.label(tick)))
+    parts.append(text_at((axis.start + axis.end) / 2, bottom + 29, unit, "axis middle"))
     return parts
 
 
-def _chart(title: str, description: str, height: float, parts: Sequence[Markup], attributes: str = "") -> Markup:
-    return Markup(
-        '<svg class="chart" viewBox="0 0 {w} {h:.0f}" role="img" aria-label="{title}" {a}>'
-        "<title>{title}</title><desc>{text}</desc>{parts}</svg>"
-    ).format(w=WIDTH, h=height, a=attributes, title=title, text=description, parts=Markup("").join(parts))
-
-
-def _name(name: str, middle: float) -> Markup:
-    short = name if len(name) <= 19 else f"{name[:18]}…"
-    return Markup('<text class="name end" x="122" y="{:.1f}">{}<title>{}</title></text>').format(
-        middle + 4, short, name
-    )
-
-
-def _text(x: float, y: float, text: str, kind: str) -> Markup:
-    return Markup('<text class="{}" x="{:.1f}" y="{:.1f}">{}</text>').format(kind, x, y, text)
-
-
-def _line(x1: float, y1: float, x2: float, y2: float, kind: str) -> Markup:
-    return Markup('<line class="{}" x1="{:.1f}" y1="{:.1f}" x2="{:.1f}" y2="{:.1f}"/>').format(kind, x1, y1, x2, y2)
-
-
-def _circle(x: float, y: float, radius: float, kind: str) -> Markup:
-    return Markup('<circle class="{}" cx="{:.1f}" cy="{:.1f}" r="{}"/>').format(kind, x, y, radius)
-
-
 _MARKS: tuple[Callable[[float, float], Markup], ...] = (
-    lambda x, y: _circle(x, y, 5, "ring"),
-    lambda x, y: _circle(x, y, 5, "mean"),
-    lambda x, y: _line(x, y - 8, x, y + 8, "bar"),
+    lambda x, y: circle(x, y, 5, "ring"),
+    lambda x, y: circle(x, y, 5, "mean"),
+    lambda x, y: line(x, y - 8, x, y + 8, "bar"),
 )
 
 

@@ -9,14 +9,13 @@ from typing import Any
 
 from segdistill.errors import UserError
 from segdistill.reports.facts import STARTED_BY
+from segdistill.reports.html.alone import is_alone
 from segdistill.reports.html.data import Measured, Record, RunRecords, read_run, value_of
 from segdistill.reports.summary import Entry, Summary, summarize
 from segdistill.runs.json_files import read_json
 from segdistill.runs.metric import Metric, metric_of
 
 ALONE, TEACHER = "student alone", "teacher"
-
-# Commands that a run's environment.json may record; others were given in Python.
 
 
 @dataclass(frozen=True)
@@ -51,6 +50,8 @@ class Content:
         published: The published results of each method, in words.
         planned: The number of runs in all.
         has_pixels: Whether the record of a comparison has the frequencies of the classes.
+        reference: The method to which the differences refer.
+        alone: The rows of the student alone.
     """
 
     title: str
@@ -65,6 +66,13 @@ class Content:
     published: Mapping[str, str] = field(default_factory=dict)
     planned: int = 1
     has_pixels: bool = False
+    reference: str = ALONE
+    alone: frozenset[str] = frozenset({ALONE})
+
+    @property
+    def over(self) -> str:
+        """The reference, in a sentence."""
+        return f"the {ALONE}" if self.reference == ALONE else self.reference
 
     @property
     def metric(self) -> Metric:
@@ -87,9 +95,18 @@ class Content:
         return tuple(100 * result[self.metric.key] for result in self.results(method).values())
 
     def gains(self, method: str) -> tuple[float, ...]:
-        """Return the gains of a method over the student alone in points, for the seeds that both have finished."""
-        alone, key = self.results(ALONE), self.metric.key
-        return tuple(100 * (run[key] - alone[seed][key]) for seed, run in self.results(method).items() if seed in alone)
+        """Return the gains of a method over the reference in points, for the seeds that both have finished."""
+        other, key = self.results(self.reference), self.metric.key
+        return tuple(100 * (run[key] - other[seed][key]) for seed, run in self.results(method).items() if seed in other)
+
+    def on_val(self, method: str) -> float | None:
+        """Return the mean score of a method on val, or on the reported split if val's is missing; None without any."""
+        key, results = self.metric.key, self.results(method).values()
+        return fmean(result.get(f"val_{key}") or result[key] for result in results) if results else None
+
+    def _best(self, methods: Sequence[str]) -> str | None:
+        scores = {method: score for method in methods if (score := self.on_val(method)) is not None}
+        return max(scores, key=scores.__getitem__, default=None)
 
     @property
     def teacher_result(self) -> Record | None:
@@ -102,12 +119,12 @@ class Content:
     @property
     def best(self) -> str | None:
         """The distilled student with the highest mean score on val; None if none is finished."""
-        return best_method({method: list(self.results(method).values()) for method in self.methods if method != ALONE})
+        return self._best([method for method in self.methods if method not in self.alone])
 
     @property
     def winner(self) -> ShownRun | None:
         """The run to use: the best run of the best method on val, which may be the student alone."""
-        best = best_method({method: list(self.results(method).values()) for method in self.methods})
+        best = self._best(self.methods)
         key = f"val_{self.metric.key}"
         finished = [run for run in self.runs if run.method == best and run.records.result is not None]
         return max(finished, key=lambda run: value_of(run.records.result, key) or 0.0, default=None)
@@ -116,17 +133,6 @@ class Content:
 def use_of(folder: Path) -> str:
     """Return the command that segments images with the student of a run."""
     return f"{shlex.join(['segdistill', 'predict', str(folder)])} IMAGE... --out predictions"
-
-
-def best_method(results: Mapping[str, Sequence[Record]]) -> str | None:
-    """Return the method with the highest mean score on val, or on the reported split if val's is missing."""
-
-    def score(runs: Sequence[Record]) -> float:
-        key = metric_of(runs[0]).key
-        return fmean(run.get(f"val_{key}") or run[key] for run in runs)
-
-    finished = {method: runs for method, runs in results.items() if runs}
-    return max(finished, key=lambda method: score(finished[method]), default=None)
 
 
 def run_content(folder: Path, measured: Measured | None = None) -> Content:
@@ -174,11 +180,14 @@ def comparison_content(folder: Path, measured: Measured | None = None) -> Conten
         for run in record["runs"]
     ]
     pixels, named = record.get("pixels") or measured.pixels, record.get("named") or {}
+    has_pixels = any((record.get("pixels") or {}).values())
     records = {entry: read_run(entry.folder) for entry in entries}
     runs = tuple(ShownRun(_shown(entry.method), entry.seed, each) for entry, each in records.items() if each)
     published = {str(row.get("method")): row.get("published") for row in record.get("table") or ()}
     against = str(value_of(record, "differences", "reference") or "none")
     summary = _summary(entries, recipe, pixels, folder / "teacher", named, against)
+    if has_pixels and record.get("facts"):  # those of comparison.md: some cannot be computed from the runs
+        summary = replace(summary, facts=tuple(map(str, record["facts"])))
     content = Content(
         title=summary.title,
         kind="comparison",
@@ -191,7 +200,9 @@ def comparison_content(folder: Path, measured: Measured | None = None) -> Conten
         measured=measured,
         published={_shown(method): text for method, text in published.items() if text},
         planned=len(entries),
-        has_pixels=any((record.get("pixels") or {}).values()),
+        has_pixels=has_pixels,
+        reference=_shown(against),
+        alone=frozenset(_shown(entry.method) for entry in entries if is_alone(entry.method, named)),
     )
     winner = content.winner
     if winner is None:

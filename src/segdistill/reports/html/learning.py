@@ -19,7 +19,7 @@ def curve_figures(content: Content) -> list[Figure]:
     curves = {method: points for method in content.methods if (points := _method_curve(content, method))}
     alone = [method for method in curves if method == ALONE]
     others = [method for method in curves if method != ALONE]
-    others.sort(key=lambda name: -fmean(content.scores(name) or (0.0,)))
+    others.sort(key=lambda name: -(content.on_val(name) or 0.0))
     best = others[: MOST_CURVES - 1 - len(alone)]
     series = {method: curves[method] for method in (*alone, *best)}
     if content.teacher is not None and (points := curve(content.teacher.metrics, "val", metric.key, factor=100)):

@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from segdistill.recipes.yaml import write as to_yaml
 from segdistill.reports.html.cells import ShownTable, mean_of, number_cell, text_cell
-from segdistill.reports.html.content import ALONE, TEACHER, Content
+from segdistill.reports.html.content import TEACHER, Content
 from segdistill.reports.html.data import value_of
 from segdistill.reports.html.learning import curve_figures, note_on_terms, terms_of_methods
 from segdistill.reports.html.pictures import ShownScene, shown
@@ -21,6 +21,7 @@ from segdistill.reports.html.scores import (
     class_table,
     difference_figures,
     difference_table,
+    note_on_scores,
     results_by_network,
     score_figures,
     score_tables,
@@ -89,6 +90,7 @@ def _render(content: Content, scenes: Sequence[ShownScene], left_out: Sequence[s
         missing=content.summary.missing,
         scores=score_tables(content),
         score_figures=score_figures(content),
+        note_on_scores=note_on_scores(content),
         difference_table=difference_table(content),
         difference_figures=difference_figures(content),
         class_table=None if "classes" in left_out else class_table(content),
@@ -111,14 +113,14 @@ def _cards(content: Content) -> list[tuple[str, str, str]]:
     teacher = content.teacher_result
     if teacher is not None:
         cards.append((TEACHER, f"{100 * teacher[metric.key]:.1f}", f"{metric.name}, percent"))
-    for method in dict.fromkeys((ALONE, content.best)):
+    for method in dict.fromkeys((content.reference, content.best)):
         if method is None or not content.scores(method):
             continue
         note, gains = f"{metric.name}, percent", content.gains(method)
-        if method != ALONE and gains:
+        if method != content.reference and gains:
             seeds = f" (mean of {len(gains)} seeds)" if len(gains) > 1 else ""
-            note += f"; {fmean(gains):+.1f} points over the student alone{seeds}"
-        title = f"best on val: {method}" if content.kind == "comparison" and method != ALONE else method
+            note += f"; {fmean(gains):+.1f} points over {content.over}{seeds}"
+        title = f"best on val: {method}" if content.kind == "comparison" and method == content.best else method
         cards.append((title, f"{fmean(content.scores(method)):.1f}", note))
     finished = sum(run.records.result is not None for run in content.runs)
     if content.kind == "comparison" or finished < content.planned:

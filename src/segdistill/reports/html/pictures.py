@@ -3,7 +3,7 @@
 import base64
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
@@ -63,6 +63,8 @@ class ShownScene:
         layers: The labels, the predictions and the differences.
         scores: See :class:`Scene`.
         left, right: The layers that are compared at first.
+        size: The number of characters of its pictures.
+        compares: Whether layers show the differences of two networks.
     """
 
     name: str
@@ -73,7 +75,8 @@ class ShownScene:
     scores: Mapping[str, float | None]
     left: str
     right: str
-    size: int = field(default=0)
+    size: int = 0
+    compares: bool = False
 
 
 def shown(scenes: Sequence[Scene], classes: Classes, room: int) -> tuple[ShownScene, ...]:
@@ -106,7 +109,8 @@ def encode(scene: Scene, classes: Classes) -> ShownScene:
     left = first or "ground truth"
     right = next((name for name in networks if name != left), left)
     characters = len(photo) + sum(len(layer.source) for layer in layers)
-    return ShownScene(scene.name, *size, photo, tuple(layers), scene.scores, left, right, characters)
+    compares = first is not None and len(networks) > 1
+    return ShownScene(scene.name, *size, photo, tuple(layers), scene.scores, left, right, characters, compares)
 
 
 def difference_of(truth: Labels, first: Labels, second: Labels, void: int) -> Pixels:

@@ -46,20 +46,28 @@ def _more_scores(content: Content) -> ShownTable | None:
 
 
 def score_figures(content: Content) -> list[Figure]:
-    """Return the charts of the scores and of the gains over the student alone, seed by seed."""
+    """Return the charts of the scores and of the gains over the reference, seed by seed."""
     metric = content.metric
-    alone = content.scores(ALONE)
+    reference = content.scores(content.reference)
     rows: dict[str, Sequence[float]] = {method: content.scores(method) for method in content.methods}
     if content.teacher_result is not None:
         rows[TEACHER] = [100 * content.teacher_result[metric.key]]
     title = f"{metric.name} of each method"
     unit = f"{metric.name}, percent"
-    figures = [Figure(title, charts.dots(title, rows, unit, reference=fmean(alone) if alone else None))]
-    gains = {method: content.gains(method) for method in content.methods if method != ALONE}
+    figures = [Figure(title, charts.dots(title, rows, unit, reference=fmean(reference) if reference else None))]
+    gains = {method: content.gains(method) for method in content.methods if method != content.reference}
     if any(gains.values()):
-        title = "Gain over the student alone, seed by seed"
+        title = f"Gain over {content.over}, seed by seed"
         figures.append(Figure(title, charts.dots(title, gains, f"difference in {metric.name}, points", reference=0.0)))
     return [figure for figure in figures if figure.chart]
+
+
+def note_on_scores(content: Content) -> str:
+    """Return how to read the charts of the scores: only what is drawn in them."""
+    several = any(len(content.scores(method)) > 1 for method in content.methods)
+    note = "A ring is one seed, a dot the mean over seeds, a bar its standard deviation." if several else ""
+    line = f"The dashed line is {content.over}." if content.scores(content.reference) else ""
+    return f"{note} {line}".strip()
 
 
 def difference_table(content: Content) -> ShownTable | None:
@@ -85,9 +93,10 @@ def difference_figures(content: Content) -> list[Figure]:
         groups.setdefault(str(row["classes"]), {})[str(named(row["method"]))] = (difference.mean, ends)
     figures = []
     for group, rows in groups.items():
-        title = f"Difference with 95 % intervals, {group} classes"
+        drawn = [any(ends[number] for _, ends in rows.values()) for number in range(len(INTERVALS))]
+        title = f"Difference to {content.over} with 95 % intervals, {group} classes"
         chart = charts.intervals(title, rows, list(INTERVALS.values()), f"difference in {content.metric.name}, points")
-        figures.append(Figure(title, chart, charts.key_of_intervals(list(INTERVALS.values()))))
+        figures.append(Figure(title, chart, charts.key_of_intervals(list(INTERVALS.values()), drawn)))
     return figures
 
 
@@ -107,9 +116,13 @@ def class_table(content: Content) -> ShownTable | None:
 
 
 def class_figures(content: Content) -> list[Figure]:
-    """Return a chart for each group of classes: the student alone, the best method and the teacher."""
+    """Return a chart for each group of classes: the reference, the best method and the teacher.
+
+    If the reference is the best method, the student alone takes its place.
+    """
     metric, results = content.metric, results_by_network(content)
-    networks = [name for name in (ALONE, content.best, TEACHER) if name in results]
+    reference = content.reference if content.reference != content.best else ALONE
+    networks = [name for name in (reference, content.best, TEACHER) if name in results]
     groups: dict[str, list[str]] = {}
     table = content.summary.classes
     grouped = len(table.columns) > 1 and table.columns[1].key == "group"
