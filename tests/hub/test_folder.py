@@ -97,13 +97,15 @@ def test_every_exported_file_comes_along_with_what_it_returns(tmp_path: Path) ->
     write_run(tmp_path / "run", "tests.networks:small")
     for name in EXPORTED:
         (tmp_path / "run" / name).write_bytes(bytes(100))
-    last = {"metadata": {"output": "logits"}, "formats": {"pytorch": {}, "openvino": {}, "executorch": {}}}
+    written = {"openvino": {"written": True}, "executorch": {"written": True}, "int8": {"written": False}}
+    last = {"metadata": {"output": "logits"}, "formats": {"pytorch": {}, **written}}
     (tmp_path / "run" / "export.json").write_text(json.dumps(last))
     card = (hub(tmp_path / "run", license="mit", console=QUIET) / "README.md").read_text()
     assert all(f"| `{name}` |" in card for name in EXPORTED)
     assert "| `student.openvino.xml` | for OpenVINO; returns the scores of the classes, float32 |" in card
     assert "| `student.pte` | for ExecuTorch; returns the scores of the classes, float32 |" in card
     assert "| `student.onnx` | for ONNX Runtime | " in card  # of an earlier export, which may have returned classes
+    assert "| `student.int8.onnx` | for ONNX Runtime, with 8-bit integers | " in card  # the last export wrote none
 
 
 def test_a_folder_with_content_is_left_alone(tmp_path: Path) -> None:

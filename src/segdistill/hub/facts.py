@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from segdistill.errors import UserError
-from segdistill.export.formats import FORMATS, files_of
+from segdistill.export.formats import FORMATS, REPORT, files_of
 from segdistill.recipes import Recipe, load
 from segdistill.reports.facts import STARTED_BY
 from segdistill.runs.json_files import read_environment, read_json
@@ -15,7 +15,7 @@ from segdistill.runs.metric import Metric, metric_of, read_result
 
 Record = dict[str, Any]
 
-EXPORTED = (*(file for name in FORMATS for file in files_of(name)), "export.json")
+EXPORTED = (*(file for name in FORMATS for file in files_of(name)), REPORT)
 """Names of the files that ``segdistill export`` writes."""
 
 
@@ -81,7 +81,7 @@ def read_facts(folder: Path) -> Facts:
         _alone(folder, result),
         read_environment(folder),
         tuple(name for name in EXPORTED if (folder / name).is_file()),
-        _outputs(folder / "export.json"),
+        _outputs(folder / REPORT),
     )
 
 
@@ -89,7 +89,7 @@ def _outputs(file: Path) -> dict[str, str]:
     if not file.is_file():
         return {}
     record = read_json(file, "metadata", "formats")
-    written = [name for name in record["formats"] if name in FORMATS]
+    written = [name for name in FORMATS if record["formats"].get(name, {}).get("written")]
     return {name: str(record["metadata"].get("output")) for format in written for name in files_of(format)[:1]}
 
 

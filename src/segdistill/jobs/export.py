@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from segdistill.errors import UserError
-from segdistill.export.formats import DEFAULT, FORMATS, check_formats, check_packages
+from segdistill.export.formats import DEFAULT, FORMATS, REPORT, check_formats, check_packages
 from segdistill.jobs.checks import Changes, as_arguments, check_layout, check_run_folder
 from segdistill.jobs.threads import idle_threads
 from segdistill.recipes import Recipe, load
@@ -75,7 +75,7 @@ def export(
 
         report = Writer(program, description, validation, training, note).write(chosen, target)
         report["machine"] = processor()
-        write_json(target / "export.json", report)
+        write_json(target / REPORT, report)
         console.print(export_table(report))
         for line in (_explained(report, target), *_differences(description)):
             console.print(line, soft_wrap=True)
