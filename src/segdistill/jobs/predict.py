@@ -130,7 +130,7 @@ def _segment_file(
 
     with open_video(file) as video:
         rate = segment_video(video, student, target, seconds=seconds)
-        note = video.note() if seconds is None else None
+        note = video.note(seconds)
     results = results_of(target, video=True)
     _say(console, *([note] if note else []), f"{results.overlay} and {rate.frames} label PNGs in {results.labels}")
     _say(console, str(rate))
@@ -148,7 +148,7 @@ def _segment_camera(
         if seconds is None:
             _say(console, f"segmenting camera {index} until Ctrl-C")
         rate = segment_video(camera, student, target, masks=False, seconds=seconds, stopped=interrupted)
-        note = camera.note()
+        note = camera.note(seconds)
     overlay = results_of(target, video=True).overlay
     _say(console, *([note] if note else []), str(overlay), str(rate))
     return (overlay,)
