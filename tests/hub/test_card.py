@@ -79,6 +79,20 @@ def test_the_student_alone_is_not_called_distilled(tmp_path: Path) -> None:
     assert "knowledge-distillation" not in text
 
 
+def test_a_protocol_of_its_own_is_told_with_the_scores(tmp_path: Path) -> None:
+    write_run(tmp_path / "plain", MODEL)
+    assert "evaluation." not in written(tmp_path / "plain")
+    keys = ("scales=[0.75,1.0]", "flip=true", "absent=zero", "short_side=48", "resize_labels=true", "window=[32,48]")
+    write_run(tmp_path / "run", MODEL, *(f"evaluation.{key}" for key in keys))
+    text = written(tmp_path / "run")
+    names = [each.metric_name for each in ModelCard(text).data.eval_results]
+    line = next(line for line in text.splitlines() if line.startswith("Scored with "))
+    for key in keys:
+        assert f"`evaluation.{key}`" in line
+        assert all(f"evaluation.{key}" in name for name in names)
+    assert [name.partition(" (")[0] for name in names] == ["mIoU", "pixel accuracy"]
+
+
 NASTY = "a: \"b\" # {c} [d] | 'e' <script>\n---\nlicense: mit"
 
 

@@ -119,6 +119,9 @@ def _scores(facts: Facts) -> list[str]:
         f"In percent, on the split `{split}`: {metric.name}, and {metric.of_class} of each class.",
         _table(["", *columns], rows),
     ]
+    if facts.protocol:
+        keys = ", ".join(f"`{_code(key)}`" for key in facts.protocol)
+        parts.append(f"Scored with {keys}; scores without these settings differ.")
     if facts.gain is not None:
         parts.append(
             f"Gain over the same student trained alone with the same seed: {facts.gain:+.2f} points. One seed; other "

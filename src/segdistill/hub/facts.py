@@ -60,6 +60,11 @@ class Facts:
         return metric_of(self.result)
 
     @property
+    def protocol(self) -> tuple[str, ...]:
+        """The keys by which the scoring differs from one pass over whole images; none for image classification."""
+        return self.recipe.evaluation.changed if self.metric.key == "miou" else ()
+
+    @property
     def gain(self) -> float | None:
         """The score minus that of the student alone with the same seed, in points; None if there is none."""
         key = self.metric.key
