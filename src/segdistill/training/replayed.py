@@ -113,8 +113,8 @@ def _record(session: Session, folder: RecordFolder, console: Console) -> None:
 def _locked(session: Session, folder: Path, console: Console) -> Iterator[None]:
     """Lock the folder. If another run records there, all processes of this run wait until it is done.
 
-    The first process tells the others each second how it stands: one that only waited would give up after PyTorch's
-    time limit, which is shorter than a recording.
+    The first process tells the others each second whether it waits: one that heard nothing would give up after
+    PyTorch's time limit, which is shorter than a recording.
     """
     with ExitStack() as stack:
         waits = False
