@@ -10,6 +10,7 @@ from torch import nn
 
 from segdistill import models
 from segdistill.evaluation.prediction import Predictor
+from segdistill.export.antialiasing import weights
 from segdistill.export.program import Program, scaled_length
 from tests.networks import small
 
@@ -42,7 +43,25 @@ def test_scales_as_the_run_does(scale: float, tmp_path: Path) -> None:
     program, predictor = student(tmp_path, scale=scale)
     pixels = image(65, 83)  # half of them is a tie
     equal = program(torch.from_numpy(pixels)[None])[0].numpy() == predictor(pixels)
-    assert equal.mean() > 0.995  # torchvision scales in whole numbers, which rounds a few values the other way
+    if "AVX" in torch.backends.cpu.get_cpu_capability():  # elsewhere, torchvision does not scale in whole numbers
+        assert equal.mean() > (0.998 if scale > 1 else 0.9999)
+    assert equal.mean() > 0.995
+
+
+@pytest.mark.parametrize("scale", [0.5, 1.5])
+def test_rows_are_scaled_and_rounded_before_columns(scale: float) -> None:
+    class Seen(nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            self.images = images
+            return images
+
+    network, pixels = Seen(), torch.from_numpy(image(18, 26))
+    Program(network, mean=(0, 0, 0), std=(1, 1, 1), scale=scale)(pixels[None])
+    height, width = round(18 * scale), round(26 * scale)
+    like = torch.zeros((), dtype=torch.float64)
+    across = (weights(width, 26, like) @ pixels.double().permute(2, 1, 0)).add(0.501).floor()  # (3, width, 18)
+    expected = (weights(height, 18, like) @ across.mT).add(0.501).floor()
+    torch.testing.assert_close(255 * network.images[0], expected.float(), rtol=0, atol=1e-3)
 
 
 def test_void_classes_are_never_predicted(tmp_path: Path) -> None:

@@ -72,10 +72,21 @@ def test_windows_are_not_in_the_files_which_is_said(tmp_path: Path) -> None:
     folder = finished(tmp_path, "evaluation.window=[32,48]")
     console = Console(record=True, width=300, file=io.StringIO())
     export(folder, formats="pt2", trust=True, console=console)
+    said = console.export_text()
+    assert "the run was scored with evaluation.window=[32,48];" in said
     assert (
-        "the files segment whole images, while the run was scored in windows of 32x48: its own score may differ"
-        in console.export_text()
+        "the files segment whole images, while the run was scored in windows of 32x48: its own score may differ" in said
     )
+
+
+def test_a_protocol_of_the_run_that_the_table_does_not_have_is_said(tmp_path: Path) -> None:
+    keys = ("evaluation.absent=zero", "evaluation.flip=true", "evaluation.scales=[0.5,1.0]")
+    folder = finished(tmp_path, *keys)
+    said = f"the run was scored with {', '.join(keys)}; the scores in this table are of one pass over each image"
+    for job in (export, bench):
+        console = Console(record=True, width=300, file=io.StringIO())
+        job(folder, trust=True, console=console, **({"formats": "pt2"} if job is export else {}))
+        assert said in console.export_text()
 
 
 def test_a_network_of_one_size_is_refused_in_one_line(tmp_path: Path) -> None:

@@ -122,8 +122,38 @@ def test_an_int8_file_that_loses_too_much_is_not_written(exported, tmp_path: Pat
     assert report["formats"]["int8"] == {
         "written": False, "reason": "loses too much accuracy even with half of its layers in float"
     }  # fmt: skip
-    assert {file.name for file in tmp_path.iterdir()} == {"student.onnx", "export.json"}
+    assert (tmp_path / "student.int8.onnx").read_bytes() == b"of an earlier export"
+    assert {file.name for file in tmp_path.iterdir()} == {"student.onnx", "student.int8.onnx", "export.json"}
     assert "not written: loses too much accuracy" in console.file.getvalue()
+    assert "student.int8.onnx: the file of an earlier export is kept" in console.file.getvalue()
+
+
+@pytest.mark.parametrize("error", [UserError("damaged"), KeyboardInterrupt()])
+def test_a_report_never_describes_files_of_another_export(
+    error: BaseException, exported: Exported, tmp_path: Path, monkeypatch, console
+) -> None:
+    (tmp_path / "export.json").write_text("of an earlier export")
+
+    def fails(*arguments: object) -> None:
+        assert (tmp_path / "student.onnx").exists()
+        raise error
+
+    monkeypatch.setattr(write, "pt2_candidate", fails)
+    with pytest.raises(type(error)):
+        export(exported.folder, formats="onnx,pt2", out=tmp_path, raw=True, images=1, trust=True, console=console)
+    assert {file.name for file in tmp_path.iterdir()} == {"student.onnx"}
+
+
+def test_a_report_stays_while_no_file_is_replaced(exported: Exported, tmp_path: Path, monkeypatch, console) -> None:
+    (tmp_path / "export.json").write_text("of an earlier export")
+
+    def fails(*arguments: object) -> None:
+        raise UserError("damaged")
+
+    monkeypatch.setattr(write, "onnx_candidate", fails)
+    with pytest.raises(UserError, match="damaged"):
+        export(exported.folder, formats="onnx", out=tmp_path, images=1, trust=True, console=console)
+    assert (tmp_path / "export.json").read_text() == "of an earlier export"
 
 
 MISTAKES = [

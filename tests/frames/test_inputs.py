@@ -63,6 +63,20 @@ def test_a_camera_is_a_number_that_is_no_file(folder: Path) -> None:
     assert inputs_in(["2"], Path("out")).pictures == {Path("out/a"): Path("2/a.png")}
 
 
+def test_a_recording_of_a_camera_is_not_overwritten(folder: Path) -> None:
+    Path("out").mkdir()
+    recording = Path("out/camera2_overlay.mp4")
+    recording.touch()
+    with pytest.raises(UserError, match=r"^camera 2 would overwrite out/camera2_overlay\.mp4; give another --out$"):
+        inputs_in(["2"], Path("out"))
+    assert inputs_in(["1"], Path("out")).camera == 1
+    assert inputs_in(["2"], Path("other")).camera == 2
+    recording.unlink()
+    recording.symlink_to("missing")
+    with pytest.raises(UserError, match="camera 2 would overwrite"):
+        inputs_in(["2"], Path("out"))
+
+
 def test_a_folder_of_videos_tells_how_to_name_them(folder: Path) -> None:
     Path("videos").mkdir()
     with pytest.raises(UserError, match=r"no pictures in videos; looked for \.png, "):

@@ -1,5 +1,7 @@
 """Pictures and videos are segmented frame by frame, and results appear when they are complete."""
 
+import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +11,7 @@ import pytest
 from PIL import Image
 
 from segdistill.errors import UserError
+from segdistill.frames.inputs import inputs_in
 from segdistill.frames.segment import Student, segment_pictures, segment_video
 from segdistill.frames.video import open_video
 from segdistill.reports.drawing import overlaid
@@ -113,6 +116,31 @@ def test_pictures_keep_their_size_and_name(tmp_path: Path) -> None:
         mask, overlay = (tmp_path / "out" / f"picture {number}_{kind}.png" for kind in ("labels", "overlay"))
         assert np.array_equal(np.asarray(Image.open(mask)), bright(pixels))
         assert np.array_equal(np.asarray(Image.open(overlay)), overlaid(pixels, bright(pixels), CLASSES))
+
+
+@pytest.mark.parametrize("failing", ["save", "fsync"])
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
+def test_labels_without_their_overlay_are_not_left(
+    failing: str, error: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, out = tmp_path / "p0.png", tmp_path / "out"
+    Image.fromarray(picture(0)).save(file)
+    owner, calls = {"save": (Image.Image, []), "fsync": (os, [])}[failing]
+    original = getattr(owner, failing)
+
+    def second_fails(*arguments: object, **more: object) -> None:
+        calls.append(1)
+        if len(calls) == 2:  # the labels are complete, the overlay is not
+            raise error
+        original(*arguments, **more)
+
+    monkeypatch.setattr(owner, failing, second_fails)
+    with pytest.raises((UserError, KeyboardInterrupt)):
+        segment_pictures(inputs_in([file], out).pictures, STUDENT)
+    assert list(out.iterdir()) == []
+    monkeypatch.undo()
+    segment_pictures(inputs_in([file], out).pictures, STUDENT)  # the same command again
+    assert {each.name for each in out.iterdir()} == {"p0_labels.png", "p0_overlay.png"}
 
 
 def test_no_network_is_imported() -> None:

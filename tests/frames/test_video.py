@@ -1,6 +1,7 @@
 """Videos are decoded with their times, upright, and as far as they are whole."""
 
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -163,12 +164,63 @@ def packet(*times: int | None) -> SimpleNamespace:
         frame = av.VideoFrame.from_ndarray(picture(0), format="rgb24")
         frame.pts, frame.time_base = time, Fraction(1, 1000)
         frames.append(frame)
-    return SimpleNamespace(frames=frames, is_corrupt=False)
+    return SimpleNamespace(frames=frames, is_corrupt=False, size=9, dts=None if None in times else min(times))
 
 
 def test_times_grow_even_if_those_of_the_file_do_not() -> None:
     video = Video(Container(packet(40), packet(None), packet(90), packet(250), packet(None)), "x")
     assert [frame.time * 1000 for frame in video] == [0, 100, 101, 210, 310]
+
+
+def test_times_that_jump_back_keep_their_distances() -> None:
+    """A second recording begins one frame after the first. A step back within a frame is no jump."""
+    times = (40, 140, 240, 340, 0, 100, 150, 400, 390, 500, 20, 120)
+    video = Video(Container(*map(packet, times)), "x")
+    expected = [0, 100, 200, 300, 400, 500, 550, 800, 801, 900, 1000, 1100]
+    assert [frame.time * 1000 for frame in video] == expected
+
+
+def test_frames_that_are_late_after_damage_are_no_jump() -> None:
+    late = packet(0, 100, 400, 200, 300)  # of one packet, so that the times of packets grow
+    video = Video(Container(late, packet(500), packet(600)), "x")
+    assert [frame.time * 1000 for frame in video] == [0, 100, 400, 401, 402, 500, 600]
+
+
+def test_two_joined_files_are_as_long_as_both(tmp_path: Path) -> None:
+    file = write_video(tmp_path / "x.ts", [picture(n) for n in range(30)], codec="mpeg2video", pixels="yuv420p")
+    single = frames_of(file)
+    file.write_bytes(2 * file.read_bytes())
+    times = [frame.time for frame in frames_of(file)]
+    steps = [late - early for early, late in pairwise(times)]
+    assert len(times) >= 2 * len(single) - 1  # FFmpeg calls the packet at the joint corrupt
+    assert min(steps) > Fraction(9, 10) / RATE
+    assert 2 * len(single) - 3 <= times[-1] * RATE <= 2 * len(single)
+
+
+def test_a_corrupt_packet_in_the_middle_is_no_end() -> None:
+    corrupt = SimpleNamespace(frames=[], is_corrupt=True, size=9, dts=None)
+    last = SimpleNamespace(frames=[], is_corrupt=False, size=0, dts=None)  # empty: the decoder gives what it holds
+    video = Video(Container(packet(0), corrupt, packet(200), last), "x")
+    assert [frame.time * 1000 for frame in video] == [0, 200]
+    assert video.note() == "x is damaged: 1 packet cannot be decoded; the other frames are kept"
+    video = Video(Container(packet(0), packet(100), corrupt, last), "x")
+    assert len(list(video)) == 2
+    assert video.note() == "x breaks off at 0.2 s; the frames before are kept"
+    video = Video(Container(packet(0), corrupt, packet(200), corrupt, last), "x")
+    assert len(list(video)) == 2
+    assert video.note() == "x breaks off at 0.3 s; the frames before are kept"
+
+
+def test_no_note_on_what_was_not_wanted() -> None:
+    """A camera whose end is wanted is not said to have stopped, even if it does so while a frame is read ahead."""
+    for live in (True, False):
+        error = av.OSError(19, "No such device")
+        video = Video(Container(packet(0), packet(100), error), "x", live=live)
+        assert len(list(video)) == 2
+        assert video.note(0.2) is None
+        assert video.note(0.15) is None
+        assert video.note(0.25) == video.note()
+        assert "0.2 s" in str(video.note())
 
 
 def test_an_error_while_reading_keeps_the_frames_that_the_decoder_holds() -> None:

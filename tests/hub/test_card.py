@@ -79,6 +79,20 @@ def test_the_student_alone_is_not_called_distilled(tmp_path: Path) -> None:
     assert "knowledge-distillation" not in text
 
 
+def test_a_protocol_of_its_own_is_told_with_the_scores(tmp_path: Path) -> None:
+    write_run(tmp_path / "plain", MODEL)
+    assert "evaluation." not in written(tmp_path / "plain")
+    keys = ("scales=[0.75,1.0]", "flip=true", "absent=zero", "short_side=48", "resize_labels=true", "window=[32,48]")
+    write_run(tmp_path / "run", MODEL, *(f"evaluation.{key}" for key in keys))
+    text = written(tmp_path / "run")
+    names = [each.metric_name for each in ModelCard(text).data.eval_results]
+    line = next(line for line in text.splitlines() if line.startswith("Scored with "))
+    for key in keys:
+        assert f"`evaluation.{key}`" in line
+        assert all(f"evaluation.{key}" in name for name in names)
+    assert [name.partition(" (")[0] for name in names] == ["mIoU", "pixel accuracy"]
+
+
 NASTY = "a: \"b\" # {c} [d] | 'e' <script>\n---\nlicense: mit"
 
 
@@ -105,6 +119,25 @@ def test_names_are_escaped(tmp_path: Path) -> None:
         ("runs/a", "runs/a"),
         ("train.iterations=5", "train.iterations=5"),
         ("data.root=my images", "'data.root=my images'"),
+        ("data.root=/home/me/run=3/images", "data.root=images"),
+        ("/home/me/run=3/mine.yaml", "mine.yaml"),
+        ("data.root=/home/me/a, b/(1)/it's/images", "data.root=images"),
+        ("data.root=//home/me/x", "data.root=x"),
+        ("x={a: //home/me/x}", "'x={a: x}'"),
+        ("x={a: '/home/me/x}", "'x={a: '\"'\"'x}'"),
+        ("data.root=file:///home/me/x", "data.root=x"),
+        ("data.root=file:/home/me/x", "data.root=x"),
+        ("teacher.members={a: {weights: /home/me/secret.pth}}", "'teacher.members={a: {weights: secret.pth}}'"),
+        (
+            "teacher.members={a: {weights: /home/me/a.pth}, b: /b/b.pth}",
+            "'teacher.members={a: {weights: a.pth}, b: b.pth}'",
+        ),
+        ("x=[/home/me/a b,~/c,C:/me/d,{e: file:///me/e}]", "'x=[a b,c,d,{e: e}]'"),
+        ('x={a: "/home/me, you/]/a.pth"}', """'x={a: "a.pth"}'"""),
+        ("method=kd(weights=/home/me/a.pth)", "'method=kd(weights=a.pth)'"),
+        ("data.root=https://host/images", "data.root=https://host/images"),
+        ("x={a: https://host/images, b: runs/a}", "'x={a: https://host/images, b: runs/a}'"),
+        ("student.model=unet/resnet18", "student.model=unet/resnet18"),
     ],
 )
 def test_the_command_shows_no_folders_of_the_machine(word: str, shown: str, tmp_path: Path) -> None:

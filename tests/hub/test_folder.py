@@ -53,6 +53,30 @@ def test_smp_loads_its_networks(architecture: str, tmp_path: Path) -> None:
     assert f"normalized with mean {mean} and standard deviation {std}" in (folder / "README.md").read_text()
 
 
+@pytest.mark.parametrize(
+    ("model", "multiple"),
+    [("fpn/tu-test_resnet", 32), ("deeplabv3plus/tu-test_resnet", 16), ("unet/tu-test_resnet", 1)],
+)
+def test_the_code_on_the_card_takes_images_of_any_size(model: str, multiple: int, tmp_path: Path) -> None:
+    student = write_run(tmp_path / "run", model, size=128)
+    folder = hub(tmp_path / "run", license="mit", out=tmp_path / "hub", console=QUIET)
+    code = (folder / "README.md").read_text().split("```python\n", 1)[1].split("```", 1)[0]
+    assert (f"% {multiple}" in code) == (multiple > 1)
+    description = models.read_description(tmp_path / "run")
+    normalized = (description["network_mean"], description["network_std"])
+    found = {"images": images(*normalized, height=90, width=131)}
+    with torch.inference_mode():
+        exec(code.replace("FOLDER_OR_REPOSITORY", str(folder)), found)
+        ours = student(images(height=90, width=131)).logits
+    assert found["logits"].shape == (2, 3, 90, 131)
+    expected = F.interpolate(ours, size=(90, 131), mode="bilinear", align_corners=True)
+    assert (found["logits"].argmax(1) == expected.argmax(1)).float().mean() > 0.9  # upsampled before the crop
+    if multiple > 1:
+        padded = F.pad(found["images"], (0, {32: 29, 16: 13}[multiple], 0, 6))
+        with torch.inference_mode():
+            assert torch.equal(found["logits"], found["network"](padded)[:, :, :90, :131])
+
+
 def test_transformers_loads_segformer(tmp_path: Path) -> None:
     student = write_run(tmp_path / "run", "segformer_b0")
     folder = hub(tmp_path / "run", license="mit", out=tmp_path / "hub", console=QUIET)
@@ -97,13 +121,15 @@ def test_every_exported_file_comes_along_with_what_it_returns(tmp_path: Path) ->
     write_run(tmp_path / "run", "tests.networks:small")
     for name in EXPORTED:
         (tmp_path / "run" / name).write_bytes(bytes(100))
-    last = {"metadata": {"output": "logits"}, "formats": {"pytorch": {}, "openvino": {}, "executorch": {}}}
+    written = {"openvino": {"written": True}, "executorch": {"written": True}, "int8": {"written": False}}
+    last = {"metadata": {"output": "logits"}, "formats": {"pytorch": {}, **written}}
     (tmp_path / "run" / "export.json").write_text(json.dumps(last))
     card = (hub(tmp_path / "run", license="mit", console=QUIET) / "README.md").read_text()
     assert all(f"| `{name}` |" in card for name in EXPORTED)
     assert "| `student.openvino.xml` | for OpenVINO; returns the scores of the classes, float32 |" in card
     assert "| `student.pte` | for ExecuTorch; returns the scores of the classes, float32 |" in card
     assert "| `student.onnx` | for ONNX Runtime | " in card  # of an earlier export, which may have returned classes
+    assert "| `student.int8.onnx` | for ONNX Runtime, with 8-bit integers | " in card  # the last export wrote none
 
 
 def test_a_folder_with_content_is_left_alone(tmp_path: Path) -> None:

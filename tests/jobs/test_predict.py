@@ -1,6 +1,7 @@
 """Prediction with a run and with its ONNX file, of pictures, videos and a camera."""
 
 import io
+import itertools
 import json
 import re
 import shutil
@@ -134,6 +135,8 @@ def test_the_first_seconds_of_a_video_are_no_damage(students: Students, tmp_path
     predict(students.onnx, [file], out=tmp_path / "out", seconds=0.5, console=console)
     assert len(list((tmp_path / "out/x_labels").iterdir())) == 15
     assert "breaks off" not in said(console)
+    predict(students.onnx, [cut(file, 0.5)], out=tmp_path / "out", seconds=1.9, console=console)  # ends before
+    assert "x.mkv breaks off at " in said(console)
     with pytest.raises(UserError, match="--seconds is for videos and cameras; leave it out for pictures"):
         Image.new("RGB", (40, 40)).save(tmp_path / "a.png")
         predict(students.onnx, [tmp_path / "a.png"], out=tmp_path / "out", seconds=1)
@@ -154,6 +157,22 @@ def test_a_camera_for_some_seconds(students: Students, camera, tmp_path: Path, c
     assert frames[0].pixels.shape == (65, 97, 3)
     assert {file.name for file in (tmp_path / "out").iterdir()} == {"legend.png", "camera3_overlay.mp4"}
     assert "Ctrl-C" not in said(console)
+
+
+def test_a_camera_that_has_reached_its_end_has_no_note(
+    students: Students, camera, tmp_path: Path, console: Console, monkeypatch
+) -> None:
+    packets = video_module.Video._packets
+
+    def ends(video):
+        yield from itertools.islice(packets(video), 9)
+        video._broken = True  # unplugged
+
+    monkeypatch.setattr(video_module.Video, "_packets", ends)
+    predict(students.onnx, ["3"], out=tmp_path / "out", seconds=0.75, console=console)
+    assert "stopped" not in said(console)
+    predict(students.onnx, ["4"], out=tmp_path / "out", seconds=1.5, console=console)
+    assert "camera 4 stopped after 0.9 s" in said(console)
 
 
 def test_a_camera_until_ctrl_c(students: Students, camera, tmp_path: Path, console: Console, monkeypatch) -> None:

@@ -15,7 +15,7 @@ from segdistill.reports.drawing import grid
 from segdistill.runs import checkpoint
 from segdistill.runs.records import Metrics, write_json
 from segdistill.system import atomic
-from segdistill.system.atomic import replacing, write_text
+from segdistill.system.atomic import replacing, replacing_together, write_text
 from tests.networks import small
 
 
@@ -110,3 +110,39 @@ def test_what_is_not_written_to_the_end_leaves_nothing(tmp_path: Path) -> None:
         file.write(b"half")
         raise KeyboardInterrupt
     assert list(tmp_path.iterdir()) == []
+
+
+def test_files_that_belong_together_appear_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = [tmp_path / name for name in ("a/1", "b/2", "b/3")]
+    seen: list[list[bool]] = []
+    fsync = os.fsync
+
+    def watched(descriptor: int) -> None:
+        seen.append([path.exists() for path in paths])
+        fsync(descriptor)
+
+    monkeypatch.setattr(atomic.os, "fsync", watched)
+    with replacing_together(*paths) as files:
+        for number, file in enumerate(files):
+            file.write(b"%d" % number)
+    assert [path.read_text() for path in paths] == ["0", "1", "2"]
+    assert seen == [[False] * 3] * 3 + [[True] * 3] * 2  # three files, then two folders
+    assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == ["1", "2", "3"]
+
+
+def test_an_error_names_the_file_and_keeps_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = [tmp_path / "a", tmp_path / "b"]
+    paths[0].write_text("old")
+    calls: list[int] = []
+
+    def second_has_no_room(descriptor: int) -> None:
+        calls.append(descriptor)
+        if len(calls) == 2:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(atomic.os, "fsync", second_has_no_room)
+    with pytest.raises(UserError, match="cannot write .*/b: No space left"), replacing_together(*paths) as files:
+        for file in files:
+            file.write(b"new")
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    assert paths[0].read_text() == "old"

@@ -3,10 +3,14 @@
 import gc
 import json
 import os
+import pickle
 import shutil
 import signal
 import weakref
+from collections.abc import Callable
+from contextlib import nullcontext, suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import ClassVar
 
 import numpy as np
@@ -278,6 +282,55 @@ def test_another_run_waits_for_the_answers(teacher: Path, tmp_path: Path, consol
     replay_teacher(session, session.build_distiller(), console)
     assert said(console).count("in use by process 7; waiting for its answers") == 1
     assert set(folder.features()) == {"logits"}
+
+
+class FirstOrOther:
+    """The engine of one of two processes. What the first one has sent is what the other one receives."""
+
+    def __init__(self, received: list[object] | None = None) -> None:
+        self.received, self.sent = received, []
+
+    def broadcast(self, value: object) -> object:
+        if self.received is not None:
+            return self.received.pop(0)
+        self.sent.append(pickle.loads(pickle.dumps(value)))
+        return value
+
+    def barrier(self) -> None:
+        raise AssertionError("a barrier ends after PyTorch's time limit, which is shorter than a recording")
+
+
+def in_both_processes(first: Callable[[Path], object], folder: Path, console: Console, monkeypatch) -> None:
+    """Lock a folder in the first of two processes, where ``first`` does so, then in the other."""
+    engine = FirstOrOther()
+    for fabric, held in ((engine, first), (FirstOrOther(engine.sent), lambda path: nullcontext())):
+        monkeypatch.setattr(replayed.lock, "held", held)
+        with suppress(UserError), replayed._locked(SimpleNamespace(fabric=fabric), folder, console):
+            console.print("locked")
+    assert engine.sent == []  # the other process has received all
+
+
+def test_all_processes_wait_together_for_another_run(tmp_path: Path, console: Console, monkeypatch) -> None:
+    taken, slept = [True, True, True, False], []
+
+    def held(path: Path):
+        if taken.pop(0):
+            raise UserError(f"{path} is in use by process 7; wait until it ends")
+        return nullcontext()
+
+    monkeypatch.setattr(replayed.time, "sleep", slept.append)
+    in_both_processes(held, tmp_path, console, monkeypatch)
+    assert slept == [1] * 6
+    assert said(console).count("is in use by process 7; waiting for its answers") == 2
+    assert said(console).count("locked") == 2
+
+
+def test_a_folder_that_cannot_be_locked_stops_all_processes(tmp_path: Path, console: Console, monkeypatch) -> None:
+    def held(path: Path):
+        raise PermissionError(13, "Permission denied")
+
+    in_both_processes(held, tmp_path, console, monkeypatch)
+    assert "locked" not in said(console)
 
 
 def test_a_stopped_recording_is_continued(tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,6 +31,9 @@ FORMATS = {
     "executorch": Format("student.pte", (), "executorch", "executorch"),
 }
 
+REPORT = "export.json"
+"""The name of the report on the files of the last export."""
+
 DEFAULT = "onnx,int8,pt2"
 """The formats that are written if none are named."""
 

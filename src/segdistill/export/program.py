@@ -16,8 +16,9 @@ class Program(nn.Module):
     """A network with all that is done to an image before it and to its logits after it.
 
     The result is the same as that of :meth:`segdistill.Run.predict`, which also resizes images to a short side and
-    segments in windows, if the run was scored so. Sizes are computed with whole numbers only, so that the exported
-    program takes any batch, height and width.
+    segments in windows, if the run was scored so. Scaled images may differ by 1 in a few values in a thousand, because
+    torchvision scales in whole numbers, but on a processor without AVX2 it does not. Sizes are computed with whole
+    numbers only, so that the exported program takes any batch, height and width.
 
     Args:
         network: A network that takes images normalized with ``mean`` and ``std``.
@@ -79,15 +80,23 @@ class Program(nn.Module):
         height, width = images.shape[1:3]
         pixels = images.float().permute(0, 3, 1, 2)  # in this order, because TensorRT takes uint8 into a cast only
         if self.scale != 1:
-            size = (scaled_length(height, self.scale), scaled_length(width, self.scale))
-            # Rounded to whole values as in the training, halves upward. A half is common, and a runtime may compute it
-            # with an error, hence the thousandth.
-            pixels = F.interpolate(pixels, size, mode="bilinear", antialias=True)
-            pixels = (pixels + 0.501).floor().clamp(0, 255)
+            rows, columns = scaled_length(height, self.scale), scaled_length(width, self.scale)
+            # As torchvision scales uint8 in training, scoring and prediction: first the rows of pixels, then the
+            # columns, each rounded to whole values.
+            pixels = _resized(_resized(pixels, height, columns), rows, columns)
         logits = read_output(self.network((pixels / 255 - self.mean) / self.std)).logits.float()
         if logits.dim() == 4:
             logits = F.interpolate(logits, (height, width), mode="bilinear", align_corners=self.align_corners)
         return logits if self.void is None else logits.index_fill(1, self.void, -torch.inf)
+
+
+def _resized(pixels: Tensor, height: int, width: int) -> Tensor:
+    """Return antialiased pixels, rounded to whole values, halves upward.
+
+    A half is common, and a runtime may compute it with an error, hence the thousandth.
+    """
+    resized = F.interpolate(pixels, (height, width), mode="bilinear", antialias=True)
+    return (resized + 0.501).floor().clamp(0, 255)
 
 
 def classes_of(scores: Tensor) -> Tensor:

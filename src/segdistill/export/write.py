@@ -17,7 +17,7 @@ from segdistill.export.candidates import (
     openvino_candidate,
     pt2_candidate,
 )
-from segdistill.export.formats import FORMATS, files_of
+from segdistill.export.formats import FORMATS, REPORT, files_of
 from segdistill.export.images import LabeledImages
 from segdistill.export.measure import (
     Outputs,
@@ -31,7 +31,7 @@ from segdistill.export.measure import (
     score,
 )
 from segdistill.export.program import Program
-from segdistill.system.atomic import replacing
+from segdistill.system.atomic import replacing_together
 from segdistill.version import __version__
 
 if TYPE_CHECKING:
@@ -80,7 +80,8 @@ class Writer:
 
         Raises:
             UserError: The network cannot be exported, or a float file differs from PyTorch on too many pixels. That
-                file and the next ones are not written.
+                file and the next ones are not written. The report of an earlier export is removed before the first
+                file is replaced, because it describes other files from then on.
         """
         images = self._validation
         self._note(f"PyTorch: scoring {len(images)} of {images.total} images")
@@ -131,7 +132,8 @@ class Writer:
     def _written(self, name: str, candidate: Candidate | None, file: Path) -> Record:
         further = [file.with_name(each) for each in files_of(name)[1:]]
         if candidate is None:
-            file.unlink(missing_ok=True)  # of an earlier export
+            if file.exists():
+                self._note(f"{file.name}: the file of an earlier export is kept")
             return {"written": False, "reason": "loses too much accuracy even with half of its layers in float"}
         images, what = self._validation, f"{file.name}: scoring"
         self._note(f"{file.name}: comparing with PyTorch")
@@ -145,14 +147,15 @@ class Writer:
             )
         with one_thread():
             time = milliseconds(candidate.predict_on_one, self._image)
-        contents = [*zip(further, candidate.further, strict=True), (file, candidate.content)]
-        for path, content in contents:
-            with replacing(path) as opened:
-                opened.write(content)
+        contents = [*candidate.further, candidate.content]
+        with replacing_together(*further, file) as opened:
+            for each, content in zip(opened, contents, strict=True):
+                each.write(content)
+            file.with_name(REPORT).unlink(missing_ok=True)
         return {
             "written": True,
             "file": file.name,
-            "megabytes": sum(len(content) for _, content in contents) / 1e6,
+            "megabytes": sum(map(len, contents)) / 1e6,
             "milliseconds": time,
             "score": score(predicted, images),
             "difference": max(each.difference for each in checks),

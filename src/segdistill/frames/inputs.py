@@ -53,14 +53,16 @@ def inputs_in(names: Sequence[str | Path], out: Path) -> Inputs:
 
     Raises:
         UserError: A file does not exist, a folder has no picture, two files would have the same results, or a result
-            would overwrite an input or be outside ``out``.
+            would overwrite an input or a recording of a camera, or be outside ``out``.
     """
     cameras = [str(name) for name in names if str(name).isdecimal() and not Path(name).exists()]
     if cameras:
         if len(names) > 1:
             raise UserError(f"camera {cameras[0]} is segmented alone; give the other inputs in another command")
+        camera = int(cameras[0])
+        _check_camera(camera, camera_target(camera, out))
         _check_legend([], out)
-        return Inputs({}, {}, int(cameras[0]))
+        return Inputs({}, {}, camera)
     pictures: dict[Path, Path] = {}
     videos: dict[Path, Path] = {}
     for file, target in _files_of(names, out):
@@ -89,6 +91,11 @@ def results_of(target: Path, *, video: bool = False) -> Results:
     if video:
         return Results(target.with_name(labels), target.with_name(f"{overlay}.mp4"))
     return Results(target.with_name(f"{labels}.png"), target.with_name(f"{overlay}.png"))
+
+
+def camera_target(index: int, out: Path) -> Path:
+    """Return the path of a camera's results, without ``_overlay``. A camera has no masks."""
+    return out / f"camera{index}"
 
 
 def is_legend(file: Path) -> bool:
@@ -171,6 +178,13 @@ def _check_pair(file: Path, results: Results) -> None:
             f"the results of {file} would overwrite {there[0]}, which may be yours, because {missing} is missing; "
             "delete it, or give another --out"
         )
+
+
+def _check_camera(index: int, target: Path) -> None:
+    """Raise if there is a recording already: a camera cannot give the same frames again."""
+    overlay = results_of(target, video=True).overlay
+    if overlay.exists() or overlay.is_symlink():
+        raise UserError(f"camera {index} would overwrite {overlay}; give another --out")
 
 
 def _check_legend(inputs: Sequence[Path], out: Path) -> None:

@@ -21,7 +21,7 @@ from segdistill.frames.overlay_video import OverlayVideo, replacing_video
 from segdistill.frames.stopwatch import Stopwatch
 from segdistill.frames.video import Frame, Video
 from segdistill.reports.drawing import Labels, overlaid
-from segdistill.system.atomic import replacing
+from segdistill.system.atomic import replacing_together
 from segdistill.system.progress import tracked
 
 
@@ -143,9 +143,9 @@ def _wanted(frames: Iterator[Frame], seconds: float | None, stopped: Callable[[]
 
 def _write_picture(target: Path, pixels: Array, labels: Labels, classes: Classes) -> None:
     pictures = (mask_picture(labels, classes), Image.fromarray(overlaid(pixels, labels, classes)))
-    for written, picture in zip(results_of(target), pictures, strict=True):
-        with replacing(written) as opened:
-            picture.save(opened, format="PNG")
+    with replacing_together(*results_of(target)) as files:  # one without the other would count as the user's
+        for file, picture in zip(files, pictures, strict=True):
+            picture.save(file, format="PNG")
 
 
 def _add_overlay(overlays: OverlayVideo, frame: Frame, labels: Labels, classes: Classes) -> None:

@@ -1,5 +1,6 @@
 """Frames of a video file or of a camera, decoded by PyAV, with their times."""
 
+import math
 import sys
 import time
 from collections.abc import Iterator
@@ -59,6 +60,8 @@ class Video:
         self.pixel_aspect = Fraction(1)
         self._damaged = 0
         self._broken = False
+        self._joined = False  # whether the packets, but not yet the frames, have come to another recording
+        self._decoding_time = -math.inf
         self._start = Fraction(0)
         self._last: Fraction | None = None
 
@@ -72,9 +75,16 @@ class Video:
                 self._last = self._time(frame)
                 yield Frame(np.ascontiguousarray(np.rot90(pixels, turns)), self._last)
 
-    def note(self) -> str | None:
-        """Return a line on what could not be read, or None if all was. Call it after the last frame."""
+    def note(self, seconds: float | None = None) -> str | None:
+        """Return a line on what could not be read, or None if all was. Call it after the last frame.
+
+        Args:
+            seconds: The end that was wanted, as for :func:`segdistill.frames.segment.segment_video`. A video or camera
+                that has reached it has no note.
+        """
         end = 0 if self._last is None else self._last + 1 / self.rate
+        if seconds is not None and float(end) >= seconds:
+            return None
         if self._live:
             return f"{self.name} stopped after {float(end):.1f} s" if self._broken else None
         expected = self._seconds()
@@ -83,7 +93,8 @@ class Video:
             whole = "" if expected is None else f" of {float(expected):.1f} s"
             return f"{self.name} breaks off at {float(end):.1f} s{whole}; the frames before are kept"
         if self._damaged:
-            return f"{self.name} is damaged: {self._damaged} packets cannot be decoded; the other frames are kept"
+            packets = "1 packet" if self._damaged == 1 else f"{self._damaged} packets"
+            return f"{self.name} is damaged: {packets} cannot be decoded; the other frames are kept"
         return None
 
     def _packets(self) -> Iterator[Any]:
@@ -107,8 +118,12 @@ class Video:
                 yield None
                 return
             heard = time.monotonic()
-            if packet.is_corrupt and not self._live:  # cut in the middle
+            if packet.dts is not None:
+                self._joined |= packet.dts < self._decoding_time
+                self._decoding_time = packet.dts
+            if packet.is_corrupt and not self._live:  # if no other follows, the file is cut in the middle of it
                 self._broken = True
+                self._damaged += 1
             else:
                 yield packet
 
@@ -116,7 +131,10 @@ class Video:
         import av
 
         try:
-            return list(self._stream.codec_context.decode(packet))
+            frames = list(self._stream.codec_context.decode(packet))
+            if packet is not None and packet.size:  # the decoder may give its frame later
+                self._broken = False
+            return frames
         except EOFError:  # the last frames were given before
             return []
         except av.FFmpegError:
@@ -124,13 +142,20 @@ class Video:
             return []
 
     def _time(self, frame: Any) -> Fraction:
-        """Return the time of a frame. Times grow, even if those in the file are missing or do not."""
+        """Return the time of a frame. Times grow, even if those in the file are missing or do not.
+
+        If another recording is joined to this one, so that they jump back, its first frame follows the last one, and
+        later frames keep their distances. After damage single frames are late, which is no jump: packets keep theirs.
+        """
         if frame.pts is None:
             return Fraction(0) if self._last is None else self._last + 1 / self.rate
         stated = Fraction(frame.pts) * Fraction(frame.time_base or self.time_base)
         if self._last is None:
             self._start = stated
             return Fraction(0)
+        if self._joined and stated - self._start < self._last - 1 / self.rate:
+            self._joined = False
+            self._start = stated - self._last - 1 / self.rate
         return max(stated - self._start, self._last + self.time_base)
 
     def _estimate(self) -> int | None:

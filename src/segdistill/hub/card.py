@@ -12,6 +12,15 @@ from segdistill.models.names import license as known_license
 from segdistill.reports.facts import facts as run_facts
 from segdistill.system.terminal import printable
 
+PADDED = """import segmentation_models_pytorch as smp
+import torch.nn.functional as F
+
+network = smp.from_pretrained("FOLDER_OR_REPOSITORY").eval()
+height, width = images.shape[-2:]  # images: (N, 3, height, width), normalized as below
+padded = F.pad(images, (0, -width % MULTIPLE, 0, -height % MULTIPLE))  # to sides that MULTIPLE divides
+logits = network(padded)[..., :height, :width]  # (N, classes, height, width)"""
+"""The use of a network of smp that takes only some sizes. It pads as segdistill does, with the mean color."""
+
 USE = {
     "smp": """import segmentation_models_pytorch as smp
 
@@ -40,20 +49,21 @@ FILES = {
 RETURNS = {"classes": "; returns class indices", "logits": "; returns the scores of the classes, float32"}
 
 
-def card(facts: Facts, description: dict[str, Any], license: str) -> str:
+def card(facts: Facts, description: dict[str, Any], license: str, multiple: int = 1) -> str:
     """Return README.md: front matter, scores, input, classes, training, license.
 
     Args:
         facts: The facts of the run.
         description: The content of student.json.
         license: The identifier of the license.
+        multiple: The number that must divide the sides of the images, as the network is published.
     """
     parts = [
         front_matter(facts, license),
         f"# {_plain(model_name(facts))}",
         _about(facts),
         "## Use",
-        f"```python\n{_use(facts.recipe.student.model)}\n```",
+        f"```python\n{_use(facts.recipe.student.model, multiple)}\n```",
         *_input(facts, description),
         "## Scores",
         *_scores(facts),
@@ -66,7 +76,9 @@ def card(facts: Facts, description: dict[str, Any], license: str) -> str:
     return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
 
 
-def _use(model: str) -> str:
+def _use(model: str, multiple: int) -> str:
+    if multiple > 1:
+        return PADDED.replace("MULTIPLE", str(multiple))
     code = USE[layout_of(model)]
     return code.replace('("FOLDER")', f'("FOLDER", trust=True)  # imports {model}', 1) if ":" in model else code
 
@@ -119,6 +131,9 @@ def _scores(facts: Facts) -> list[str]:
         f"In percent, on the split `{split}`: {metric.name}, and {metric.of_class} of each class.",
         _table(["", *columns], rows),
     ]
+    if facts.protocol:
+        keys = ", ".join(f"`{_code(key)}`" for key in facts.protocol)
+        parts.append(f"Scored with {keys}; scores without these settings differ.")
     if facts.gain is not None:
         parts.append(
             f"Gain over the same student trained alone with the same seed: {facts.gain:+.2f} points. One seed; other "

@@ -1,13 +1,14 @@
 """Facts of a finished run that its model card states. This module does not import PyTorch."""
 
+import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from segdistill.errors import UserError
-from segdistill.export.formats import FORMATS, files_of
+from segdistill.export.formats import FORMATS, REPORT, files_of
 from segdistill.recipes import Recipe, load
 from segdistill.reports.facts import STARTED_BY
 from segdistill.runs.json_files import read_environment, read_json
@@ -15,8 +16,19 @@ from segdistill.runs.metric import Metric, metric_of, read_result
 
 Record = dict[str, Any]
 
-EXPORTED = (*(file for name in FORMATS for file in files_of(name)), "export.json")
+EXPORTED = (*(file for name in FORMATS for file in files_of(name)), REPORT)
 """Names of the files that ``segdistill export`` writes."""
+
+# The beginning of an absolute path: of POSIX, of a home folder, of Windows, or the address of a local file. The address
+# of another machine, with two slashes, is none.
+_START = r"(?:/(?![/\s])|(?<!:)//(?=\S)|~|[a-z]:[\\/](?!/)|\\\\|file:/|[a-z][a-z0-9+.-]*:///)"
+_LOCAL = re.compile(_START, re.IGNORECASE)
+
+# A path within a value such as {a: {weights: /home/me/a.pth}}, in quotes or up to the next item.
+_INSIDE = re.compile(
+    rf"""(?P<quote>["'])(?P<quoted>{_START}.*?)(?P=quote)|(?<=[\s=:,({{\["'])(?P<bare>{_START}[^,\]}}]*)""",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)
@@ -46,6 +58,11 @@ class Facts:
     def metric(self) -> Metric:
         """The metric of the scores."""
         return metric_of(self.result)
+
+    @property
+    def protocol(self) -> tuple[str, ...]:
+        """The keys by which the scoring differs from one pass over whole images; none for image classification."""
+        return self.recipe.evaluation.changed if self.metric.key == "miou" else ()
 
     @property
     def gain(self) -> float | None:
@@ -81,7 +98,7 @@ def read_facts(folder: Path) -> Facts:
         _alone(folder, result),
         read_environment(folder),
         tuple(name for name in EXPORTED if (folder / name).is_file()),
-        _outputs(folder / "export.json"),
+        _outputs(folder / REPORT),
     )
 
 
@@ -89,7 +106,7 @@ def _outputs(file: Path) -> dict[str, str]:
     if not file.is_file():
         return {}
     record = read_json(file, "metadata", "formats")
-    written = [name for name in record["formats"] if name in FORMATS]
+    written = [name for name in FORMATS if record["formats"].get(name, {}).get("written")]
     return {name: str(record["metadata"].get("output")) for format in written for name in files_of(format)[:1]}
 
 
@@ -105,10 +122,20 @@ def _alone(folder: Path, result: Record) -> Record | None:
 
 
 def _without_path(word: str) -> str:
-    """Return a word of a command; an absolute path in it, which names folders of this machine, keeps its last name."""
-    key, sign, value = word.rpartition("=")
-    kinds: Sequence[type[PurePosixPath] | type[PureWindowsPath]] = (PurePosixPath, PureWindowsPath)
-    for kind in kinds:
-        if kind(value).is_absolute() or value.startswith("~"):
-            return f"{key}{sign}{kind(value).name}"
-    return word
+    """Return a word of a command without the folders of this machine: each absolute path keeps its last name."""
+    key, sign, value = word.partition("=")
+    if _LOCAL.match(word) or not sign:
+        key, sign, value = "", "", word
+    if _LOCAL.match(value):  # the whole value, with all signs that a name may have
+        return f"{key}{sign}{_last_name(value)}"
+    return key + sign + _INSIDE.sub(_shortened, value)
+
+
+def _shortened(found: re.Match[str]) -> str:
+    quote = found["quote"] or ""
+    return f"{quote}{_last_name(found['quoted'] or found['bare'])}{quote}"
+
+
+def _last_name(path: str) -> str:
+    """Return the last name of a path of any system, or of an address of a local file."""
+    return PureWindowsPath(re.sub(r"^[a-z][a-z0-9+.-]*:/+", "/", path, flags=re.IGNORECASE)).name

@@ -9,7 +9,7 @@ from segdistill.evaluation.finite import check_loaded
 from segdistill.hub.card import card
 from segdistill.hub.facts import Facts
 from segdistill.hub.layouts import layout_of
-from segdistill.hub.networks import write_network
+from segdistill.hub.networks import needed_multiple, write_network
 from segdistill.system.atomic import unwritable, write_text
 
 OURS = ("student.safetensors", "student.json")
@@ -32,13 +32,16 @@ def write_folder(facts: Facts, license: str, folder: Path) -> None:
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
             unfinished = Path(temporary) / "folder"
             unfinished.mkdir()
-            # The card comes first: where there is none, smp writes one with a license that nobody chose.
-            write_text(unfinished / "README.md", card(facts, description, license))
-            if layout_of(description["model"]) == "segdistill":
-                _copy(facts.folder, OURS, unfinished)
-            else:
+            network = None
+            if layout_of(description["model"]) != "segdistill":
                 network = models.load(facts.folder)
                 check_loaded(network, f"{facts.folder}: the student's")
+            multiple = 1 if network is None else needed_multiple(network)
+            # The card comes first: where there is none, smp writes one with a license that nobody chose.
+            write_text(unfinished / "README.md", card(facts, description, license, multiple))
+            if network is None:
+                _copy(facts.folder, OURS, unfinished)
+            else:
                 write_network(network, description, unfinished)
             _copy(facts.folder, facts.exported, unfinished)
             if folder.is_dir():

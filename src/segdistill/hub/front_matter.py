@@ -74,8 +74,9 @@ def _metrics(facts: Facts) -> list[dict[str, Any]]:
         ("pixel_accuracy", "accuracy", "pixel accuracy"),
         ("class_accuracy", "mean_accuracy", "mean class accuracy"),
     )
+    protocol = f" ({', '.join(facts.protocol)})" if facts.protocol else ""
     return [
-        {"type": kind, "value": round(float(facts.result[key]), 4), "name": name}
+        {"type": kind, "value": round(float(facts.result[key]), 4), "name": name + protocol}
         for key, kind, name in kinds
         if key in facts.result
     ]

@@ -6,6 +6,7 @@ from typing import Any
 from torch import nn
 
 from segdistill.hub.layouts import layout_of
+from segdistill.models.segmenter import Segmenter
 from segdistill.models.wrapper import Wrapped
 
 
@@ -17,11 +18,21 @@ def write_network(network: nn.Module, description: dict[str, Any], folder: Path)
         description: Its description from :func:`segdistill.models.read_description`.
         folder: The folder; it exists.
     """
-    inner = network.network if isinstance(network, Wrapped) else network
+    inner = _inner(network)
     if layout_of(description["model"]) == "smp":
         _write_smp(inner, description, folder)
     else:
         _write_segformer(inner, description, folder)
+
+
+def needed_multiple(network: nn.Module) -> int:
+    """Return the number that must divide the sides of images for the network's library, which does not pad them."""
+    inner = _inner(network)
+    return inner.multiple if isinstance(inner, Segmenter) else 1
+
+
+def _inner(network: nn.Module) -> nn.Module:
+    return network.network if isinstance(network, Wrapped) else network
 
 
 def _write_smp(inner: nn.Module, description: dict[str, Any], folder: Path) -> None:

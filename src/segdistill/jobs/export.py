@@ -1,12 +1,13 @@
 """Jobs that export a run's student to files, and measure these files."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from segdistill.errors import UserError
-from segdistill.export.formats import DEFAULT, FORMATS, check_formats, check_packages
+from segdistill.export.formats import DEFAULT, FORMATS, REPORT, check_formats, check_packages
 from segdistill.jobs.checks import Changes, as_arguments, check_run_folder, layout_of_run
 from segdistill.jobs.threads import idle_threads
 from segdistill.recipes import Recipe, load
@@ -14,6 +15,7 @@ from segdistill.system.terminal import open_console
 
 if TYPE_CHECKING:
     from segdistill.data import Layout
+    from segdistill.export.images import LabeledImages
     from segdistill.export.program import Program
 
 IMAGES = 100
@@ -75,9 +77,9 @@ def export(
 
         report = Writer(program, description, validation, training, note).write(chosen, target)
         report["machine"] = processor()
-        write_json(target / "export.json", report)
+        write_json(target / REPORT, report)
         console.print(export_table(report))
-        for line in (_explained(report, target), *_differences(description)):
+        for line in (_explained(report, target), *_differences(description, _protocol(recipe, validation))):
             console.print(line, soft_wrap=True)
     return report
 
@@ -119,7 +121,8 @@ def bench(
 
         records = measured(program, folder / "student.safetensors", folder, validation, note)
         console.print(bench_table(records, "top1" if validation.classifies else "miou"))
-        for line in (f"ms: one image, one thread, {processor()}", *_differences(description)):
+        protocol = _protocol(recipe, validation)
+        for line in (f"ms: one image, one thread, {processor()}", *_differences(description, protocol)):
             console.print(line, soft_wrap=True)
         if not there:
             console.print(f"no exported files yet: segdistill export {folder}", soft_wrap=True)
@@ -164,7 +167,12 @@ def _explained(report: dict[str, Any], target: Path) -> str:
     )
 
 
-def _differences(description: dict[str, Any]) -> list[str]:
+def _protocol(recipe: Recipe, images: "LabeledImages") -> tuple[str, ...]:
+    """Return the keys by which the run's scoring differs from one pass over whole images."""
+    return () if images.classifies else recipe.evaluation.changed
+
+
+def _differences(description: dict[str, Any], protocol: Sequence[str]) -> list[str]:
     """Return lines on what the files leave to their user, while the run's own scores and predictions include it."""
     short_side, window = (description.get(key) for key in ("short_side", "window"))
     lines = []
@@ -177,5 +185,10 @@ def _differences(description: dict[str, Any]) -> list[str]:
         lines.append(
             f"the files segment whole images, while the run was scored in windows of {window[0]}x{window[1]}: its own "
             "score may differ"
+        )
+    if protocol:
+        lines.append(
+            f"the run was scored with {', '.join(protocol)}; the scores in this table are of one pass over each image, "
+            "and an absent class counts as in the run"
         )
     return lines

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from segdistill.errors import UserError
-from segdistill.frames.inputs import Inputs, inputs_in, results_of
+from segdistill.frames.inputs import Inputs, camera_target, inputs_in, results_of
 from segdistill.jobs.checks import check_run_folder
 from segdistill.jobs.threads import idle_threads, shown_progress
 from segdistill.system import threads
@@ -49,7 +49,7 @@ def predict(
 
     Raises:
         UserError: The student or an input does not exist, is damaged or does not fit, a result would overwrite an
-            input, or a package is missing.
+            input or a recording of a camera, or a package is missing.
     """
     student, out, console = Path(student), Path(out), console or open_console()
     if student.is_dir():
@@ -130,7 +130,7 @@ def _segment_file(
 
     with open_video(file) as video:
         rate = segment_video(video, student, target, seconds=seconds)
-        note = video.note() if seconds is None else None
+        note = video.note(seconds)
     results = results_of(target, video=True)
     _say(console, *([note] if note else []), f"{results.overlay} and {rate.frames} label PNGs in {results.labels}")
     _say(console, str(rate))
@@ -143,12 +143,12 @@ def _segment_camera(
     from segdistill.frames.segment import segment_video
     from segdistill.frames.video import open_camera
 
-    target = out / f"camera{index}"
+    target = camera_target(index, out)
     with open_camera(index) as camera, deferred_interrupt() as interrupted:
         if seconds is None:
             _say(console, f"segmenting camera {index} until Ctrl-C")
         rate = segment_video(camera, student, target, masks=False, seconds=seconds, stopped=interrupted)
-        note = camera.note()
+        note = camera.note(seconds)
     overlay = results_of(target, video=True).overlay
     _say(console, *([note] if note else []), str(overlay), str(rate))
     return (overlay,)

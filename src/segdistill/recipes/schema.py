@@ -1,5 +1,6 @@
 """Schema of a recipe, shared by Python, YAML and the command line."""
 
+import json
 from fractions import Fraction
 from math import ceil
 from typing import Annotated, Any, Literal
@@ -340,6 +341,16 @@ class Evaluation(_Strict):
         "ignore", description="a class that is neither in the labels nor predicted does not count, or counts as 0"
     )
 
+    @property
+    def changed(self) -> tuple[str, ...]:
+        """The keys that are not at their default, as in ``("evaluation.flip=true", "evaluation.scales=[0.5,1.0]")``.
+
+        Scores of another protocol are not comparable, so they are published with these keys.
+        """
+        values, default = self.model_dump(mode="json"), Evaluation().model_dump(mode="json")
+        written = {key: _flow(value) for key, value in values.items() if value != default[key]}
+        return tuple(f"evaluation.{key}={value}" for key, value in sorted(written.items()))
+
     @model_validator(mode="after")
     def _resizes(self) -> "Evaluation":
         if self.resize_labels and self.short_side is None:
@@ -357,6 +368,10 @@ class Evaluation(_Strict):
                 f"stride {list(self.stride)} is larger than window {list(self.window)} and leaves gaps between windows"
             )
         return self
+
+
+def _flow(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
 
 
 class Recipe(_Strict):

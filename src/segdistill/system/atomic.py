@@ -3,7 +3,7 @@
 import errno
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,22 +21,44 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     Raises:
         UserError: The disk is full, or the folder cannot be written to.
     """
-    unfinished = path.with_name(path.name + ".tmp")
+    with replacing_together(path) as (file,):
+        yield file
+
+
+@contextmanager
+def replacing_together(*paths: Path) -> Iterator[tuple[BinaryIO, ...]]:
+    """Open a temporary file for each of some paths. They replace the paths once all of them are on disk.
+
+    Until then, and after any error, all paths keep their content, so that files that belong together appear together.
+
+    Raises:
+        UserError: As for :func:`replacing`.
+    """
+    current = paths[0]  # for the message
+    unfinished = [path.with_name(path.name + ".tmp") for path in paths]
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.unlink(missing_ok=True)  # left by a killed process, or a link, which must not be followed
-        try:
-            with unfinished.open("xb") as file:
-                yield file
+        with ExitStack() as opened:
+            files = []
+            for path, temporary in zip(paths, unfinished, strict=True):
+                current = path
+                path.parent.mkdir(parents=True, exist_ok=True)
+                temporary.unlink(missing_ok=True)  # left by a killed process, or a link, which must not be followed
+                opened.callback(temporary.unlink, missing_ok=True)  # after a rename it is gone
+                files.append(opened.enter_context(temporary.open("xb")))
+            current = paths[0]
+            yield tuple(files)
+            for path, file in zip(paths, files, strict=True):
+                current = path
                 file.flush()
                 os.fsync(file.fileno())
-            unfinished.replace(path)
-        except BaseException:
-            unfinished.unlink(missing_ok=True)
-            raise
-        _sync_folder(path.parent)
+                file.close()  # some systems rename closed files only
+            for path, temporary in zip(paths, unfinished, strict=True):
+                current = path
+                temporary.replace(path)
+        for folder in dict.fromkeys(path.parent for path in paths):
+            _sync_folder(folder)
     except OSError as error:
-        raise unwritable(path, error) from error
+        raise unwritable(current, error) from error
 
 
 def unwritable(path: Path, error: OSError) -> UserError:

@@ -115,19 +115,28 @@ def _record(session: Session, folder: RecordFolder, console: Console) -> None:
 
 @contextmanager
 def _locked(session: Session, folder: Path, console: Console) -> Iterator[None]:
-    """Lock the folder. If another process records there, wait until it is done."""
+    """Lock the folder. If another run records there, all processes of this run wait until it is done.
+
+    The first process tells the others each second whether it waits: one that heard nothing would give up after
+    PyTorch's time limit, which is shorter than a recording.
+    """
     with ExitStack() as stack:
         waits = False
         while True:
+            busy, failure = "", None
             try:
                 stack.enter_context(lock.held(folder))
-                break
             except UserError as error:
-                if not waits:
-                    console.print(f"teacher: {str(error).partition(';')[0]}; waiting for its answers", soft_wrap=True)
-                waits = True
-                time.sleep(1)
+                busy = str(error).partition(";")[0]
             except OSError as error:
-                raise unwritable(folder, error) from error
-        session.fabric.barrier()
+                failure = unwritable(folder, error)
+            busy, failure = session.fabric.broadcast((busy, failure))
+            if failure is not None:
+                raise failure
+            if not busy:
+                break
+            if not waits:
+                console.print(f"teacher: {busy}; waiting for its answers", soft_wrap=True)
+            waits = True
+            time.sleep(1)
         yield
