@@ -4,7 +4,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from segdistill.export.antialiasing import resized, weights
+from segdistill.export.antialiasing import resized, weights, without_antialiasing
+from segdistill.export.program import Program
+from segdistill.export.trace import trace
+from tests.networks import small
 
 
 def test_the_weights_by_hand() -> None:
@@ -18,3 +21,12 @@ def test_is_what_pytorch_computes(size: tuple[int, int], rng: torch.Generator) -
     x = 255 * torch.rand(2, 3, 20, 26, generator=rng)
     expected = F.interpolate(x, size, mode="bilinear", antialias=True)
     torch.testing.assert_close(resized(x, *size), expected, rtol=1e-5, atol=1e-4)
+
+
+def test_each_pass_of_the_scaling_is_one_product() -> None:
+    """The product with the identity, for the side that a pass keeps, would cost more than many networks."""
+    program = Program(small(4), scale=0.5).eval()
+    replaced = without_antialiasing(trace(program))
+    assert [str(node.target) for node in replaced.graph.nodes].count("aten.matmul.default") == 2
+    images = torch.randint(0, 256, (2, 37, 41, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(replaced.module()(images), program(images))

@@ -6,6 +6,7 @@ OpenVINO 2026.4 computes other weights than PyTorch; ExecuTorch 1.5 computes the
 import torch
 from torch import Tensor
 from torch.export import ExportedProgram
+from torch.fx.experimental.symbolic_shapes import statically_known_true
 
 
 def without_antialiasing(traced: ExportedProgram) -> ExportedProgram:
@@ -15,7 +16,13 @@ def without_antialiasing(traced: ExportedProgram) -> ExportedProgram:
         return traced
 
     def decomposed(x: Tensor, size: list[int], align_corners: bool, scales: list[float] | None = None) -> Tensor:
-        return resized(x, *size)
+        height, width = size
+        # Each pass of the scaling changes one side. The other product would be with a large identity matrix.
+        if statically_known_true(height == x.shape[-2]):
+            return x @ weights(width, x.shape[-1], x).T
+        if statically_known_true(width == x.shape[-1]):
+            return weights(height, x.shape[-2], x) @ x
+        return resized(x, height, width)
 
     replaced: ExportedProgram = traced.run_decompositions({antialiased: decomposed})
     return replaced
