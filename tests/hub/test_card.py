@@ -80,7 +80,7 @@ def test_the_student_alone_is_not_called_distilled(tmp_path: Path) -> None:
 
 
 def test_a_protocol_of_its_own_is_told_with_the_scores(tmp_path: Path) -> None:
-    write_run(tmp_path / "plain", MODEL)
+    write_run(tmp_path / "plain", MODEL, "evaluation.batch_size=2")  # it changes no score
     assert "evaluation." not in written(tmp_path / "plain")
     keys = ("scales=[0.75,1.0]", "flip=true", "absent=zero", "short_side=48", "resize_labels=true", "window=[32,48]")
     write_run(tmp_path / "run", MODEL, *(f"evaluation.{key}" for key in keys))

@@ -345,11 +345,11 @@ class Evaluation(_Strict):
     def changed(self) -> tuple[str, ...]:
         """The keys that are not at their default, as in ``("evaluation.flip=true", "evaluation.scales=[0.5,1.0]")``.
 
-        Scores of another protocol are not comparable, so they are published with these keys.
+        Scores of another protocol are not comparable, so they are published with these keys. The number of images that
+        are scored at once changes no score.
         """
-        values, default = self.model_dump(mode="json"), Evaluation().model_dump(mode="json")
-        written = {key: _flow(value) for key, value in values.items() if value != default[key]}
-        return tuple(f"evaluation.{key}={value}" for key, value in sorted(written.items()))
+        values = self.model_dump(mode="json", exclude_defaults=True, exclude={"batch_size"})
+        return tuple(f"evaluation.{key}={_flow(value)}" for key, value in sorted(values.items()))
 
     @model_validator(mode="after")
     def _resizes(self) -> "Evaluation":
