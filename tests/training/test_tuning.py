@@ -156,9 +156,9 @@ def test_a_run_takes_the_forms_of_the_runs_with_which_it_is_compared(
     first = recipe(tmp_path) if of_teacher else alone_recipe(recipe(tmp_path))
     train(first, tmp_path / "first", console)
     measured = prefers(Form())  # noise: now another form seems to be the fastest
-    chosen = tuning.chosen_in(tmp_path / "first")
+    chosen = tuning.choices_in(tmp_path / "first")
     second = recipe(tmp_path, "train.learning_rate=0.001", "train.iterations=5", "seed=1")
-    train_network(Session(second), tmp_path / "second", console=console, label="kd", before=[chosen])
+    train_network(Session(second), tmp_path / "second", console=console, label="kd", before=chosen)
     assert len(measured) == (0 if of_teacher else 2)  # the teacher: on a small image, then on a whole one
     records = [json.loads((tmp_path / name / "speed.json").read_text()) for name in ("first", "second")]
     assert records[0]["student"] == records[1]["student"]

@@ -29,7 +29,7 @@ from segdistill.training.rehearsal import rehearse_first
 from segdistill.training.session import Session
 from segdistill.training.teacher_runs import check_teacher
 from segdistill.training.train import train_network
-from segdistill.training.tuning import chosen_in
+from segdistill.training.tuning import choices_in
 
 RECORD = "sweep.json"
 ALONE = "alone"
@@ -91,7 +91,7 @@ def _trials(
     if base.distils:
         ready_teacher(session, base, folder, console)
     train_network(session.variant(alone_recipe(base)), folder / ALONE, console=console, label="student alone")
-    before = [choice] if (choice := chosen_in(folder / ALONE)) is not None else []
+    before = choices_in(folder / ALONE)
     while trial := next_trial(optuna, study, search, trials):
         name = trial_name(trial.trial)
         settings = " ".join(f"{key}={value}" for key, value in trial.values.items())

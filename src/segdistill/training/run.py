@@ -26,7 +26,7 @@ from segdistill.training.report import report_run
 from segdistill.training.session import Session
 from segdistill.training.teacher_runs import check_teacher, train_teachers
 from segdistill.training.train import train_network
-from segdistill.training.tuning import chosen_in
+from segdistill.training.tuning import choices_in
 
 
 def distill(
@@ -89,9 +89,13 @@ def _run(session: Session, run_folder: RunFolder, console: Console) -> None:
     train_network(session, folder, console=console, label=label, accepts_changes=accepts)
     if recipe.distils and recipe.baseline:
         alone = session.variant(alone_recipe(recipe))
-        before = [choice] if (choice := chosen_in(folder)) is not None else []
         train_network(
-            alone, folder / "alone", console=console, label="student alone", accepts_changes=changed, before=before
+            alone,
+            folder / "alone",
+            console=console,
+            label="student alone",
+            accepts_changes=changed,
+            before=choices_in(folder),
         )
     _draw(session, folder)
 

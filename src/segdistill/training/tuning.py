@@ -84,7 +84,7 @@ def tune(
     """
     if session.recipe.train.plain:
         return session.recipe.data.loaders
-    chosen = chosen_in(folder)
+    chosen = next(iter(choices_in(folder)), None)
     if chosen is None and is_new:
         chosen = choose(session, distiller, console, before)
         if chosen.forms and session.fabric.global_rank == 0:
@@ -93,14 +93,14 @@ def tune(
     return use_forms(session, distiller, {} if chosen is None else chosen.forms)
 
 
-def chosen_in(folder: Path) -> Choice | None:
-    """Return the choice that is recorded in a run's folder; None if there is none."""
+def choices_in(folder: Path) -> tuple[Choice, ...]:
+    """Return the choice that is recorded in a run's folder, if there is one."""
     file = folder / FILE
     if not file.exists():
-        return None
+        return ()
     forms = read_json(file, "student", "teacher")
     student, teacher = forms.pop("settings", ({}, {}))  # missing in older records
-    return Choice(student, teacher, forms)
+    return (Choice(student, teacher, forms),)
 
 
 def _settings_of_student(recipe: Recipe) -> dict[str, Any]:
